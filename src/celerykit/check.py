@@ -1,0 +1,163 @@
+"""The judgement of a configuration for job loss, without starting anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from celerykit import environment, launch, settings
+from celerykit.errors import ConfigurationError, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LATE = "acks_late"
+REJECT = "reject_on_worker_lost"
+
+
+def check(pools: Sequence[str]) -> list[Finding]:
+    """Judge the named pools, or all that have an env file, or the environment alone where none has.
+
+    An app can be imported once with one environment, so several pools are judged in processes of their own.
+    """
+    names = list(pools) or environment.pools(environment.config_dir(os.environ)) or [environment.DEFAULT_POOL]
+    if len(names) == 1:
+        return check_pool(names[0])
+    findings = [finding for name in names for finding in _check_apart(name)]
+    return list(dict.fromkeys(findings))
+
+
+def check_pool(pool: str) -> list[Finding]:
+    """Judge one pool in this process: its environment, then the app and its tasks under it."""
+    try:
+        ready, _ = launch.prepare("worker", os.environ, pool, [])
+    except ConfigurationError as exc:
+        return list(exc.findings)
+    launch.enter(ready)
+    try:
+        app = launch.load_app(ready)
+    except ConfigurationError as exc:
+        return list(exc.findings)
+    app.finalize()
+    return list(judge(app, ready.settings))
+
+
+def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
+    """Yield what in ``app``, as a worker would run it, can lose jobs or give them away."""
+    where = _where(sys.modules.get(app.main or "")) or f"app {app.main or 'unnamed'}"
+    yield from _judge_layer(app, where)
+    if own.delivery == settings.AT_LEAST_ONCE:
+        yield from _judge_tasks(app, where)
+    yield from _judge_content(app, where)
+    yield from _judge_encryption(app, where)
+    yield from _judge_visibility(app, own, where)
+    yield from _judge_durability(app, where)
+    yield from _judge_results(app, where)
+
+
+def _check_apart(pool: str) -> list[Finding]:
+    command = [sys.executable, "-m", "celerykit", "check", pool, "--format", "json"]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    try:
+        return [Finding(**item) for item in json.loads(answer.stdout)]
+    except ValueError:
+        problem = f"the check of this pool ended with exit code {answer.returncode} and no answer"
+        return [Finding("POOL", pool, "celerykit check", problem, f"See what 'celerykit check {pool}' prints")]
+
+
+def _judge_layer(app: Any, where: str) -> Iterator[Finding]:
+    from celerykit.loader import Layer
+
+    app.conf.get("task_acks_late")  # configures the app, if nothing has yet
+    if not any(isinstance(layer, Layer) for layer in app.conf.maps):
+        name = f"{type(app.loader).__module__}.{type(app.loader).__qualname__}"
+        problem = "the app was made with a loader of its own, so the kit's safe defaults are not there"
+        yield Finding("loader", name, where, problem, "Drop loader=, or call celerykit.configure(app)")
+
+
+def _judge_tasks(app: Any, where: str) -> Iterator[Finding]:
+    early = "acknowledged when it starts, so it is lost when its worker dies"
+    lost = "acknowledged when its pool child dies, so it is lost then"
+    for attribute, problem in ((LATE, early), (REJECT, lost)):
+        tasks = [task for name, task in sorted(app.tasks.items()) if not name.startswith("celery.")]
+        unsafe = [task for task in tasks if not getattr(task, attribute)]
+        if unsafe and not app.conf[f"task_{attribute}"]:
+            remedy = f"Drop task_{attribute} from the app's settings, or set CELERYKIT_DELIVERY={settings.AT_MOST_ONCE}"
+            yield Finding(
+                f"task_{attribute}",
+                "False",
+                where,
+                f"a job is {problem}; that holds for {len(unsafe)} of the app's {len(tasks)} tasks",
+                remedy,
+            )
+            continue
+        for task in unsafe:
+            source = f"task {task.name}, {_where(sys.modules.get(task.__module__)) or task.__module__}"
+            yield Finding(
+                attribute, str(getattr(task, attribute)), source, f"the job is {problem}", f"Drop {attribute}= there"
+            )
+
+
+def _judge_content(app: Any, where: str) -> Iterator[Finding]:
+    for name in ("accept_content", "result_accept_content"):
+        accepted = app.conf[name] or ()
+        if {"pickle", "application/x-python-serialize"} & set(accepted):
+            problem = "whoever reaches the broker can run any code in the worker"
+            yield Finding(name, ",".join(accepted), where, problem, "Accept json only")
+
+
+def _judge_encryption(app: Any, where: str) -> Iterator[Finding]:
+    checked = {"broker_read_url": "broker_use_ssl", "result_backend": "redis_backend_use_ssl"}
+    for name, option in checked.items():
+        url = getattr(app.conf, name) or ""
+        if not isinstance(url, str) or not url.startswith("rediss://"):
+            continue
+        given = app.conf[option]
+        required = given.get("ssl_cert_reqs") if isinstance(given, dict) else None
+        if str(getattr(required, "name", required)).lower() not in {"cert_required", "required"} and not (
+            "ssl_cert_reqs=required" in url.lower() or "ssl_cert_reqs=cert_required" in url.lower()
+        ):
+            problem = "the certificate of the server is not checked, so anybody can stand in for it"
+            yield Finding(option, str(given), where, problem, "Add ?ssl_cert_reqs=required to the URL")
+
+
+def _judge_visibility(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:
+    options = app.conf.broker_transport_options or {}
+    timeout = options.get("visibility_timeout")
+    if timeout is None:
+        return
+    limits = {f"CELERYKIT_LONGEST_JOB={own.longest_job:g}": own.longest_job}
+    limits |= {f"the time limit of task {task.name}": task.time_limit for task in app.tasks.values() if task.time_limit}
+    name, longest = max(limits.items(), key=lambda item: item[1])
+    if timeout < longest:
+        problem = f"shorter than {name} ({longest:g} s), so such a job runs again while it still runs"
+        remedy = f"Leave it out, and set CELERYKIT_LONGEST_JOB to at least {longest:g}"
+        yield Finding("visibility_timeout", f"{timeout:g}", where, problem, remedy)
+
+
+def _judge_durability(app: Any, where: str) -> Iterator[Finding]:
+    problem = "jobs are not written to disk and vanish when the broker restarts"
+    if str(app.conf.task_default_delivery_mode) in {"1", "transient"}:
+        yield Finding(
+            "task_default_delivery_mode", str(app.conf.task_default_delivery_mode), where, problem, "Leave it out"
+        )
+    for name, queue in sorted(app.amqp.queues.items()):
+        if not queue.durable or getattr(queue.exchange, "delivery_mode", None) in {1, "transient"}:
+            yield Finding(
+                "task_queues", name, where, problem, "Make the queue durable and its delivery mode persistent"
+            )
+
+
+def _judge_results(app: Any, where: str) -> Iterator[Finding]:
+    if app.conf.result_backend and not app.conf.result_expires:
+        problem = "results are kept for ever, until the backend is full and refuses jobs"
+        yield Finding(
+            "result_expires", str(app.conf.result_expires), where, problem, "Set it to some seconds, or leave it out"
+        )
+
+
+def _where(module: Any) -> str | None:
+    return getattr(module, "__file__", None)

@@ -1,0 +1,169 @@
+"""The command line: the only place that prints and decides on exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celerykit import __version__, probe
+from celerykit.environment import DEFAULT_POOL
+from celerykit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EX_CONFIG = 78
+"""Exit code of a process that cannot start as configured, ``sysexits.h``: it needs somebody to mend that first."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    own, separator, for_celery = _split(argv)
+    arguments = _parser().parse_args(own)
+    arguments.celery_options = for_celery
+    if separator and arguments.command not in {"worker", "beat", "flower"}:
+        _parser().error(f"'{arguments.command}' takes no Celery options after '--'")
+    try:
+        return int(arguments.run(arguments))
+    except ConfigurationError as exc:
+        for finding in exc.findings:
+            print(f"celerykit: error: {finding}", file=sys.stderr)
+        return EX_CONFIG
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:
+    if "--" not in argv:
+        return list(argv), False, []
+    position = list(argv).index("--")
+    return list(argv[:position]), True, list(argv[position + 1 :])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="celerykit", description="Run Celery in production without losing jobs.")
+    parser.add_argument("--version", action="version", version=f"celerykit {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for process, summary in _PROCESSES.items():
+        command = commands.add_parser(process, help=summary, epilog="What follows '--' is passed to Celery as it is.")
+        if process == "worker":
+            command.add_argument("pool", nargs="?", default=DEFAULT_POOL, help="the worker pool, of worker-POOL.env")
+        command.add_argument(
+            "--explain", action="store_true", help="print what is resolved and from where, start nothing"
+        )
+        command.set_defaults(run=_start)
+    _add_probe(commands)
+    _add_check(commands)
+    command = commands.add_parser("passwords", help="make the passwords of a stack in containers, where there are none")
+    command.add_argument("folder", nargs="?", default="/secrets", help="default: %(default)s")
+    command.set_defaults(run=_passwords)
+    _add_status(commands)
+    _add_pools(commands)
+    return parser
+
+
+_PROCESSES = {
+    "worker": "start a worker of one pool",
+    "beat": "start the scheduler of periodic tasks",
+    "flower": "start the Flower web monitor",
+}
+
+
+def _add_probe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the probe to the help; ``__main__`` answers it before this module is imported."""
+    help_text = "exit with 0 if a process of this machine is live or ready, else with 1"
+    commands.add_parser("probe", help=help_text, usage=probe.USAGE.removeprefix("usage: "))
+
+
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("check", help="judge the configuration for job loss, start nothing")
+    command.add_argument("pools", nargs="*", metavar="POOL", help="default: every pool that has an env file")
+    command.add_argument("--format", choices=["text", "json"], default="text")
+    command.set_defaults(run=_check)
+
+
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("status", help="list the pools of this machine; exit with 1 if one is not ready")
+    command.add_argument("--format", choices=["text", "json"], default="text")
+    command.set_defaults(run=_status)
+
+
+def _add_pools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("pools", help="what celeryd.service runs: all enabled pools at once, under systemd")
+    command.add_argument("verb", choices=["run", "stop", "reload"])
+    command.set_defaults(run=_pools)
+
+
+def _start(arguments: argparse.Namespace) -> int:
+    from celerykit import launch
+
+    pool = getattr(arguments, "pool", DEFAULT_POOL)
+    ready, warnings = launch.prepare(arguments.command, os.environ, pool, arguments.celery_options)
+    for finding in warnings:
+        print(f"celerykit: warning: {finding}", file=sys.stderr)
+    if arguments.explain:
+        for line in ready.explain():
+            print(line)
+        return 0
+    sys.stdout.flush()
+    return launch.run(ready)
+
+
+def _passwords(arguments: argparse.Namespace) -> int:
+    from celerykit import passwords
+
+    written = passwords.write(Path(arguments.folder))
+    for path in written:
+        print(f"wrote {path}")
+    if not written:
+        print("every password is there: nothing to do")
+    if written == [Path(arguments.folder) / passwords.USERS]:
+        print("its users have changed: a Redis that runs already takes them up by 'docker compose restart redis'")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from celerykit import check
+
+    # What an app prints while it is imported is no part of the answer.
+    with contextlib.redirect_stdout(sys.stderr):
+        findings = check.check(arguments.pools)
+    if arguments.format == "json":
+        print(json.dumps([finding.as_dict() for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(finding)
+        if not findings:
+            print("nothing found by which a job could be lost")
+    return 1 if findings else 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from celerykit import status
+
+    found = status.status()
+    if arguments.format == "json":
+        print(json.dumps([asdict(pool) for pool in found], indent=2))
+    else:
+        for pool in found:
+            print(pool)
+    return 0 if found and all(pool.well for pool in found) else 1
+
+
+def _pools(arguments: argparse.Namespace) -> int:
+    from celerykit import pools
+
+    try:
+        {"run": pools.run, "stop": pools.stop, "reload": pools.reload}[arguments.verb]()
+    except pools.PoolsError as exc:
+        print(f"celerykit: error: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""The dead letters: jobs that were given up, kept in a queue of the same broker that nothing consumes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kombu.entity import Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+QUEUE = "celerykit.dead-letters"
+DELIVERIES = "celerykit_deliveries"
+"""Message header: how often the job was delivered before, without this time."""
+REASON = "celerykit_reason"
+"""Message header of a dead letter: why it was given up."""
+
+
+def deliveries(message: Any) -> int:
+    """Return how often ``message`` was delivered, this time included."""
+    return int((message.headers or {}).get(DELIVERIES, 0)) + 1
+
+
+def bury(producer: Any, message: Any, reason: str) -> None:
+    """Keep a copy of ``message`` in the dead letters, without its priority: on Redis that would be another list.
+
+    :param producer: a :class:`kombu.Producer`.
+    :raises kombu.exceptions.OperationalError: if the broker does not take it.
+    """
+    headers = {**message.headers, DELIVERIES: deliveries(message), REASON: reason}
+    queue = Queue(QUEUE, routing_key=QUEUE, durable=True)  # type: ignore[no-untyped-call]
+    _publish(producer, message, headers, exchange="", routing_key=QUEUE, declare=[queue])
+
+
+def send_again(producer: Any, message: Any, eta: str) -> None:
+    """Send ``message`` to where it came from once more, counted, not to run before ``eta`` (ISO 8601).
+
+    :param producer: a :class:`kombu.Producer`.
+    :raises kombu.exceptions.OperationalError: if the broker does not take it.
+    """
+    headers = {**message.headers, DELIVERIES: deliveries(message), "eta": eta}
+    origin = message.delivery_info
+    destination = {"exchange": origin.get("exchange", ""), "routing_key": origin["routing_key"]}
+    priority = origin.get("priority", message.properties.get("priority"))
+    if priority is not None:
+        destination["priority"] = priority
+    _publish(producer, message, headers, **destination)
+
+
+def _publish(producer: Any, message: Any, headers: Mapping[str, Any], **destination: Any) -> None:
+    """Publish the body byte for byte as it came: links, chords and arguments stay what they are."""
+    kept = {name: message.properties[name] for name in ("correlation_id", "reply_to") if name in message.properties}
+    producer.publish(
+        message.body,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        headers=headers,
+        delivery_mode=2,
+        retry=True,
+        **kept,
+        **destination,
+    )

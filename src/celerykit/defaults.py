@@ -1,0 +1,116 @@
+"""The settings that the kit puts between an app's own and Celery's, each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from celerykit.settings import AT_LEAST_ONCE
+
+if TYPE_CHECKING:
+    from celerykit.settings import Settings
+
+GREEN_POOLS = frozenset({"gevent", "eventlet"})
+
+
+@dataclass(frozen=True)
+class Default:
+    """A setting of Celery, the kit's value and why it is not Celery's own."""
+
+    name: str
+    value: Any
+    reason: str
+
+
+def app_defaults(settings: Settings, pool_class: str = "prefork") -> list[Default]:
+    """Return the defaults that hold on every broker.
+
+    :param pool_class: the alias of the worker pool as ``-P`` takes it.
+    """
+    redeliver = settings.delivery == AT_LEAST_ONCE
+    alone = [
+        Default("worker_concurrency", 1, "The solo pool runs one job, and prefetches for as many as this says."),
+    ]
+    return [
+        *(alone if pool_class == "solo" else []),
+        Default("task_acks_late", redeliver, "A job acknowledged at its start is lost when its worker dies."),
+        Default(
+            "task_reject_on_worker_lost",
+            redeliver,
+            "With late acknowledgement alone, the death of a pool child still acknowledges its job.",
+        ),
+        Default(
+            "worker_prefetch_multiplier",
+            4 if pool_class in GREEN_POOLS else 1,
+            "A prefetched job waits behind a running one while other workers idle. Green pools stall on Redis below 4.",
+        ),
+        Default(
+            "task_time_limit",
+            settings.longest_job,
+            "A job that outlives the visibility timeout runs twice at once; one that hangs holds its slot for ever.",
+        ),
+        Default(
+            "worker_eta_task_limit", 1000, "Without a bound a worker fetches every ETA job there is into its memory."
+        ),
+        Default(
+            "worker_proc_alive_timeout",
+            60.0,
+            "A child that forks on a loaded machine needs longer than 4 s, and is killed and forked anew in a loop.",
+        ),
+        Default("broker_connection_retry_on_startup", True, "Workers start before brokers do, at every boot."),
+        Default("broker_connection_max_retries", None, "After the 100th attempt a worker would end and stay away."),
+        Default(
+            "broker_channel_error_retry",
+            True,
+            "A full or read-only Redis, or a closed channel of RabbitMQ, would end the worker as 'unrecoverable'.",
+        ),
+        Default(
+            "result_backend_always_retry",
+            True,
+            "A result backend that is away for a moment would turn a job that was done into a FAILURE.",
+        ),
+        Default("beat_sync_every", 1, "A killed beat sends the ticks of up to 3 minutes again."),
+        Default("beat_max_loop_interval", 30, "The longest sleep bounds how late a stuck beat is noticed."),
+        Default(
+            "beat_scheduler", "celerykit.beat:PersistentScheduler", "Two beats on one schedule send every job twice."
+        ),
+        Default(
+            "worker_consumer", "celerykit.worker.consumer:Consumer", "Reports each reconnect attempt as a sign of life."
+        ),
+    ]
+
+
+def transport_options(settings: Settings, scheme: str) -> list[Default]:
+    """Return the defaults of ``broker_transport_options`` for a broker URL's scheme."""
+    if scheme in {"redis", "rediss", "sentinel"}:
+        return [
+            Default(
+                "visibility_timeout",
+                settings.visibility_timeout,
+                "When a dead worker's jobs run again: as early as the longest job allows.",
+            ),
+            Default("unacked_restore_interval", 5, "How often a worker looks for jobs of dead workers, in seconds."),
+            Default("unacked_restore_throttle", 1, "At each of those looks, instead of at every tenth."),
+            Default(
+                "max_connections",
+                1000,
+                "Greenlets acknowledge side by side: beyond Kombu's 10 connections that fails, and the job runs again.",
+            ),
+            Default("socket_connect_timeout", 5.0, "An address that swallows packets must not hold the worker."),
+            Default("socket_timeout", 30.0, "Without it a half-open connection is waited for without end."),
+            Default("socket_keepalive", True, "Lets the kernel notice a peer that is gone."),
+            Default("health_check_interval", 10, "Bounds how long a stuck consumer goes unnoticed to about 20 s."),
+        ]
+    if scheme in {"amqp", "amqps", "pyamqp"}:
+        return [Default("confirm_publish", True, "Without confirms a broker crash loses jobs that were accepted.")]
+    return []
+
+
+def cancels_on_connection_loss(scheme: str) -> Default:
+    """Return the default of ``worker_cancel_long_running_tasks_on_connection_loss`` for a broker URL's scheme."""
+    amqp = scheme in {"amqp", "amqps", "pyamqp"}
+    return Default(
+        "worker_cancel_long_running_tasks_on_connection_loss",
+        amqp,
+        "RabbitMQ hands a job on when the connection breaks, so its first run must end. On Redis it may finish.",
+    )

@@ -1,0 +1,197 @@
+"""What a process is told: env files laid under the inherited environment, with secrets read and bad names refused."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celerykit import envfile, names, settings
+from celerykit.errors import ConfigurationError, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+INHERITED = "environment"
+SECRET_FILE = re.compile(r"(CELERY|FLOWER)_\w+_FILE")
+DEFAULT_POOL = "default"
+POOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Resolved variables and where each comes from."""
+
+    values: dict[str, str]
+    sources: dict[str, str]
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        """Yield ``(name, value fit to be shown, source)`` of every variable of Celery, Flower and the kit."""
+        for name in sorted(self.values):
+            if name.startswith(("CELERY_", "FLOWER_", settings.PREFIX)):
+                yield name, envfile.mask(name, self.values[name]), self.sources[name]
+
+
+def config_dir(environ: Mapping[str, str]) -> Path:
+    """Return the folder of the env files."""
+    return Path(environ.get(settings.PREFIX + "CONFIG_DIR") or settings.CONFIG_DIR)
+
+
+def pools(folder: Path) -> list[str]:
+    """Return the pools that have an env file in ``folder``."""
+    return sorted(path.stem.removeprefix("worker-") for path in folder.glob("worker-*.env"))
+
+
+def resolve(process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL) -> Environment:
+    """Return what ``process`` (``worker``, ``beat`` or ``flower``) is told.
+
+    Later wins: ``celery.env``, then ``worker-<pool>.env`` or ``beat.env``, then ``environ``.
+
+    :raises ConfigurationError: for lines, secrets and unprefixed names that cannot stand.
+    """
+    values: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    for line in _lines(process, environ, pool):
+        values[line.name], sources[line.name] = line.value, line.source
+    for name, value in environ.items():
+        # Compose passes a variable that the caller left out as an empty one; Celery takes both as unset.
+        if value or name not in values:
+            values[name], sources[name] = value, INHERITED
+    _refuse_unprefixed(values, sources)
+    return read_secrets(Environment(values, sources))
+
+
+def read_secrets(environment: Environment) -> Environment:
+    """Return the environment with each ``CELERY_*_FILE`` and ``FLOWER_*_FILE`` replaced by what the file says.
+
+    The file's last newline is not part of the secret.
+
+    :raises ConfigurationError: if a file is missing, unreadable or empty, or the value is given twice.
+    """
+    values, sources = dict(environment.values), dict(environment.sources)
+    findings = []
+    for name in filter(SECRET_FILE.fullmatch, environment.values):
+        path, source = values.pop(name), sources.pop(name)
+        if not path:
+            continue
+        target = name.removesuffix("_FILE")
+        try:
+            values[target] = _read_secret(path, values.get(target, ""))
+            sources[target] = f"{path}, named by {name} ({source})"
+        except ValueError as exc:
+            findings.append(Finding(name, path, source, str(exc), f"Put the value of {target} into that file"))
+    if findings:
+        raise ConfigurationError(*findings)
+    return Environment(values, sources)
+
+
+def unknown_names(environment: Environment) -> tuple[list[Finding], list[Finding]]:
+    """Return the misspelt names as ``(errors, warnings)``.
+
+    They are errors in the kit's own files; the inherited environment may hold names of the app's own.
+    """
+    errors: list[Finding] = []
+    warnings: list[Finding] = []
+    for name, shown, source in environment:
+        if names.is_known(name):
+            continue
+        near = names.nearest(name)
+        remedy = f"Did you mean {near}?" if near else "Remove it"
+        problem = "no option of the installed Celery, Flower or celerykit"
+        inherited = source == INHERITED or source.endswith(f"({INHERITED})")
+        (warnings if inherited else errors).append(Finding(name, shown, source, problem, remedy))
+    return errors, warnings
+
+
+def unfit_values(environment: Environment, process: str) -> list[Finding]:
+    """Return the values that the installed Celery's option types refuse."""
+    import click
+
+    findings = []
+    prefix = f"CELERY_{process}_".upper()
+    for name, param in names.celery_options().items():
+        value = environment.values.get(name, "")
+        if not value or not name.startswith(prefix):
+            continue
+        try:
+            _convert(param, value)
+        except (click.BadParameter, ValueError) as exc:
+            message = getattr(exc, "message", str(exc)).rstrip(".")
+            findings.append(
+                Finding(name, envfile.mask(name, value), environment.sources[name], message, _remedy(param))
+            )
+    return findings
+
+
+def _convert(param: Any, value: str) -> None:
+    """Apply an option's own type; types that need the loaded app are left to Celery."""
+    import click
+
+    kind: Any = param.type
+    if isinstance(kind, click.Choice):
+        if value.lower() not in {str(choice).lower() for choice in kind.choices}:
+            raise ValueError(f"not one of {', '.join(map(str, kind.choices))}")
+    elif isinstance(kind, (click.types.IntParamType, click.types.FloatParamType, click.types.BoolParamType)):
+        kind.convert(value, None, None)  # type: ignore[arg-type]
+    elif param.name == "concurrency" and not (value.isdigit() or value == "auto"):
+        raise ValueError("neither a whole number nor 'auto'")
+
+
+def _remedy(param: Any) -> str:
+    help_text = getattr(param, "help", None) or "See 'celery worker --help'"
+    return " ".join(help_text.split()).partition(". ")[0].rstrip(".")
+
+
+def _lines(process: str, environ: Mapping[str, str], pool: str) -> Iterable[envfile.Line]:
+    folder = config_dir(environ)
+    own = {"worker": f"worker-{pool}.env", "beat": "beat.env"}.get(process)
+    if process == "worker":
+        _require_pool(folder, pool)
+    for path in (folder / "celery.env", *([folder / own] if own else [])):
+        if path.exists():
+            yield from envfile.read(path)
+
+
+def _require_pool(folder: Path, pool: str) -> None:
+    """Refuse a misspelt pool, which would start without options; where no pool has a file, any name will do."""
+    known = pools(folder)
+    if POOL_NAME.fullmatch(pool) and (not known or pool in known):
+        return
+    finding = Finding(
+        "POOL",
+        pool,
+        "command line",
+        f"no file {folder}/worker-{pool}.env",
+        f"Pools with a file: {', '.join(known) or 'none'}. Name one of them, or write that file",
+    )
+    raise ConfigurationError(finding)
+
+
+def _refuse_unprefixed(values: Mapping[str, str], sources: Mapping[str, str]) -> None:
+    findings = [
+        Finding(
+            name,
+            envfile.mask(name, values[name]),
+            sources[name],
+            f"Celery reads this name before {prefixed}, whoever set it",
+            f"Unset it, and use {prefixed}",
+        )
+        for name, prefixed in names.UNPREFIXED.items()
+        if values.get(name)
+    ]
+    if findings:
+        raise ConfigurationError(*findings)
+
+
+def _read_secret(path: str, given: str) -> str:
+    if given:
+        raise ValueError("the value is also given directly, and only one of the two can hold")
+    try:
+        secret = Path(path).read_text(encoding="utf-8").removesuffix("\n")
+    except OSError as exc:
+        raise ValueError(f"the file cannot be read ({os.strerror(exc.errno or 0)})") from exc
+    if not secret.strip():
+        raise ValueError("the file is empty")
+    return secret

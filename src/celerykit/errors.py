@@ -1,0 +1,33 @@
+"""What is wrong with a configuration, said so that the reader can mend it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: where it stands, why it hurts and how to mend it."""
+
+    variable: str
+    value: str
+    source: str
+    """The file and line, ``environment``, or the Python object that holds the value."""
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        shown = f"{self.variable}={self.value}" if self.value else self.variable
+        return f"{shown} ({self.source}): {self.problem}. {self.remedy}{'' if self.remedy.endswith('?') else '.'}"
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the finding as plain data, for ``--format json``."""
+        return asdict(self)
+
+
+class ConfigurationError(Exception):
+    """The process cannot start as configured; ``findings`` say why."""
+
+    def __init__(self, *findings: Finding):
+        super().__init__("\n".join(map(str, findings)))
+        self.findings = findings

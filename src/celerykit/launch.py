@@ -1,0 +1,212 @@
+"""The one way in which a worker, beat or Flower starts: resolve, refuse what is wrong, then be Celery."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from celerykit import defaults, envfile, environment, names, settings
+from celerykit.errors import ConfigurationError, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from celerykit.environment import Environment
+
+LOADER = "celerykit.loader:Loader"
+POOL_ALIAS = {"prefork": "processes"}
+"""``-P prefork`` gives way to an app's ``worker_pool``; its alias does not (``celery.bin.worker.WorkersPool``)."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A process that is ready to become Celery."""
+
+    process: str
+    pool: str
+    arguments: list[str]
+    environment: Environment
+    settings: settings.Settings
+
+    @property
+    def pool_class(self) -> str:
+        """The worker pool's alias, as ``-P`` takes it: of the arguments, else of the environment, else prefork."""
+        return _split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL") or "prefork"
+
+    @property
+    def argv(self) -> list[str]:
+        """The command line that Celery gets: the pool, and what the caller added."""
+        if self.process != "worker":
+            return [self.process, *self.arguments]
+        return [self.process, "-P", POOL_ALIAS.get(self.pool_class, self.pool_class), *_split_pool(self.arguments)[1]]
+
+    def explain(self) -> Iterator[str]:
+        """Yield what was resolved and where each value comes from, a line each, secrets masked."""
+        for name, shown, source in self.environment:
+            yield f"{name}={shown}  # {source}"
+        for name, value in self.settings.in_force().items():
+            if not self.environment.values.get(name):
+                yield f"{name}={value}  # default"
+        for default in defaults.app_defaults(self.settings, self.pool_class):
+            yield f"{default.name}={default.value}  # celerykit, unless the app sets it: {default.reason}"
+        yield f"celery {' '.join(map(_shown, self.argv))}  # arguments"
+
+
+def prepare(
+    process: str, environ: Mapping[str, str], pool: str, arguments: Sequence[str]
+) -> tuple[Launch, list[Finding]]:
+    """Resolve what a process is told and judge it; also patch the standard library for green pools.
+
+    :returns: the launch, and findings that are only warnings.
+    :raises ConfigurationError: if the process must not start like this.
+    """
+    resolved = environment.resolve(process, environ, pool)
+    values, sources = dict(resolved.values), dict(resolved.sources)
+    for name, value in _own_values(process, pool, environ).items():
+        if not values.get(name):
+            values[name], sources[name] = value, "celerykit"
+    resolved = environment.Environment(values, sources)
+    launch = Launch(process, pool, list(arguments), resolved, settings.from_environment(values, sources))
+    os.environ["REMAP_SIGTERM"] = values.get("REMAP_SIGTERM", "")  # billiard reads it when it is imported
+    _require_pool_class(launch)
+    _patch_for_green_pools(launch)
+    errors, warnings = environment.unknown_names(resolved)
+    errors += environment.unfit_values(resolved, process)
+    errors += _unfit_loader(resolved)
+    if not values.get("CELERY_APP"):
+        errors.append(
+            Finding(
+                "CELERY_APP", "", "environment and env files", "names no app", "Set it to the module of your Celery app"
+            )
+        )
+    if errors:
+        raise ConfigurationError(*errors)
+    return launch, warnings
+
+
+def enter(launch: Launch) -> None:
+    """Make this process's environment and import path those of the launch."""
+    for name in set(os.environ) - set(launch.environment.values):
+        del os.environ[name]
+    os.environ.update(launch.environment.values)
+    os.environ["CELERY_LOADER"] = LOADER
+    os.environ[settings.POOL] = launch.pool
+    if launch.process == "worker":
+        os.environ["CELERY_WORKER_POOL"] = launch.pool_class
+    # Celery imports from the working directory, and a console script does not have it on its path.
+    sys.path.insert(0, str(Path.cwd()))
+
+
+def load_app(launch: Launch) -> Any:
+    """Import and return the app that ``CELERY_APP`` names; Celery finds it imported.
+
+    :raises ConfigurationError: with the last line of the traceback, where it happened and where was searched.
+    """
+    from celery.app.utils import find_app
+
+    name = launch.environment.values["CELERY_APP"]
+    try:
+        app = find_app(name)
+        # Celery would import these later, and end in its own traceback.
+        app.loader.import_default_modules()
+    except (Exception, SystemExit) as exc:
+        frame = traceback.extract_tb(exc.__traceback__)[-1]
+        last = traceback.format_exception_only(exc)[-1].strip()
+        finding = Finding(
+            "CELERY_APP",
+            name,
+            launch.environment.sources["CELERY_APP"],
+            f"does not import: {last} (at {frame.filename}:{frame.lineno})",
+            f"Searched in {Path.cwd()} and on the Python path; install what is missing there, or mend the name",
+        )
+        raise ConfigurationError(finding) from exc
+    return app
+
+
+def run(launch: Launch) -> NoReturn:
+    """Become Celery, in this process; ends with Celery's exit code."""
+    # Until Celery has its own handlers, PID 1 of a container would ignore a TERM.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    enter(launch)
+    load_app(launch)
+    from celery.bin.celery import celery
+
+    if launch.process == "beat":
+        from celerykit.beat import watch_over_beat
+
+        watch_over_beat()
+    sys.exit(celery(args=launch.argv, prog_name="celery", auto_envvar_prefix="CELERY"))
+
+
+def _own_values(process: str, pool: str, environ: Mapping[str, str]) -> dict[str, str]:
+    if process == "beat" and (folder := environ.get("STATE_DIRECTORY")):
+        return {"CELERY_BEAT_SCHEDULE": f"{folder.partition(':')[0]}/celerybeat-schedule"}
+    if process != "worker":
+        return {}
+    # The node is named after its pool, so that two pools of one host never share a name. A pool's children must ignore
+    # a TERM to the whole process group; celerykit.worker.stop puts its own handler over what this does to the worker.
+    return {"CELERY_WORKER_HOSTNAME": f"{pool}@%h", "REMAP_SIGTERM": "SIGQUIT"}
+
+
+def _require_pool_class(launch: Launch) -> None:
+    from celery.concurrency import get_available_pool_names
+
+    known = get_available_pool_names()
+    if launch.process != "worker" or launch.pool_class in known:
+        return
+    source = launch.environment.sources.get("CELERY_WORKER_POOL", "arguments")
+    remedy = f"Celery has {', '.join(known)}"
+    if near := names.closest(launch.pool_class, known):
+        remedy += f"; did you mean {near}?"
+    raise ConfigurationError(
+        Finding("CELERY_WORKER_POOL", launch.pool_class, source, "no worker pool of Celery", remedy)
+    )
+
+
+def _patch_for_green_pools(launch: Launch) -> None:
+    """Patch before anything imports sockets: Celery does so from the command line alone."""
+    from celery import maybe_patch_concurrency
+
+    if launch.process == "worker":
+        try:
+            maybe_patch_concurrency(argv=["celery", *launch.argv])
+        except ImportError as exc:
+            finding = Finding(
+                "CELERY_WORKER_POOL",
+                launch.pool_class,
+                launch.environment.sources.get("CELERY_WORKER_POOL", "arguments"),
+                f"{exc}",
+                f"Add {launch.pool_class} to your requirements, or install celerykit[{launch.pool_class}]",
+            )
+            raise ConfigurationError(finding) from exc
+
+
+def _unfit_loader(resolved: Environment) -> list[Finding]:
+    loader = resolved.values.get("CELERY_LOADER", "")
+    if loader in {"", LOADER}:
+        return []
+    problem = "a loader of your own leaves no place for the kit's, which holds its safe defaults"
+    remedy = "Unset it and call celerykit.configure(app) in your app, or drop the loader"
+    return [Finding("CELERY_LOADER", loader, resolved.sources["CELERY_LOADER"], problem, remedy)]
+
+
+def _shown(argument: str) -> str:
+    """Return an argument as it may be shown; ``--name=value`` is masked as a variable of that name is."""
+    name, separator, value = argument.partition("=")
+    if not separator:
+        return envfile.mask("", argument)
+    return f"{name}={envfile.mask(name.upper().replace('-', '_'), value)}"
+
+
+def _split_pool(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the pool among a worker's arguments, and the other arguments."""
+    parser = argparse.ArgumentParser(prog="celerykit worker", add_help=False, allow_abbrev=False)
+    parser.add_argument("-P", "--pool")
+    known, others = parser.parse_known_args(list(arguments))
+    return known.pool, others

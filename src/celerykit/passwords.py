@@ -1,0 +1,112 @@
+"""The passwords of a stack in containers: made at its first start, kept in volumes, each service seeing only its own.
+
+A folder for each reader: ``redis/`` holds the server's users with hashed passwords, ``celery/`` the URLs of the broker
+and the result backend, ``flower/`` the login of the web page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+BROKER_URL = "celery/broker-url"
+RESULT_BACKEND = "celery/result-backend"
+FLOWER_LOGIN = "flower/basic-auth"
+HEALTH_PASSWORD = "redis/health"  # noqa: S105  # a file's name
+USERS = "redis/users.acl"
+
+SERVER = "redis:6379"
+"""Where the stack's Redis answers."""
+
+CELERY_COMMANDS = (
+    # Connections.
+    ("hello", "ping", "select", "client|setinfo", "client|setname"),
+    # Publishing and fetching jobs, unacknowledged jobs, purging queues, dead letters.
+    ("lpush", "rpush", "rpop", "brpop", "llen", "lrange", "ltrim"),
+    ("hset", "hget", "hdel", "hlen", "zadd", "zrem", "zrange", "zrangebyscore", "zcard", "zcount"),
+    ("sadd", "srem", "smembers", "sismember"),
+    # Remote control, events and the news that a result is there.
+    ("publish", "subscribe", "unsubscribe", "psubscribe", "punsubscribe"),
+    # Results and chords.
+    ("get", "set", "setex", "mget", "incr", "del", "exists", "expire", "pexpire", "pttl", "time"),
+    # Restoring jobs, locks and chords in one step; a script may call nothing that its user may not.
+    ("multi", "exec", "discard", "watch", "unwatch", "evalsha", "script|load", "script|exists"),
+)
+"""What the broker and the result backend of Celery 5.7 send to Redis; everything else is refused."""
+
+
+def write(folder: Path) -> list[Path]:
+    """Make what is missing under ``folder`` and leave every password that is there.
+
+    The server's users follow from the passwords, so they are written anew where the kit's rules have changed.
+
+    :returns: the files that were written.
+    """
+    written = []
+    for name, content in _wanted(folder).items():
+        path = folder / name
+        if _read(path) != content:
+            _replace(path, content)
+            written.append(path)
+    return written
+
+
+def users(celery_password: str, health_password: str) -> str:
+    """Return the ACL file of Redis: passwords as hashes, nobody without one.
+
+    The default user is off, so that nobody can be it, but may do everything: Redis itself is that user while it reads
+    its append-only file, and would drop whatever it may not do.
+    """
+    commands = " ".join(f"+{command}" for group in CELERY_COMMANDS for command in group)
+    return (
+        "user default off resetpass ~* &* +@all\n"
+        f"user celery on {_hash(celery_password)} ~* &* -@all {commands}\n"
+        f"user health on {_hash(health_password)} resetkeys resetchannels -@all +ping\n"
+    )
+
+
+def _wanted(folder: Path) -> dict[str, str]:
+    """Return what each file is to hold, taking the passwords that exist from the files that hold them in the clear."""
+    celery = _password_of_url(_read(folder / BROKER_URL)) or _random()
+    health = _read(folder / HEALTH_PASSWORD) or _random()
+    return {
+        BROKER_URL: f"redis://celery:{celery}@{SERVER}/0",
+        RESULT_BACKEND: f"redis://celery:{celery}@{SERVER}/1",
+        FLOWER_LOGIN: _read(folder / FLOWER_LOGIN) or f"admin:{_random()}",
+        HEALTH_PASSWORD: health,
+        # Last: a first start that is cut short never leaves users whose passwords nobody has.
+        USERS: users(celery, health),
+    }
+
+
+def _random() -> str:
+    """Return 192 random bits in letters that need no quoting in a URL, an env file or a shell."""
+    return secrets.token_hex(24)
+
+
+def _hash(password: str) -> str:
+    return f"#{hashlib.sha256(password.encode()).hexdigest()}"
+
+
+def _password_of_url(url: str) -> str:
+    return (urlsplit(url).password or "") if url else ""
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _replace(path: Path, content: str) -> None:
+    """Put the content there in one step; readers get in by the group that the folder hands down."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+        os.fchmod(descriptor, 0o640)
+    draft.replace(path)

@@ -1,0 +1,101 @@
+"""Signs of life of a process, and its end when they stay away."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import sys
+import time
+from pathlib import Path
+
+from celerykit import statefile
+from celerykit.notify import notify
+
+GRACE = 10.0
+"""Seconds that systemd's watchdog leaves :mod:`faulthandler`, which writes the stacks, to be first."""
+
+
+class Pulse:
+    """Tells the init system and the probes that the main thread makes progress.
+
+    Progress is said by :meth:`beat`. Where none can be said for a known time (a solo job, a drain), :meth:`hold` says
+    until when. If neither comes in time, :mod:`faulthandler`, which needs neither the GIL nor a turning loop, writes
+    all stacks to the log and ends the process with exit code 1. Where systemd's watchdog is on, each sign of life also
+    tells it how long to wait for the next: longer for a hold, and always a little longer than that.
+    """
+
+    def __init__(self, state_file: str, window: float):
+        """:param window: seconds without progress after which the process is stuck."""
+        self._state_file = state_file
+        self._window = window
+        self._held_until = 0.0
+        self._written_at = 0.0
+        self._announced = False
+        self._ready = False
+        self._reason = "starting"
+        self._patience = 0
+        # A process that may write nowhere still works; only its probes cannot answer.
+        self._pid = os.getpid()
+
+    def beat(self) -> None:
+        """Record that the main thread made progress."""
+        now = time.monotonic()
+        if now - self._written_at >= 1.0:
+            self._tell(now)
+
+    def hold(self, seconds: float) -> None:
+        """Let the next ``seconds`` pass without progress, as a solo job or a drain does."""
+        now = time.monotonic()
+        self._held_until = now + seconds
+        self._tell(now)
+
+    def release(self) -> None:
+        """End a :meth:`hold`."""
+        self._held_until = 0.0
+        self._tell(time.monotonic())
+
+    def ready(self, reason: str) -> None:
+        """Say that the process does its work from now on."""
+        self._turn(True, reason)
+
+    def not_ready(self, reason: str) -> None:
+        """Say that, and why, the process does not do its work for the time being."""
+        self._turn(False, reason)
+
+    def stop(self) -> None:
+        """Leave no file and no timer behind."""
+        if os.getpid() != self._pid:
+            return
+        faulthandler.cancel_dump_traceback_later()
+        with contextlib.suppress(OSError):
+            Path(self._state_file).unlink()
+
+    def _turn(self, ready: bool, reason: str) -> None:
+        if (ready, reason) == (self._ready, self._reason) or os.getpid() != self._pid:
+            return
+        self._ready, self._reason = ready, reason
+        first = ready and not self._announced
+        self._announced |= ready
+        notify(*(["READY=1"] if first else []), f"STATUS={reason}")
+        self._tell(time.monotonic())
+
+    def _tell(self, now: float) -> None:
+        if os.getpid() != self._pid:
+            return  # a forked pool child speaks for nobody
+        self._written_at = now
+        alive_until = max(now + self._window, self._held_until)
+        faulthandler.dump_traceback_later(alive_until - now, exit=True, file=sys.__stderr__ or 2)
+        notify("WATCHDOG=1", *self._watchdog(alive_until - now))
+        with contextlib.suppress(OSError):
+            statefile.write(self._state_file, statefile.State(self._pid, alive_until, self._ready, self._reason))
+
+    def _watchdog(self, seconds: float) -> list[str]:
+        """Return what systemd is to be told of the time until the next sign of life, if that has changed."""
+        if not os.environ.get("WATCHDOG_USEC") or os.environ.get("WATCHDOG_PID", str(self._pid)) != str(self._pid):
+            return []  # a time-out would turn the watchdog on
+        patience = round(seconds + GRACE) * 1_000_000
+        if patience == self._patience:
+            return []
+        self._patience = patience
+        return [f"WATCHDOG_USEC={patience}"]

@@ -1,0 +1,142 @@
+"""The kit's own settings: the few numbers from which everything else follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celerykit import statefile
+from celerykit.errors import ConfigurationError, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PREFIX = "CELERYKIT_"
+POOL = "CELERYKIT_POOL"
+"""Set by ``celerykit worker POOL`` for its own process: the pool that it runs."""
+AT_LEAST_ONCE = "at-least-once"
+AT_MOST_ONCE = "at-most-once"
+CONFIG_DIR = Path("/etc/celery")
+
+
+def _setting(default: Any, doc: str, *, kind: str) -> Any:
+    return field(default=default, metadata={"doc": doc, "kind": kind})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``CELERYKIT_*`` says, with its defaults; :func:`from_environment` makes one."""
+
+    stop_timeout: float = _setting(
+        600.0,
+        "Seconds that a stop may take. A worker drains until shortly before its end, then gives running jobs back to "
+        "the queue. The stop time-outs of unit, container and program must be at least this long.",
+        kind="seconds",
+    )
+    longest_job: float = _setting(
+        3600.0,
+        "Seconds that a job, or the wait for its ETA, may last. The broker's visibility timeout and the default hard "
+        "time limit of tasks follow from it.",
+        kind="seconds",
+    )
+    delivery: str = _setting(
+        AT_LEAST_ONCE,
+        f"`{AT_LEAST_ONCE}`: a job is acknowledged when it has ended, and runs again if its worker dies. "
+        f"`{AT_MOST_ONCE}`: it is acknowledged before the pool gets it, and never runs twice.",
+        kind="delivery",
+    )
+    max_deliveries: int = _setting(
+        5,
+        "How often a job may be started when each time its pool child dies; after that it is marked FAILURE and "
+        "kept in the dead letters.",
+        kind="count",
+    )
+    stuck_after: float = _setting(
+        60.0,
+        "Seconds without progress of the main thread after which the process writes all stacks to the log and ends "
+        "itself.",
+        kind="seconds",
+    )
+    state_dir: str = _setting(
+        statefile.STATE_DIR,
+        "Folder of the state files that `celerykit probe` reads. Default: `$RUNTIME_DIRECTORY`, else `/run/celery` "
+        "where it can be written, else a folder of the user's own in the temporary directory.",
+        kind="folder",
+    )
+
+    def in_force(self) -> dict[str, str]:
+        """Return each setting as the variable and value that would ask for it."""
+        values = {variable(item.name): getattr(self, item.name) for item in fields(self)}
+        return {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
+
+    @property
+    def visibility_timeout(self) -> float:
+        """Seconds after which a broker without connections gives a job to somebody else.
+
+        Longer than the hard time limit (:attr:`longest_job`), so that an overdue job is ended before it runs twice.
+        """
+        return self.longest_job + 10.0
+
+    @property
+    def drain(self) -> float:
+        """Seconds of a stop in which running jobs may end by themselves.
+
+        The rest of the budget, a quarter of it within 3 and 10 s, is for giving jobs back and for ending.
+        """
+        return max(0.0, self.stop_timeout - min(10.0, max(3.0, self.stop_timeout / 4)))
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of the setting ``name``."""
+    return PREFIX + name.upper()
+
+
+def names() -> frozenset[str]:
+    """Return every variable that :func:`from_environment` reads."""
+    return frozenset(variable(item.name) for item in fields(Settings)) | {PREFIX + "CONFIG_DIR", POOL}
+
+
+def from_environment(environ: Mapping[str, str], sources: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings that the environment asks for.
+
+    :param sources: where each variable comes from, for messages.
+    :raises ConfigurationError: naming each variable whose value does not fit.
+    """
+    values: dict[str, Any] = {"state_dir": statefile.folder(environ)}
+    findings = []
+    for item in fields(Settings):
+        name = variable(item.name)
+        text = environ.get(name, "")
+        if not text:
+            continue
+        try:
+            values[item.name] = _PARSERS[item.metadata["kind"]](text)
+        except ValueError as exc:
+            source = (sources or {}).get(name, "environment")
+            findings.append(Finding(name, text, source, str(exc), f"The default is {item.default}"))
+    if findings:
+        raise ConfigurationError(*findings)
+    return Settings(**values)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text) if text.replace(".", "", 1).isdigit() else 0.0
+    if seconds <= 0:
+        raise ValueError("not a positive number of seconds")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError("not a whole number of at least 1")
+    return int(text)
+
+
+def _delivery(text: str) -> str:
+    if text not in {AT_LEAST_ONCE, AT_MOST_ONCE}:
+        raise ValueError(f"neither {AT_LEAST_ONCE} nor {AT_MOST_ONCE}")
+    return text
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {"seconds": _seconds, "count": _count, "delivery": _delivery, "folder": str}

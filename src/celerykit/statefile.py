@@ -1,0 +1,95 @@
+"""The small file in which a process says how it is; ``celerykit probe`` reads it without importing Celery.
+
+A health check runs every few seconds for ever, so this module and :mod:`celerykit.probe` import next to nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STATE_DIR = "/run/celery"
+
+
+class State:
+    """What a process says of itself."""
+
+    __slots__ = ("alive_until", "pid", "ready", "reason")
+
+    def __init__(self, pid: int, alive_until: float, ready: bool, reason: str):
+        """Hold the facts.
+
+        :param alive_until: until when it counts as alive without further progress, on the clock of
+            :func:`time.monotonic`, in seconds.
+        :param reason: why it is ready or not, for people.
+        """
+        self.pid = pid
+        self.alive_until = alive_until
+        self.ready = ready
+        self.reason = reason
+
+
+def folder(environ: Mapping[str, str]) -> str:
+    """Return where state files are: as told, else of the unit, else ``/run/celery``, else of this user."""
+    if told := environ.get("CELERYKIT_STATE_DIR"):
+        return told
+    if runtime := environ.get("RUNTIME_DIRECTORY"):
+        return runtime.partition(":")[0]
+    if os.access(STATE_DIR, os.W_OK):
+        return STATE_DIR
+    return f"{environ.get('TMPDIR') or '/tmp'}/celerykit-{os.getuid()}"  # noqa: S108  # only its owner may write there
+
+
+def path(folder: str, process: str, pool: str) -> str:
+    """Return where the state of a process is kept: ``worker-<pool>.json``, ``beat.json``."""
+    return f"{folder}/worker-{pool}.json" if process == "worker" else f"{folder}/{process}.json"
+
+
+def write(target: str, state: State) -> None:
+    """Replace the file in one step, so that no reader sees half of it.
+
+    :raises OSError: if the folder cannot be written.
+    """
+    os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+    draft = f"{target}.{state.pid}"
+    with open(draft, "w", encoding="utf-8") as file:
+        json.dump({name: getattr(state, name) for name in State.__slots__}, file)
+    os.replace(draft, target)
+
+
+def read(target: str) -> State | None:
+    """Return the state, or None where there is no (whole) file."""
+    try:
+        with open(target, encoding="utf-8") as file:
+            return State(**json.load(file))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def judge(state: State | None, question: str) -> tuple[bool, str]:
+    """Answer ``live`` or ``ready`` with a reason."""
+    if state is None:
+        return False, "no state file: not started yet, or ended"
+    if not _runs(state.pid):
+        return False, f"process {state.pid} has ended"
+    overdue = time.monotonic() - state.alive_until
+    if overdue > 0:
+        return False, f"process {state.pid} is stuck: its last sign of life expired {overdue:.0f} s ago"
+    if question == "ready":
+        return state.ready, state.reason
+    return True, state.reason
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

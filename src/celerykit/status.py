@@ -1,0 +1,76 @@
+"""How the pools of this machine are: what the init system knows of each, and what each says of itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celerykit import environment, pools, settings, statefile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BOOTED_BY_SYSTEMD = Path("/run/systemd/system")
+
+
+@dataclass(frozen=True)
+class Status:
+    """One pool."""
+
+    pool: str
+    unit: str
+    """``active``, ``failed`` ... with systemd; else nothing."""
+    wanted: bool
+    """Whether it should be running: enabled, or simply there where no init system says so."""
+    pid: int
+    ready: bool
+    reason: str
+
+    @property
+    def well(self) -> bool:
+        """Whether it is as it should be."""
+        return self.ready or not self.wanted
+
+    def __str__(self) -> str:
+        state = self.unit or ("running" if self.pid else "not running")
+        pid = f"PID {self.pid}" if self.pid else "-"
+        note = "" if self.wanted else " (not enabled)"
+        return f"{self.pool:<16}{state:<14}{pid:<12}{'ready' if self.ready else 'not ready':<11}{self.reason}{note}"
+
+
+def status(environ: Mapping[str, str] = os.environ, systemctl: pools.Systemctl = pools.systemctl) -> list[Status]:
+    """Return every pool that has an env file, is enabled or is loaded."""
+    names = environment.pools(environment.config_dir(environ))
+    folder = environ.get(settings.variable("state_dir")) or _state_dir(environ)
+    if not BOOTED_BY_SYSTEMD.is_dir():
+        known = names or [environment.DEFAULT_POOL]
+        return [_of_itself(name, folder) for name in known]
+    wanted = pools.enabled(systemctl)
+    units = {*wanted, *pools.loaded(systemctl), *(f"celeryd@{name}.service" for name in names)}
+    return [
+        _with_unit(unit, folder, f"celeryd@{unit.pool}.service" in wanted)
+        for unit in pools.look(sorted(units), systemctl)
+    ]
+
+
+def _with_unit(unit: pools.Unit, folder: str, wanted: bool) -> Status:
+    said = _of_itself(unit.pool, folder)
+    if unit.runs:
+        return Status(unit.pool, unit.active, wanted, unit.pid, said.ready and said.pid == unit.pid, said.reason)
+    return Status(
+        unit.pool, unit.active, wanted, unit.pid, False, unit.text or "see journalctl -u celeryd@" + unit.pool
+    )
+
+
+def _of_itself(pool: str, folder: str) -> Status:
+    state = statefile.read(statefile.path(folder, "worker", pool))
+    live, why_not = statefile.judge(state, "live")
+    ready, reason = statefile.judge(state, "ready")
+    return Status(pool, "", True, state.pid if state and live else 0, ready, reason if live else why_not)
+
+
+def _state_dir(environ: Mapping[str, str]) -> str:
+    """Return the units' folder, which a reader need not be able to write."""
+    return statefile.STATE_DIR if Path(statefile.STATE_DIR).is_dir() else statefile.folder(environ)

@@ -1,0 +1,63 @@
+"""When a job is acknowledged, and how often it is delivered."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from celery import bootsteps, signals
+from celery.app.task import Task
+
+from celerykit import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Delivery(bootsteps.Step):  # type: ignore[misc]
+    """Gives tasks the kit's request class; acknowledges first where the pool's promise is at-most-once."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any):
+        super().__init__(worker, **options)
+        # Celery resolves the name in each task's strategy; a task with a Request of its own keeps it.
+        Task.Request = "celerykit.worker.request:Request"
+        self._at_most_once = settings.from_environment(os.environ).delivery == settings.AT_MOST_ONCE
+
+    def create(self, worker: Any) -> None:
+        """Put the acknowledgement before the hand-over to the pool."""
+        if not self._at_most_once:
+            return
+        worker._process_task = acknowledge_first(worker._process_task)
+        worker.process_task = worker._process_task
+        if worker.pool_cls.uses_semaphore:
+            worker.process_task = worker._process_task_sem
+        elif worker.hub is not None and worker.pool_cls.__module__ == "celery.concurrency.thread":
+            # This pool queues whatever it gets: without slots of its own, a worker would acknowledge the whole queue
+            # into its memory, and a stop would drop it.
+            worker.process_task = worker._process_task_sem
+            signals.task_postrun.connect(_releases_slot_of(worker), weak=False)
+
+
+def _releases_slot_of(worker: Any) -> Callable[..., None]:
+    def release(**_: Any) -> None:
+        worker.consumer.call_soon(worker._quick_release)
+
+    return release
+
+
+def acknowledge_first(process: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return ``process`` (a request to the pool) with a synchronous acknowledgement before it.
+
+    Celery's early acknowledgement comes when the pool has accepted a job: a worker killed in between runs it twice. If
+    the broker does not take the acknowledgement, the job is not run: the broker has it still.
+    """
+
+    def process_task(request: Any) -> Any:
+        if not request.task.acks_late and not request.acknowledged:
+            request.message.ack()
+            request.acknowledged = True
+        return process(request)
+
+    return process_task

@@ -1,0 +1,167 @@
+"""The bounded stop: drain, and at the budget's end give back what still runs.
+
+Celery's own soft shutdown sleeps its whole time even when nothing runs, loses the running job of the solo pool and
+fails under gevent; its warm shutdown has no end. This one ends with the last running job, and at the latest in time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery import bootsteps, signals
+from celery.platforms import EX_OK
+from celery.utils.threads import bound_open_broker_sockets
+from celery.worker import state
+
+from celerykit import settings
+from celerykit.notify import notify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+logger.setLevel(logging.INFO)
+
+MARGIN = 10.0
+"""Seconds beyond the budget after which systemd may kill."""
+BROKER_PATIENCE = 2.0
+"""Seconds that a silent broker may hold up the giving back of jobs, each time it is asked."""
+
+
+class Stop(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Replaces the handlers of TERM, INT and QUIT that Celery has installed by now."""
+
+    requires = ("celerykit.worker.vitals:Vitals",)
+
+    def __init__(self, worker: Any, **options: Any):
+        super().__init__(worker, **options)
+        self._settings = settings.from_environment(os.environ)
+        self._began = False
+
+    def start(self, worker: Any) -> None:
+        """Take over the signals."""
+        self._worker = worker
+        signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGINT, self._on_stop)
+        signal.signal(signal.SIGQUIT, self._on_quit)
+
+    def stop(self, worker: Any) -> None:
+        """Bound a stop that came by remote control, too."""
+        self._begin("shutdown")
+
+    def terminate(self, worker: Any) -> None:
+        """Celery ends by itself."""
+
+    def _on_stop(self, signum: int, _frame: Any) -> None:
+        if self._began and signum == signal.SIGINT:
+            self._on_quit(signum, None)
+        self._begin(signal.Signals(signum).name)
+        state.should_stop = EX_OK
+
+    def _on_quit(self, *_: Any) -> None:
+        if self._worker.pool.is_green:
+            # The handler may run in the hub of gevent, where nothing can wait for a socket.
+            self._worker.timer.call_after(0, self._give_back)
+        else:
+            self._give_back()
+
+    def _begin(self, cause: str) -> None:
+        if self._began:
+            return
+        self._began = True
+        drain = self._settings.drain
+        say(f"{cause}: draining {len(state.active_requests)} running jobs for up to {drain:g} s")
+        # systemd's own limit of a stop is fixed in the unit, while the budget is a setting.
+        notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((self._settings.stop_timeout + MARGIN) * 1_000_000)}")
+        self._worker.pulse.hold((drain + self._settings.stop_timeout) / 2)
+        self._worker.pulse.not_ready("stopping")
+        signals.worker_shutting_down.send(sender=self._worker.hostname, sig=cause, how="Warm", exitcode=EX_OK)
+        if self._worker.pool.is_green:
+            self._worker.timer.call_after(drain, self._give_back)
+        else:
+            deadline = threading.Timer(drain, self._on_deadline)
+            deadline.daemon = True
+            deadline.start()
+
+    def _on_deadline(self) -> None:
+        # Only the main thread can be sure that nothing else uses the broker's connection meanwhile.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGQUIT)
+
+    def _give_back(self) -> None:
+        """End what runs, put every unacknowledged job back into its queue, and end the process."""
+        worker = self._worker
+        _kill_children(worker.pool)
+        returned = sum(1 for message in _unacknowledged() if _requeue(message, worker.consumer))
+        _close(worker.consumer)
+        if worker._persistence is not None:
+            worker._persistence.save()
+        say(f"the stop budget of {self._settings.stop_timeout:g} s is used up: gave back {returned} jobs")
+        worker.pulse.stop()
+        logging.shutdown()
+        os._exit(EX_OK)
+
+
+def say(text: str) -> None:
+    """Write a line to the log's stream; logging takes locks, which a signal handler must not wait for."""
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"celerykit: {text}\n".encode())
+
+
+def _kill_children(pool: Any) -> None:
+    """Kill the prefork children first, so that no job runs on while somebody else gets it."""
+    children = [child.pid for child in getattr(getattr(pool, "_pool", None), "_pool", ()) if hasattr(child, "pid")]
+    for pid in children:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    give_up = time.monotonic() + BROKER_PATIENCE
+    while time.monotonic() < give_up and any(_is_running(pid) for pid in children):
+        time.sleep(0.01)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+
+
+def _unacknowledged() -> Iterator[Any]:
+    seen = set()
+    for request in (
+        *state.requests.values(),
+        *state.active_requests,
+        *state.reserved_requests,
+        *state.scheduled_requests,
+    ):
+        if request.id not in seen and not request.acknowledged and not request.message.acknowledged:
+            seen.add(request.id)
+            yield request.message
+
+
+def _requeue(message: Any, consumer: Any) -> bool:
+    """Put one message back; one that cannot be put back is the broker's to redeliver."""
+    try:
+        message.requeue()
+    except Exception as exc:  # whatever the transport raises, the others must still be tried
+        say(f"job {message.headers.get('id')} could not be given back, the broker will redeliver it: {exc!r}")
+        return False
+    return True
+
+
+def _close(consumer: Any) -> None:
+    """Close the connection: whatever else it holds, such as rate-limited jobs, goes back with it."""
+    connection = consumer.connection
+    if connection is None:
+        return
+    bound_open_broker_sockets(connection, BROKER_PATIENCE)
+    try:
+        connection.close()
+    except Exception as exc:  # the process ends here, whatever the transport raises
+        say(f"closing the broker connection failed: {exc!r}")

@@ -1,0 +1,107 @@
+"""The worker's signs of life: alive while its main thread makes progress, ready while it consumes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from celery import VERSION_BANNER, bootsteps, signals
+from celery.worker import state
+
+from celerykit import __version__, settings, statefile
+from celerykit.environment import DEFAULT_POOL
+from celerykit.pulse import Pulse
+
+logger = logging.getLogger(__name__)
+#: These few lines are for the operator, whatever the worker's own log level is.
+logger.setLevel(logging.INFO)
+
+
+class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Gives the worker its :class:`~celerykit.pulse.Pulse` and finds its progress."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any):
+        super().__init__(worker, **options)
+        self.settings = settings.from_environment(os.environ)
+        pool = os.environ.get(settings.POOL) or DEFAULT_POOL
+        worker.pulse = Pulse(statefile.path(self.settings.state_dir, "worker", pool), self.settings.stuck_after)
+
+    def start(self, worker: Any) -> None:
+        """Begin; from here on a main thread without progress ends the process."""
+        worker.pulse.not_ready("connecting to the broker")
+        if worker.hub is not None or worker.pool.is_green:
+            # The loop's own timer: it fires when the loop turns, or when greenlets are switched. Elsewhere the timer is
+            # a thread that would go on beside a stuck main thread, and the consumer tells instead.
+            worker.timer.call_repeatedly(1.0, worker.pulse.beat)
+        if _runs_jobs_in_main_thread(worker):
+            signals.task_prerun.connect(self._on_job_start, weak=False)
+            signals.task_postrun.connect(self._on_job_end, weak=False)
+        self._pulse = worker.pulse
+        # The stop, too, is watched over: the file goes when everything has been stopped.
+        signals.worker_shutdown.connect(self._on_shutdown, weak=False)
+        logger.info("%s", start_line(worker, self.settings))
+
+    def _on_shutdown(self, **_: Any) -> None:
+        self._pulse.stop()
+
+    def _on_job_start(self, task: Any, **_: Any) -> None:
+        limit = (task.request.timelimit or (None, None))[0] or task.time_limit or self.settings.longest_job
+        self._pulse.hold(limit + self.settings.stuck_after)
+
+    def _on_job_end(self, **_: Any) -> None:
+        self._pulse.release()
+
+
+class Consuming(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Says when the worker is ready: connected and consuming; runs again at each reconnect."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **options: Any):
+        super().__init__(consumer, **options)
+        self._first = True
+
+    def start(self, consumer: Any) -> None:
+        """Say so as soon as the loop, which asks the broker for jobs, has been entered."""
+        queues = ", ".join(sorted(consumer.app.amqp.queues.consume_from))
+        consumer.call_soon(consumer.controller.pulse.ready, f"consuming {queues}")
+
+    def stop(self, consumer: Any) -> None:
+        """Not ready: the broker is away, or the worker stops."""
+        stopping = state.should_stop is not None or state.should_terminate is not None
+        why = "stopping" if stopping else "not consuming: the connection to the broker is lost"
+        consumer.controller.pulse.not_ready(why)
+
+    def shutdown(self, consumer: Any) -> None:
+        """Say that this is the end and no outage."""
+        consumer.controller.pulse.not_ready("stopping")
+
+
+def start_line(worker: Any, own: settings.Settings) -> str:
+    """Return the one line that says what this worker is and promises."""
+    pool = worker.pool_cls.__module__.rpartition(".")[2]
+    queues = ",".join(sorted(worker.app.amqp.queues.consume_from))
+    return (
+        f"worker {worker.hostname}: pool={pool} concurrency={worker.concurrency} ({_concurrency_reason(worker)}) "
+        f"prefetch={worker.prefetch_multiplier} queues={queues} delivery={own.delivery} "
+        f"stop_timeout={own.stop_timeout:g}s longest_job={own.longest_job:g}s "
+        f"celerykit={__version__} celery={VERSION_BANNER}"
+    )
+
+
+def _concurrency_reason(worker: Any) -> str:
+    given = os.environ.get("CELERY_WORKER_CONCURRENCY")
+    if given == "auto":
+        return "auto: affinity and cgroup CPU quota"
+    if given:
+        return "CELERY_WORKER_CONCURRENCY"
+    if worker.app.conf.worker_concurrency:
+        return "the app's worker_concurrency"
+    return "the number of CPUs"
+
+
+def _runs_jobs_in_main_thread(worker: Any) -> bool:
+    return bool(worker.pool_cls.__module__ == "celery.concurrency.solo")

@@ -1,0 +1,1 @@
+"""The kit's tests; see CONTRIBUTING.md for which of them needs what."""

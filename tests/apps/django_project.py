@@ -1,0 +1,10 @@
+"""The settings of a Django project."""
+
+SECRET_KEY = "of no use"
+INSTALLED_APPS: list[str] = []
+USE_TZ = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 7
+CELERY_TASK_REJECT_ON_WORKER_LOST = False
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_BEAT_SYNC_EVERY = 9
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 3.0, "own": "kept"}

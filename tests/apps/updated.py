@@ -1,0 +1,17 @@
+"""An app configured by ``conf.update``."""
+
+from celery import Celery
+
+app = Celery("updated")
+app.conf.update(
+    worker_prefetch_multiplier=7,
+    task_reject_on_worker_lost=False,
+    task_time_limit=120,
+    beat_sync_every=9,
+    broker_transport_options={"socket_timeout": 3.0, "own": "kept"},
+)
+
+
+@app.task(name="work")
+def work():
+    """Do nothing."""

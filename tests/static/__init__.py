@@ -1,0 +1,1 @@
+"""Cheap checks over the whole repository."""

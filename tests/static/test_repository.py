@@ -1,0 +1,156 @@
+"""Promises that the repository's files keep among themselves."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from celerykit import __version__, names
+
+ROOT = Path(__file__).parents[2]
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+VARIABLE = re.compile(r"\b(?:CELERY|FLOWER|CELERYKIT)_[A-Z][A-Z0-9_]*[A-Z0-9]\b(?![*_])")
+#: Where one machine's or one person's files would be named; a build's cache is inside its image.
+OWN_PATH = re.compile(r"(?<![\w.-])/(?:work|root(?!/\.cache)|Users|home/\w+)/")
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """Return the files of the repository, as far as they still exist."""
+    listed = subprocess.run(["git", "ls-files", "--", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def named(path: Path) -> str:
+    """Name a test after the file it reads."""
+    return str(path.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what a link can point to in a page of Markdown."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def services() -> dict[str, Any]:
+    """Return every service of every compose file, by file and name."""
+    found = {}
+    for path in tracked("compose*.yaml", "compose/*.yaml", "compose/**/*.yaml"):
+        for name, service in (yaml.safe_load(path.read_text()).get("services") or {}).items():
+            found[f"{named(path)}: {name}"] = service
+    return found
+
+
+@pytest.mark.parametrize("page", tracked("*.md"), ids=named)
+def test_links_lead_somewhere(page: Path) -> None:
+    """No reader of the docs is sent to a file or a section that is not there."""
+    broken = []
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        if "://" in name:
+            continue
+        file = (page.parent / name) if name else page
+        if not file.exists() or (anchor and file.suffix == ".md" and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_nothing_names_one_machine_s_paths() -> None:
+    """What is written here works on other machines than its author's."""
+    found = []
+    for path in tracked():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            continue
+        if path.name != "uv.lock" and path != Path(__file__):
+            found += [f"{named(path)}:{number}" for number, line in enumerate(lines, 1) if OWN_PATH.search(line)]
+    assert found == []
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    """Who upgrades can read what has changed."""
+    sections = re.findall(r"^## \[?([^\]\s]+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert __version__ in sections
+
+
+def test_ci_runs_what_everybody_can_run() -> None:
+    """There is no check that only CI knows: `make test` is all of it."""
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    commands = [line for line in lines if line and not line.startswith("#")]
+    assert commands == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "exec make test"]
+
+
+def test_the_page_of_settings_is_what_the_code_says() -> None:
+    """No setting, default or reason in docs/settings.md is out of date; scripts/settings_doc.py --write renews it."""
+    generator = runpy.run_path(str(ROOT / "scripts" / "settings_doc.py"))
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == generator["page"]()
+
+
+def test_every_variable_in_the_docs_exists() -> None:
+    """Nobody copies an option that Celery ignores in silence from our pages or compose files."""
+    patterns = ("README.md", "CONTRIBUTING.md", "docs/*.md", "compose*.yaml", "compose/*.yaml", "examples/**/*.md")
+    elsewhere = "\n".join(
+        path.read_text(encoding="utf-8") for path in tracked("compose", "compose.yaml", "scripts", "images")
+    )
+    unknown = []
+    for path in tracked(*patterns):
+        for name in VARIABLE.findall(path.read_text(encoding="utf-8")):
+            known = names.is_known(name) or names.is_known(name.removesuffix("_FILE"))
+            # The stack's own variables, such as its ports, are read by compose files, images and scripts.
+            of_the_stack = name.startswith("CELERYKIT_") and re.search(rf"\b{name}\b", elsewhere)
+            if not known and not of_the_stack:
+                unknown.append(f"{named(path)}: {name}")
+    assert unknown == []
+
+
+def test_every_test_says_what_it_promises() -> None:
+    """A failing test tells a reader in words what a user would lose."""
+    silent = []
+    for path in tracked("tests/**/test_*.py", "tests/test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node):
+                silent.append(f"{named(path)}:{node.lineno} {node.name}")
+    assert silent == []
+
+
+def test_nothing_is_published_beyond_this_machine() -> None:
+    """A stack that is started as it is opens no port to the network."""
+    ports = {name: service["ports"] for name, service in services().items() if service.get("ports")}
+    assert ports
+    assert {
+        name: given for name, given in ports.items() if not all(str(port).startswith("127.0.0.1:") for port in given)
+    } == {}
+
+
+def test_every_service_can_be_scaled_and_run_twice() -> None:
+    """A fixed container name would forbid a second worker, and a second stack on the machine."""
+    assert services()
+    assert [name for name, service in services().items() if "container_name" in service] == []
+
+
+def test_there_is_one_start_command() -> None:
+    """Workers, beat and Flower start by `celerykit` everywhere, so that none of them misses what it does."""
+    start = re.compile(r"\bcelery\b(?!/)[^#\n]*\b(worker|beat|flower)\b|\b(celery|flower)d?\b.*\bmulti\b")
+    lines = [
+        f"{named(path)}:{number} {line.strip()}"
+        for path in tracked("images", "compose", "compose.yaml", "systemd", "init.d", "supervisor")
+        if not path.name.endswith((".txt", ".in", ".md"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(r"\b(ENTRYPOINT|CMD|command:|ExecStart|command\s*=|exec )", line)
+        and start.search(re.sub(r"\bcelerykit\b", "", line))
+    ]
+    assert lines == []
+    entries = [
+        line
+        for path in tracked("images/*Dockerfile*")
+        for line in path.read_text().splitlines()
+        if "ENTRYPOINT" in line
+    ]
+    assert any('ENTRYPOINT ["celerykit"]' in line for line in entries), entries

@@ -1,0 +1,179 @@
+"""The judgement of an app for job loss."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery
+from kombu import Exchange, Queue
+
+import celerykit as kit
+from celerykit import check
+from celerykit.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from celerykit.errors import Finding
+    from tests.unit.conftest import Run
+
+
+def judged(own: Settings | None = None, task: dict[str, Any] | None = None, **conf: Any) -> list[Finding]:
+    """Judge an app with a task under the kit's defaults and its own settings."""
+    app = Celery("judged", set_as_current=False, broker="redis://127.0.0.1:1/0")
+    kit.configure(app)
+    app.conf.update(conf)
+
+    @app.task(name="work", shared=False, **(task or {}))
+    def work() -> None:
+        """Do nothing."""
+
+    app.finalize()
+    return list(check.judge(app, own or Settings()))
+
+
+def variables(findings: list[Finding]) -> list[str]:
+    """Return what is found, by name."""
+    return [finding.variable for finding in findings]
+
+
+def test_an_app_that_sets_nothing_passes() -> None:
+    """The safe defaults are safe in the eyes of the check."""
+    assert judged() == []
+
+
+@pytest.mark.parametrize(
+    ("conf", "variable", "remedy"),
+    [
+        ({"task_acks_late": False}, "task_acks_late", "Drop task_acks_late from the app's settings"),
+        ({"task_reject_on_worker_lost": False}, "task_reject_on_worker_lost", "Drop task_reject_on_worker_lost"),
+        ({"accept_content": ["json", "pickle"]}, "accept_content", "Accept json only"),
+        ({"result_accept_content": ["pickle"]}, "result_accept_content", "Accept json only"),
+        ({"broker_url": "rediss://h/0"}, "broker_use_ssl", "Add ?ssl_cert_reqs=required"),
+        ({"broker_url": "rediss://h/0?ssl_cert_reqs=none"}, "broker_use_ssl", "Add ?ssl_cert_reqs=required"),
+        (
+            {"broker_url": "rediss://h/0", "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_NONE}},
+            "broker_use_ssl",
+            "Add ?ssl_cert_reqs=required",
+        ),
+        ({"result_backend": "rediss://h/0"}, "redis_backend_use_ssl", "Add ?ssl_cert_reqs=required"),
+        (
+            {"broker_transport_options": {"visibility_timeout": 60}},
+            "visibility_timeout",
+            "set CELERYKIT_LONGEST_JOB to at least 3600",
+        ),
+        ({"task_default_delivery_mode": 1}, "task_default_delivery_mode", "Leave it out"),
+        ({"task_default_delivery_mode": "transient"}, "task_default_delivery_mode", "Leave it out"),
+        ({"task_queues": [Queue("a", durable=False)]}, "task_queues", "Make the queue durable"),
+        (
+            {"task_queues": [Queue("a", Exchange("a", delivery_mode="transient"))]},
+            "task_queues",
+            "delivery mode persistent",
+        ),
+        ({"result_backend": "redis://h/1", "result_expires": None}, "result_expires", "Set it to some seconds"),
+    ],
+)
+def test_what_loses_jobs_or_gives_them_away_is_found(conf: dict[str, Any], variable: str, remedy: str) -> None:
+    """Each such setting is named once, with the way to mend it."""
+    findings = judged(**conf)
+    assert variable in variables(findings)
+    assert [finding for finding in findings if finding.variable == variable and remedy in finding.remedy]
+    assert set(variables(findings)) == {variable}
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"broker_url": "rediss://h/0?ssl_cert_reqs=required"},
+        {"broker_url": "rediss://h/0?ssl_cert_reqs=CERT_REQUIRED"},
+        {"broker_url": "rediss://h/0", "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}},
+        {"broker_transport_options": {"visibility_timeout": 7200}},
+        {"result_expires": None},
+        {"task_queues": [Queue("a"), Queue("b")]},
+    ],
+)
+def test_what_is_safe_is_not_found(conf: dict[str, Any]) -> None:
+    """A check that cries wolf is switched off."""
+    assert judged(**conf) == []
+
+
+@pytest.mark.parametrize("attribute", ["acks_late", "reject_on_worker_lost"])
+def test_one_unsafe_task_is_named(attribute: str) -> None:
+    """A task's own argument is found where it stands, and the app's settings are not blamed."""
+    (finding,) = judged(task={attribute: False})
+    assert (finding.variable, finding.value) == (attribute, "False")
+    assert finding.source.startswith("task work, ")
+    assert finding.remedy == f"Drop {attribute}= there"
+
+
+def test_a_task_s_own_time_limit_counts() -> None:
+    """A task that may run longer than the visibility timeout would run twice at once."""
+    (finding,) = judged(task={"time_limit": 9000})
+    assert (finding.variable, finding.value) == ("visibility_timeout", "3610")
+    assert "the time limit of task work (9000 s)" in finding.problem
+
+
+def test_at_most_once_is_a_choice_and_no_finding() -> None:
+    """Early acknowledgement is what such a pool promises."""
+    own = Settings(delivery="at-most-once")
+    assert judged(own, task_acks_late=False, task_reject_on_worker_lost=False) == []
+
+
+def test_every_pool_with_a_file_is_judged(etc: Path, celerykit: Run) -> None:
+    """`celerykit check` judges each pool under its own environment, answers in JSON and ends with 1."""
+    (etc / "worker-good.env").write_text("CELERY_APP=nothing\n")
+    (etc / "worker-bad.env").write_text("CELERY_APP=lossy\nCELERY_BROKER_URL=rediss://celery:hunter2@127.0.0.1:1/0\n")
+    answer = celerykit("check", "--format", "json", CELERY_BROKER_URL="")
+    assert answer.returncode == 1, answer.stderr
+    findings = json.loads(answer.stdout)
+    assert {finding["variable"] for finding in findings} == {
+        "task_acks_late",
+        "task_reject_on_worker_lost",
+        "accept_content",
+        "broker_use_ssl",
+        "redis_backend_use_ssl",
+        "visibility_timeout",
+        "task_default_delivery_mode",
+        "result_expires",
+    }
+    assert {finding["source"].rpartition("/")[2] for finding in findings} == {"lossy.py"}
+    assert all(finding["problem"] and finding["remedy"] for finding in findings)
+    assert "hunter2" not in answer.stdout
+
+
+def test_a_safe_app_passes_whatever_it_prints(celerykit: Run) -> None:
+    """Exit code 0, and an answer that a program can read although the app prints while it is imported."""
+    answer = celerykit("check", "--format", "json", CELERY_APP="noisy")
+    assert (answer.returncode, json.loads(answer.stdout)) == (0, [])
+
+
+def test_an_app_with_a_loader_of_its_own_is_found(celerykit: Run) -> None:
+    """Such an app has none of the safe defaults, and the answer says how to get them."""
+    answer = celerykit("check", CELERY_APP="own_loader")
+    assert answer.returncode == 1
+    assert answer.stdout.startswith("loader=celery.loaders.app.AppLoader (")
+    assert "Drop loader=, or call celerykit.configure(app)" in answer.stdout
+
+
+@pytest.mark.parametrize("app", ["broken", "broken_include"])
+def test_an_app_that_does_not_import_is_a_finding(celerykit: Run, app: str) -> None:
+    """The app itself, or a module that it includes: a line with the reason and the file, and no traceback."""
+    answer = celerykit("check", CELERY_APP=app)
+    assert answer.returncode == 1
+    (line,) = answer.stdout.splitlines()
+    assert line.startswith(f"CELERY_APP={app} (environment): does not import: ")
+    assert "No module named 'no_such_module'" in line
+    assert "broken.py:3" in line
+    assert "Traceback" not in answer.stderr
+
+
+def test_wrong_settings_are_found_without_an_app(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would keep a worker from starting is what the check says, with file and line, and exit code 1."""
+    from celerykit import cli
+
+    (etc / "celery.env").write_text("CELERY_APP=nothing\nCELERYKIT_LONGEST_JOB=1h\n")
+    assert cli.main(["check", "default"]) == 1
+    assert f"CELERYKIT_LONGEST_JOB=1h ({etc}/celery.env:2): not a positive number" in capsys.readouterr().out

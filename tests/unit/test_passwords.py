@@ -1,0 +1,78 @@
+"""The passwords of the stack: made once, seen by their readers alone."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from celerykit import passwords
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The volumes of a stack before its first start."""
+    for reader in ("celery", "flower", "redis"):
+        (tmp_path / reader).mkdir()
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return what every file holds."""
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_second_start_changes_nothing(folder: Path) -> None:
+    """Passwords that somebody uses stay what they are."""
+    assert len(passwords.write(folder)) == 5
+    before = contents(folder)
+    assert passwords.write(folder) == []
+    assert contents(folder) == before
+
+
+def test_no_two_stacks_have_the_same_passwords(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each first start makes its own."""
+    other = tmp_path_factory.mktemp("other")
+    for reader in ("celery", "flower", "redis"):
+        (other / reader).mkdir()
+    passwords.write(folder)
+    passwords.write(other)
+    assert all(contents(folder)[name] != text for name, text in contents(other).items())
+
+
+def test_redis_knows_the_password_of_the_url_by_its_hash_alone(folder: Path) -> None:
+    """Who reads the server's users gets no password of Celery's."""
+    passwords.write(folder)
+    password = urlsplit(contents(folder)[passwords.BROKER_URL]).password
+    assert password is not None
+    assert password not in contents(folder)[passwords.USERS]
+    assert f"#{hashlib.sha256(password.encode()).hexdigest()}" in contents(folder)[passwords.USERS]
+
+
+def test_nobody_else_may_read_them(folder: Path) -> None:
+    """Files are for their owner, and for the group of the service that reads them."""
+    assert {path.stat().st_mode & 0o777 for path in passwords.write(folder)} == {0o640}
+
+
+def test_the_default_user_is_off_but_may_do_all(folder: Path) -> None:
+    """Redis is that user while it reads its append-only file: with fewer rights it would drop transactions."""
+    passwords.write(folder)
+    assert contents(folder)[passwords.USERS].startswith("user default off resetpass ~* &* +@all\n")
+
+
+@pytest.mark.parametrize("command", ["acl", "config", "debug", "eval", "flushall", "flushdb", "keys", "shutdown"])
+def test_dangerous_commands_are_not_among_celerys(command: str) -> None:
+    """What could read or change the server itself is refused to workers."""
+    given = {name.partition("|")[0] for group in passwords.CELERY_COMMANDS for name in group}
+    assert command not in given
+
+
+def test_lost_users_are_written_again_for_the_same_password(folder: Path) -> None:
+    """They follow from the passwords, so a volume of Redis that is gone locks nobody out."""
+    passwords.write(folder)
+    before = contents(folder)
+    (folder / passwords.USERS).unlink()
+    assert passwords.write(folder) == [folder / passwords.USERS]
+    assert contents(folder) == before

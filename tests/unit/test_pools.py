@@ -1,0 +1,146 @@
+"""The umbrella's verbs, against a systemd that is played."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celerykit import pools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DEAD = {"ActiveState": "failed", "SubState": "failed", "MainPID": "0", "Result": "exit-code", "ExecMainStatus": "78"}
+RUNS = {"ActiveState": "active", "SubState": "running", "MainPID": "7", "Result": "success", "ExecMainStatus": "0"}
+
+
+class Systemd:
+    """Answers like ``systemctl`` for the units that it is given."""
+
+    def __init__(self, enabled: dict[str, dict[str, str]], others: dict[str, dict[str, str]] | None = None):
+        self.enabled = [f"celeryd@{pool}.service" for pool in enabled]
+        self.units = {f"celeryd@{pool}.service": shown for pool, shown in {**enabled, **(others or {})}.items()}
+        self.done: list[tuple[str, ...]] = []
+        self.refuses: set[str] = set()
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Answer one call."""
+        verb, *rest = arguments
+        text = ""
+        if arguments[:2] == ("show", "--property=Wants"):
+            text = " ".join(["network-online.target", *reversed(self.enabled)])
+        elif verb == "list-units":
+            text = "".join(f"{unit} loaded x y Celery\n" for unit in self.units)
+        elif verb == "show":
+            text = "\n\n".join("\n".join(self._shown(unit)) for unit in rest[1:])
+        else:
+            self.done.append(arguments)
+        refused = bool(self.refuses & set(arguments))
+        return subprocess.CompletedProcess(arguments, int(refused), text, "Job failed." if refused else "")
+
+    def _shown(self, unit: str) -> Iterator[str]:
+        for name, value in {"Id": unit, "NRestarts": "0", "StatusText": "", **self.units[unit]}.items():
+            yield f"{name}={value}"
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Listen as systemd does to the umbrella."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        channel.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield channel
+
+
+def lines(channel: socket.socket) -> list[str]:
+    """Return what was told so far."""
+    found: list[str] = []
+    try:
+        while True:
+            found += channel.recv(4096).decode().splitlines()
+    except BlockingIOError:
+        return found
+
+
+def test_a_start_waits_for_every_enabled_pool(told: socket.socket) -> None:
+    """The umbrella is up when its pools are, and says which."""
+    systemd = Systemd({"default": RUNS, "imports": RUNS})
+    pools.run(systemd, looks=[])
+    assert systemd.done == [("start", "celeryd@default.service", "celeryd@imports.service")]
+    assert lines(told)[-2:] == ["STATUS=2 of 2 pools run: default, imports", "READY=1"]
+
+
+def test_a_dead_pool_shows_in_the_status_and_does_not_end_the_others(told: socket.socket) -> None:
+    """One pool that cannot start is named with its reason; the umbrella is up for the rest."""
+    pools.run(Systemd({"default": RUNS, "imports": DEAD}), looks=[])
+    assert lines(told)[-2:] == ["STATUS=1 of 2 pools run; not: imports is failed (exit code 78)", "READY=1"]
+
+
+def test_the_umbrella_fails_when_no_pool_starts(told: socket.socket) -> None:
+    """`systemctl start celeryd` must not say that it worked when nothing consumes."""
+    with pytest.raises(pools.PoolsError, match=r"no pool started: imports is failed \(exit code 78\)"):
+        pools.run(Systemd({"imports": DEAD}), looks=[])
+    assert "READY=1" not in lines(told)
+
+
+def test_without_an_enabled_pool_the_umbrella_says_how_to_enable_one(told: socket.socket) -> None:
+    """A fresh installation is no failure."""
+    systemd = Systemd({})
+    pools.run(systemd, looks=[])
+    assert systemd.done == []
+    assert "STATUS=no pool is enabled: systemctl enable --now celeryd@POOL" in lines(told)
+
+
+def test_a_pool_that_dies_later_shows(told: socket.socket) -> None:
+    """The umbrella's status stays true while it runs, and is told only when it changes."""
+    systemd = Systemd({"default": dict(RUNS), "imports": dict(RUNS)})
+
+    def looks() -> Iterator[None]:
+        yield
+        systemd.units["celeryd@imports.service"] |= {
+            "ActiveState": "activating",
+            "SubState": "auto-restart",
+            "Result": "signal",
+            "ExecMainStatus": "9",
+        }
+        yield
+        yield
+
+    pools.run(systemd, looks())
+    wanted = "STATUS=1 of 2 pools run; not: imports is activating (killed by signal 9, starts again by itself)"
+    assert lines(told)[-1] == wanted
+
+
+def test_a_pool_that_tries_again_says_how_often(told: socket.socket) -> None:
+    """A pool that fails again and again is not taken for one that starts for the first time."""
+    trying = {**RUNS, "ActiveState": "activating", "SubState": "start", "NRestarts": "4"}
+    pools.run(Systemd({"default": RUNS, "imports": trying}), looks=[])
+    assert "STATUS=1 of 2 pools run; not: imports is activating (restart number 4)" in lines(told)
+
+
+def test_a_stop_reaches_the_disabled_pools_too() -> None:
+    """A pool started by hand is drained with the others, and its drain is waited for."""
+    systemd = Systemd({"default": RUNS}, {"by-hand": RUNS})
+    pools.stop(systemd)
+    assert systemd.done == [("stop", "celeryd@*.service")]
+
+
+def test_a_reload_restarts_one_pool_after_the_other() -> None:
+    """Enabled pools and running ones, each waited for; a disabled dead one stays dead."""
+    systemd = Systemd({"default": RUNS, "imports": DEAD}, {"by-hand": RUNS, "old": DEAD})
+    pools.reload(systemd)
+    assert systemd.done == [("restart", f"celeryd@{pool}.service") for pool in ("by-hand", "default", "imports")]
+
+
+def test_a_reload_ends_at_a_pool_that_does_not_come_back() -> None:
+    """A bad release takes down one pool and no more, and the caller is told."""
+    systemd = Systemd({"a": RUNS, "b": RUNS, "c": RUNS})
+    systemd.refuses = {"celeryd@b.service"}
+    with pytest.raises(pools.PoolsError, match=r"celeryd@b\.service did not come back.*Job failed"):
+        pools.reload(systemd)
+    assert ("restart", "celeryd@c.service") not in systemd.done

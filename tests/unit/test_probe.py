@@ -1,0 +1,86 @@
+"""The command that health checks run every few seconds."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celerykit import probe, statefile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.conftest import Run
+
+CPU_SECONDS = 0.060
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Leave the state file of a live and ready worker: this process."""
+    monkeypatch.setenv("CELERYKIT_STATE_DIR", str(tmp_path))
+    target = statefile.path(str(tmp_path), "worker", "default")
+    statefile.write(target, statefile.State(os.getpid(), time.monotonic() + 60.0, True, "consuming celery"))
+    return target
+
+
+def test_the_answer_is_an_exit_code_and_a_reason(worker: str, celerykit: Run) -> None:
+    """`celerykit probe worker --ready` ends with 0 or 1 and says why in one line."""
+    yes = celerykit("probe", "worker", "--ready")
+    no = celerykit("probe", "worker", "mail", "--live")
+    assert (yes.returncode, yes.stdout, yes.stderr) == (0, "ready: consuming celery\n", "")
+    assert (no.returncode, no.stdout) == (1, "not live: no state file: not started yet, or ended\n")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        [],
+        ["worker"],
+        ["--live"],
+        ["worker", "--live", "--ready"],
+        ["flower", "--live"],
+        ["beat", "mail", "--live"],
+        ["worker", "a", "b", "--live"],
+    ],
+)
+def test_a_wrong_question_is_no_answer(question: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A health check with a typing error is told so (2), and not taken for a dead worker (1)."""
+    assert probe.main(question) == 2
+    assert capsys.readouterr().err.startswith("usage: celerykit probe ")
+
+
+def test_beat_has_a_probe_too(worker: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beat is judged by its own file and not by a worker's."""
+    assert probe.main(["beat", "--live"]) == 1
+    os.replace(worker, worker.replace("worker-default", "beat"))
+    assert probe.main(["beat", "--live"]) == 0
+
+
+def test_a_probe_imports_next_to_nothing(worker: str) -> None:
+    """Neither Celery nor anything else that costs time is loaded."""
+    program = "import sys, celerykit.__main__ as m; m.main(); print(*sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", program, "probe", "worker", "--live"], capture_output=True, text=True, check=True
+    )
+    loaded = set(answer.stdout.splitlines()[-1].split())
+    assert "celerykit.statefile" in loaded
+    assert loaded & {"celery", "kombu", "dataclasses", "argparse", "typing", "pathlib", "celerykit.cli"} == set()
+
+
+def test_a_probe_takes_less_than_60_ms_of_cpu(worker: str) -> None:
+    """A check every few seconds for ever costs the machine next to nothing."""
+    used = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "celerykit", "probe", "worker", "--live"], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert statistics.median(used) < CPU_SECONDS, used

@@ -1,0 +1,83 @@
+"""The answer of ``celerykit status``."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celerykit import pools, status
+from celerykit.statefile import State, write
+from tests.unit.test_pools import DEAD, RUNS, Systemd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.conftest import Run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of state files, on a machine that systemd has booted."""
+    monkeypatch.setattr(status, "BOOTED_BY_SYSTEMD", tmp_path)
+    return tmp_path
+
+
+def say(folder: Path, pool: str, *, ready: bool, reason: str) -> None:
+    """Write what a worker says of itself; it is this process."""
+    write(f"{folder}/worker-{pool}.json", State(os.getpid(), time.monotonic() + 60, ready, reason))
+
+
+def ask(folder: Path, systemctl: pools.Systemctl) -> dict[str, status.Status]:
+    """Return the status of each pool."""
+    environ = {"CELERYKIT_CONFIG_DIR": str(folder), "CELERYKIT_STATE_DIR": str(folder)}
+    return {one.pool: one for one in status.status(environ, systemctl)}
+
+
+def test_a_pool_that_consumes_is_well(folder: Path) -> None:
+    """Its PID and what it consumes are shown."""
+    say(folder, "default", ready=True, reason="consuming celery")
+    one = ask(folder, Systemd({"default": {**RUNS, "MainPID": str(os.getpid())}}))["default"]
+    assert one.well and one.ready
+    assert str(os.getpid()) in str(one) and "consuming celery" in str(one)
+
+
+def test_a_pool_that_lost_its_broker_is_not_well(folder: Path) -> None:
+    """Running is not working."""
+    say(folder, "default", ready=False, reason="not consuming: the connection to the broker is lost")
+    one = ask(folder, Systemd({"default": {**RUNS, "MainPID": str(os.getpid())}}))["default"]
+    assert not one.well and one.unit == "active"
+    assert "the connection to the broker is lost" in str(one)
+
+
+def test_a_dead_enabled_pool_is_not_well(folder: Path) -> None:
+    """It says how it ended."""
+    one = ask(folder, Systemd({"imports": DEAD}))["imports"]
+    assert not one.well and "exit code 78" in str(one)
+
+
+def test_a_pool_that_is_not_enabled_is_no_failure(folder: Path) -> None:
+    """An env file alone starts nothing, and status says so."""
+    (folder / "worker-spare.env").touch()
+    systemd = Systemd({}, {"spare": {**DEAD, "ActiveState": "inactive", "Result": "success"}})
+    one = ask(folder, systemd)["spare"]
+    assert one.well and "(not enabled)" in str(one)
+
+
+def test_the_file_of_a_predecessor_is_not_believed(folder: Path) -> None:
+    """What another process said is not what the unit's process says."""
+    say(folder, "default", ready=True, reason="consuming celery")
+    assert not ask(folder, Systemd({"default": {**RUNS, "MainPID": "1"}}))["default"].well
+
+
+def test_without_systemd_the_state_files_answer(celerykit: Run, tmp_path: Path, etc: Path) -> None:
+    """In a container `celerykit status` works too, and its exit code is 1 while a pool is not ready."""
+    (etc / "worker-imports.env").touch()
+    no = celerykit("status")
+    say(tmp_path, "imports", ready=True, reason="consuming imports")
+    yes = celerykit("status", "--format", "json")
+    assert (no.returncode, yes.returncode) == (1, 0), yes.stderr
+    assert "not started yet" in no.stdout
+    assert '"reason": "consuming imports"' in yes.stdout

@@ -1,0 +1,1 @@
+"""Tests of what the kit adds to a running worker."""

@@ -1,0 +1,10 @@
+"""The delay between deliveries of a job that kills its pool child."""
+
+from __future__ import annotations
+
+from celerykit.worker.request import redelivery_delay
+
+
+def test_the_delay_rises_and_is_capped() -> None:
+    """A poison job leaves the pool to others: it waits 1, 2, 4, ... and at most 60 seconds."""
+    assert [redelivery_delay(count) for count in (1, 2, 3, 4, 5, 6, 7, 8, 100)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
