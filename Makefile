@@ -1,0 +1,28 @@
+# Every target is one line: what it does is in scripts/, which needs Python's standard library and nothing else.
+PYTHON ?= python3
+.DEFAULT_GOAL := help
+.PHONY: up demo test test-hosts-all check down clean help
+
+up: ## Set up what is missing, start the whole stack in containers, and run a real app's jobs in it
+	$(PYTHON) scripts up
+
+demo: ## Restart and kill workers and the broker under load, and count the jobs that were lost
+	$(PYTHON) scripts demo
+
+test: ## Prove it: all checks, then the tests in containers; APP=FOLDER tests an app of your own
+	CELERYKIT_TEST_APP="$(APP)" $(PYTHON) scripts test
+
+test-hosts-all: ## Prove the units of systemd on Debian 12 and 13: verbs, faults, reboots, about 12 minutes
+	$(PYTHON) scripts test-hosts-all
+
+check: ## Lint, type check and unit tests, without a container
+	$(PYTHON) scripts check
+
+down: ## Stop and remove the stack's containers and networks; its volumes stay
+	$(PYTHON) scripts down
+
+clean: ## Remove everything the kit has made on this machine, volumes with jobs and passwords included
+	$(PYTHON) scripts clean
+
+help: ## List the targets
+	$(PYTHON) scripts help

@@ -1,0 +1,84 @@
+"""The checks that need no container, and the tests that do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import stack
+from console import SetupError, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+BIN = Path(".venv/bin")
+SHELL = ("images/with-ca", "images/redis/redis-health", ".ci/run")
+CHECKS = (
+    ("ruff", "format", "--check", "."),
+    ("ruff", "check", "."),
+    ("mypy",),
+    ("yamllint", "--strict", "."),
+    ("shellcheck", *SHELL),
+    ("pytest", "tests/unit", "tests/static", "--numprocesses", "auto"),
+)
+# A machine for each process of the tests.
+ON_HOSTS = ("pytest", "tests/hosts", "--numprocesses", "2", "--dist", "loadfile")
+# Most of a test in containers is waiting, so several share a core.
+IN_CONTAINERS = ("pytest", "--numprocesses", "5", "--dist", "loadgroup")
+
+
+def check() -> None:
+    """Run every check, to the end even where one fails.
+
+    :raises SetupError: naming those that failed.
+    """
+    failed = [command[0] for command in CHECKS if not _passes(command)]
+    if failed:
+        raise SetupError(f"failed: {', '.join(failed)}", "See above; 'ruff format' and 'ruff check --fix' mend much")
+
+
+def test_in_containers() -> None:
+    """Run the tests that start containers; where an app is named, those of an app.
+
+    :raises SetupError: if one fails.
+    """
+    app = os.environ.get("CELERYKIT_TEST_APP")
+    tests = "tests/containers/test_your_app.py" if app else "tests/containers"
+    if not _passes((*IN_CONTAINERS, tests)):
+        raise SetupError(f"failed: pytest {tests}", "See above; the log of each container is beside its failure")
+
+
+def test_on_hosts(suites: Sequence[str]) -> None:
+    """Run the tests of the units on a host of each release of Debian.
+
+    :raises SetupError: if one fails.
+    """
+    failed = [suite for suite in suites if not _passes(ON_HOSTS, {"CELERYKIT_TEST_SUITES": suite})]
+    if failed:
+        raise SetupError(
+            f"failed: pytest tests/hosts on {', '.join(failed)}", "See above; the journal is beside its failure"
+        )
+
+
+def demo() -> int:
+    """Run the demonstration and return its exit code."""
+    return subprocess.run([BIN / "python", "-m", "tests.faults.demo"], check=False, env=_environment()).returncode
+
+
+def _passes(command: tuple[str, ...], also: Mapping[str, str] | None = None) -> bool:
+    began = time.monotonic()
+    environment = {**_environment(), **(also or {})}
+    done = subprocess.run([BIN / command[0], *command[1:]], check=False, env=environment)
+    say(f"[{time.monotonic() - began:6.1f} s] {'ok' if done.returncode == 0 else 'failed'}: {' '.join(command)}")
+    return done.returncode == 0
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of Compose's calls, with the virtualenv's programs first; an empty APP is none."""
+    environment = {**stack.environment(), "PATH": f"{BIN.resolve()}{os.pathsep}{os.environ['PATH']}"}
+    if not environment.get("CELERYKIT_TEST_APP"):
+        environment.pop("CELERYKIT_TEST_APP", None)
+    return environment

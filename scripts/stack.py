@@ -1,0 +1,118 @@
+"""The stack of containers: building its images, starting it, running jobs in it, taking it down."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import host
+from console import SetupError, output_of, run, say, step
+
+COMPOSE = ("docker", "compose", "--profile", "flower", "--profile", "client")
+UP_TIMEOUT = 180
+EXAMPLE = "sourcestats"
+"""Enough to watch for some seconds."""
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of every call of Compose: the caller's, with the CA bundle that this machine trusts."""
+    bundle = host.ca_bundle()
+    return {**os.environ, **({"CELERYKIT_CA_BUNDLE": bundle} if bundle else {})}
+
+
+def build() -> None:
+    """Build the kit's images; where nothing has changed, that is quick."""
+    with step("images: celerykit/celery, celerykit/installer, celerykit/redis"):
+        run(
+            "build",
+            [*COMPOSE, "--progress", "plain", "build"],
+            "See its last lines above. On a network that inspects TLS, name its CA: CELERYKIT_CA_BUNDLE=FILE",
+            environment(),
+        )
+        remove_untagged_images()
+
+
+def remove_untagged_images() -> None:
+    """Remove what earlier builds have left without a name, unless a container uses it."""
+    output_of("docker", "image", "prune", "--force", "--filter", "label=org.opencontainers.image.vendor=celerykit")
+
+
+def require_port() -> None:
+    """Check that Flower can be published, or is.
+
+    :raises SetupError: if somebody else has its port.
+    """
+    if not _running("flower"):
+        host.require_port(flower_port(), "Flower")
+
+
+def start() -> None:
+    """Start everything, and wait until the workers take jobs."""
+    with step("stack: redis, worker, beat and Flower take work"):
+        run(
+            "up",
+            # Not the client: it is for commands that somebody gives.
+            [*COMPOSE[:4], "--progress", "plain", "up", "--detach", "--wait", "--wait-timeout", str(UP_TIMEOUT)],
+            "Look at what the containers say: docker compose logs",
+            environment(),
+        )
+
+
+def run_example() -> None:
+    """Run the jobs of the example app, with its own progress bar and summary; an app of one's own has its own.
+
+    :raises SetupError: if they do not all succeed.
+    """
+    app = _app()
+    if app != EXAMPLE:
+        say(f"CELERY_APP is {app}, so the jobs of examples/{EXAMPLE} are left out")
+        return
+    say(f"examples/{EXAMPLE}: a job for each file of the image's Python library")
+    command = [*COMPOSE, "run", "--rm", "--no-deps", "client", "python", "-m", EXAMPLE]
+    if subprocess.run(command, check=False, env=environment()).returncode:
+        raise SetupError("the example's jobs did not all succeed", "Look at the workers: docker compose logs worker")
+
+
+def _app() -> str:
+    """Return the app that Compose starts, named by the caller's environment, a .env file or nobody."""
+    told = json.loads(output_of(*COMPOSE, "config", "--format", "json", env=environment()) or "{}")
+    return str(told["services"]["worker"]["environment"]["CELERY_APP"]) if told else EXAMPLE
+
+
+def explain() -> None:
+    """Say what can be done with the stack that is up now."""
+    port = flower_port()
+    say("")
+    say("The stack is up. Run the jobs again: docker compose run --rm client python -m sourcestats")
+    say(
+        f"Flower: http://127.0.0.1:{port}, with the login of: docker compose exec flower cat /secrets/flower/basic-auth"
+    )
+    say("Your own app: CELERYKIT_APP_DIR=./myapp CELERY_APP=myapp docker compose up")
+
+
+def down() -> None:
+    """Stop and remove the containers and networks; jobs and passwords stay on their volumes."""
+    with step("stack: stopped and removed"):
+        run("down", [*COMPOSE, "down", "--remove-orphans"], "Look at: docker compose ps --all", environment())
+    say("Jobs, results and passwords stay on their volumes: 'make up' goes on with them, 'make clean' removes them.")
+
+
+def remove_with_volumes() -> None:
+    """Take the stack down with all it has kept."""
+    with step("stack: removed with its volumes"):
+        run(
+            "down",
+            [*COMPOSE, "down", "--volumes", "--remove-orphans"],
+            "Look at: docker compose ps --all",
+            environment(),
+        )
+
+
+def flower_port() -> int:
+    """Return the port of this machine on which Flower is published."""
+    return int(os.environ.get("CELERYKIT_FLOWER_PORT") or 5555)
+
+
+def _running(service: str) -> bool:
+    return bool(output_of(*COMPOSE, "ps", "--status", "running", "--quiet", service, env=environment()))
