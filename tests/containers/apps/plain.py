@@ -1,0 +1,5 @@
+"""An app that sets nothing."""
+
+from celery import Celery
+
+app = Celery("plain", include=["celerykit_survival"])

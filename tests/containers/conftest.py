@@ -1,0 +1,54 @@
+"""What the container tests share."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rig.containers import Rig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest, so that at the end nobody waits for it."""
+    items.sort(key=lambda item: "outage" not in item.name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
+    """Show the logs of a failed test's containers while they are still there."""
+    report = yield
+    rig = getattr(item, "funcargs", {}).get("rig")
+    if report.failed and rig is not None:
+        rig.show()
+    return report
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for a ledger and a broker's data, in memory: its syncs wait for no other test and no image build."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def rig(folder: Path) -> Iterator[Rig]:
+    """An empty rig of one test."""
+    rig = Rig(folder)
+    try:
+        yield rig
+    finally:
+        rig.close()
+
+
+@pytest.fixture
+def stack(rig: Rig) -> Rig:
+    """A rig with its broker."""
+    rig.redis()
+    return rig

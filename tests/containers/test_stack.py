@@ -1,0 +1,256 @@
+"""The stack of ``docker compose up``: what it keeps, what it hides and what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rig.compose import BARE, ROOT, Stack
+from tests.rig.ledger import Ledger
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.rig.client import Client
+    from tests.rig.containers import Process
+
+#: These only look at one stack, which one of the parallel runners brings up for all of them.
+looks = pytest.mark.xdist_group("whole")
+SERVICES = ["redis", "worker", "beat", "flower"]
+ETA = 25.0
+"""Seconds; long enough for the stack to go down and come up while the job waits."""
+
+
+@pytest.fixture
+def ledger(folder: Path) -> Ledger:
+    """The ledger outside of the stack."""
+    return Ledger(folder)
+
+
+@pytest.fixture
+def stack(ledger: Ledger) -> Iterator[Stack]:
+    """A stack with the survival apps, not yet up."""
+    name = f"celerykit-test-{secrets.token_hex(4)}"
+    stack = Stack.with_ledger(name, ledger, CELERYKIT_LONGEST_JOB="60", CELERYKIT_STOP_TIMEOUT="30")
+    try:
+        yield stack
+    finally:
+        stack.remove()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A whole stack that is up, Flower included, for tests that only look."""
+    ledger = Ledger(tmp_path_factory.mktemp("whole"))
+    name = f"celerykit-test-{secrets.token_hex(4)}"
+    stack = Stack.with_ledger(name, ledger, CELERYKIT_FLOWER_PORT="0", COMPOSE_PROFILES="flower", CELERY_APP="beating")
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.remove()
+
+
+def one(stack: Stack, service: str) -> Process:
+    """Return the only container of a service."""
+    (process,) = stack.processes(service)
+    return process
+
+
+def assert_all_done(ledger: Ledger, client: Client, seconds: float) -> None:
+    """Every accepted job was done once, and the broker holds none back."""
+    until(lambda: not ledger.account().lost, seconds, lambda: str(ledger.account()))
+    assert not ledger.account().started_twice, str(ledger.account())
+    until(lambda: client.queued() + client.unacknowledged() == 0, 30, "an empty broker")
+
+
+def test_jobs_survive_compose_down_and_up(stack: Stack, ledger: Ledger) -> None:
+    """Queued jobs, running ones and one that waits for its ETA are done after `down` and `up`, each once."""
+    stack.up("worker")
+    client = stack.client(ledger)
+    due = time.time() + ETA
+    waiting = client.submit("jobs.work", 0.1, countdown=ETA) or ""
+    client.work(40, 0.5)
+    until(lambda: ledger.account().running, 20, "running jobs", pause=0.05)
+    stack.compose("down")
+    assert len(ledger.account().lost) > 1, "every job was done before the stack was down, so this proves nothing"
+    stack.up("worker")
+    client = stack.client(ledger)
+    assert_all_done(ledger, client, 90)
+    started = ledger.first("start", waiting)
+    assert started and started >= due - 1
+
+
+def test_a_restart_of_the_worker_service_loses_nothing(stack: Stack, ledger: Ledger) -> None:
+    """`docker compose restart worker` with two workers under load: each job is done, and once."""
+    stack.up("worker", workers=2)
+    client = stack.client(ledger)
+    client.work(40, 0.5)
+    until(lambda: ledger.account().running, 20, "running jobs", pause=0.05)
+    stack.compose("restart", "worker")
+    assert_all_done(ledger, client, 60)
+    assert len({entry.host for entry in ledger.entries() if entry.kind == "start"}) == 2, "both workers took part"
+
+
+def test_your_own_app_needs_no_file_of_ours_edited(tmp_path: Path) -> None:
+    """`CELERYKIT_APP_DIR=... CELERY_APP=... docker compose up`, with a requirement and a setting of the app's own."""
+    folder = tmp_path / "somewhere" / "shop"
+    folder.mkdir(parents=True)
+    (folder / "requirements.txt").write_text("iniconfig==2.1.0\n")
+    (folder / "shop.py").write_text(
+        "import celery, iniconfig\n"
+        "app = celery.Celery('shop')\n"
+        "app.conf.timezone = 'Europe/Berlin'\n"
+        "@app.task\n"
+        "def add(x, y):\n"
+        "    return x + y\n"
+    )
+    environment = {"CELERYKIT_APP_DIR": str(folder), "CELERY_APP": "shop"}
+    stack = Stack(f"celerykit-test-{secrets.token_hex(4)}", BARE, environment)
+    try:
+        stack.up()
+        command = "from shop import add; print(add.delay(40, 2).get(timeout=30))"
+        answer = stack.compose("run", "--rm", "--no-deps", "--no-TTY", "client", "python", "-c", command)
+        assert answer.strip() == "42"
+    finally:
+        stack.remove()
+
+
+@looks
+def test_passwords_are_made_once(whole: Stack) -> None:
+    """A second `up` changes no password, so that nothing is locked out."""
+    before = one(whole, "worker").sh("cat /secrets/celery/broker-url")
+    whole.up()
+    assert one(whole, "worker").sh("cat /secrets/celery/broker-url") == before
+
+
+@looks
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_is_hardened_as_docker_sees_it(whole: Stack, service: str) -> None:
+    """No root, no capability, no new privilege, nothing to write; bounded memory and logs."""
+    details = one(whole, service).container.attrs
+    settings = details["HostConfig"]
+    assert details["Config"]["User"] not in {"", "0", "root", "0:0"}
+    assert settings["ReadonlyRootfs"]
+    assert settings["CapDrop"] == ["ALL"]
+    assert not settings["CapAdd"]
+    assert not settings["Privileged"]
+    assert any(option.startswith("no-new-privileges") for option in settings["SecurityOpt"])
+    assert settings["Memory"] > 0
+    assert settings["LogConfig"]["Config"]["max-size"]
+    assert settings["RestartPolicy"]["Name"] == "unless-stopped"
+    addresses = {port["HostIp"] for ports in settings["PortBindings"].values() for port in ports}
+    assert addresses <= {"127.0.0.1"}
+
+
+@looks
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_is_hardened_as_seen_from_inside(whole: Stack, service: str) -> None:
+    """The kernel says the same: an unprivileged user without capabilities on a read-only root."""
+    host = one(whole, service).host
+    status = dict(
+        line.split(":\t", 1) for line in host.file("/proc/1/status").content_string.splitlines() if ":\t" in line
+    )
+    assert "0" not in status["Uid"].split()
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == int(status["CapBnd"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+    assert host.run("touch /probe /usr/probe").failed
+    assert not host.run("command -v pip gcc uv").stdout
+
+
+@looks
+def test_a_secret_is_nowhere_but_in_its_file(whole: Stack) -> None:
+    """Neither `docker inspect` nor a command line nor a log shows the broker's password."""
+    password = one(whole, "worker").sh("cat /secrets/celery/broker-url").split(":")[2].partition("@")[0]
+    login = one(whole, "flower").sh("cat /secrets/flower/basic-auth").strip()
+    assert len(password) >= 32
+    for service in SERVICES:
+        process = one(whole, service)
+        shown = json.dumps(process.container.attrs) + process.logs
+        shown += process.sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+        assert password not in shown
+        assert login not in shown
+    assert password not in one(whole, "redis").sh("cat /secrets/redis/users.acl")
+
+
+@looks
+@pytest.mark.parametrize(
+    "command",
+    [
+        "FLUSHALL",
+        "FLUSHDB",
+        "CONFIG GET *",
+        "KEYS *",
+        "DEBUG SLEEP 0",
+        "SHUTDOWN NOSAVE",
+        "ACL LIST",
+        "EVAL 'return 1' 0",
+    ],
+)
+def test_redis_refuses_celery_what_celery_does_not_need(whole: Stack, command: str) -> None:
+    """A stolen worker password opens the queues and not the server."""
+    answer = redis_cli(whole, "$(cat /secrets/celery/broker-url)", command)
+    assert "NoPermission" in answer or "not allowed" in answer, answer
+
+
+@looks
+def test_redis_knows_nobody_without_a_password(whole: Stack) -> None:
+    """The default user is off and a wrong password is refused."""
+    assert "AuthenticationError" in redis_cli(whole, "redis://redis:6379/0", "PING")
+    assert "invalid username-password pair" in redis_cli(whole, "redis://celery:wrong@redis:6379/0", "PING")
+
+
+@looks
+def test_flower_asks_for_its_login(whole: Stack) -> None:
+    """The web page is closed to whoever does not know the password, and open with it."""
+    login = one(whole, "flower").sh("cat /secrets/flower/basic-auth").strip()
+    address = whole.compose("port", "flower", "5555").strip()
+    assert http_status(f"http://{address}/") == 401
+    assert http_status(f"http://{address}/", login) == 200
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out() -> None:
+    """`make up` says which port cannot be had and how to choose another, before it starts anything."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        code = "import sys; sys.path.insert(0, 'scripts'); import host; host.require_port(int(sys.argv[1]), 'Flower')"
+        done = subprocess.run(["python3", "-c", code, str(port)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert f"port {port}, which Flower is published on, cannot be had" in done.stderr
+
+
+def redis_cli(stack: Stack, url: str, command: str) -> str:
+    """Send one command to Redis as the user of a URL, and return the answer."""
+    code = (
+        "import redis, shlex, sys\n"
+        "try: print(redis.Redis.from_url(sys.argv[1]).execute_command(*shlex.split(sys.argv[2])))\n"
+        "except redis.RedisError as exc: print(type(exc).__name__, exc, repr(exc.args))\n"
+    )
+    process = one(stack, "worker")
+    user = url if url.startswith("redis") else process.sh("cat /secrets/celery/broker-url").strip()
+    result = process.container.exec_run(["python", "-c", code, user, command])
+    return str(result.output.decode())
+
+
+def http_status(url: str, login: str = "") -> int:
+    """Return the status code of a GET."""
+    request = urllib.request.Request(url)  # noqa: S310  # loopback
+    if login:
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as exc:
+        return exc.code

@@ -1,0 +1,111 @@
+"""Nothing restarts a healthy worker, and nothing keeps a stuck one."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from tests.rig.containers import Process, Rig
+
+STUCK_AFTER = 20
+"""Seconds; a third of what the worker has to bear, so that a wrong sign of life shows."""
+
+
+def start_of(worker: Process) -> tuple[str, int]:
+    """Return what changes when a worker starts anew."""
+    return str(worker.state["StartedAt"]), int(worker.state["Pid"])
+
+
+@pytest.mark.parametrize(
+    ("pool", "minutes"), [("prefork", 5), ("prefork", 1), ("threads", 1), ("solo", 1), ("gevent", 1)]
+)
+def test_a_broker_outage_restarts_nothing(rig: Rig, pool: str, minutes: int) -> None:
+    """The same process is alive but not ready while the broker is away, and ready within 15 s of its return."""
+    redis = rig.redis()
+    worker = rig.worker(pool, CELERYKIT_STUCK_AFTER=STUCK_AFTER, restart=True)
+    before = start_of(worker)
+    redis.stop()
+    until(lambda: not worker.probe("ready"), 10, "not ready")
+    for _ in range(6 * minutes):
+        time.sleep(10)
+        assert worker.probe("live"), worker.logs[-2000:]
+        assert not worker.probe("ready")
+    redis.start()
+    worker.wait_ready(15)
+    assert start_of(worker) == before
+    pauses = [float(pause) for pause in re.findall(r"Trying again in ([\d.]+) seconds", worker.logs)]
+    assert max(pauses) <= 5, "a longer pause would cost as much again after the broker's return"
+    rig.client.work(1, 0.1)
+    until(lambda: not rig.ledger.account().lost, 10, lambda: str(rig.ledger.account()))
+
+
+def test_a_job_of_a_minute_in_the_solo_pool_restarts_nothing(stack: Rig) -> None:
+    """The main thread runs the job and nothing else; the worker counts as alive, and the job runs once."""
+    worker = stack.worker("solo", CELERYKIT_STUCK_AFTER=STUCK_AFTER, CELERYKIT_LONGEST_JOB=120, restart=True)
+    before = start_of(worker)
+    stack.client.work(1, 60.0)
+    for _ in range(6):
+        time.sleep(9)
+        assert worker.probe("live")
+    until(lambda: not stack.ledger.account().lost, 20, lambda: str(stack.ledger.account()))
+    assert start_of(worker) == before
+    assert not stack.ledger.account().started_twice
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_drain_of_a_minute_is_let_be(stack: Rig, pool: str) -> None:
+    """A worker that drains is alive, not ready, and ends with its job, not before."""
+    worker = stack.worker(
+        pool, CELERYKIT_STUCK_AFTER=STUCK_AFTER, CELERYKIT_LONGEST_JOB=120, CELERYKIT_STOP_TIMEOUT=120
+    )
+    stack.client.work(1, 60.0)
+    until(lambda: stack.ledger.account().running, 10, "a running job", pause=0.05)
+    worker.signal("SIGTERM")
+    for _ in range(5):
+        time.sleep(9)
+        assert worker.probe("live"), worker.logs[-2000:]
+        assert not worker.probe("ready")
+    assert worker.wait_exit(30) == 0
+    assert not stack.ledger.account().lost, str(stack.ledger.account())
+
+
+def test_a_blocked_main_loop_is_ended_with_its_stacks_and_comes_back(stack: Rig) -> None:
+    """A worker whose loop hangs writes all stacks to the log, ends, and is ready again."""
+    worker = stack.worker(app="blocked", CELERYKIT_STUCK_AFTER=5, restart=True)
+    before = start_of(worker)
+    until(lambda: start_of(worker) != before and worker.state["Running"], 40, "a new process")
+    assert "Timeout (0:00:0" in worker.logs
+    assert "blocked.py" in worker.logs or "asynloop" in worker.logs
+    worker.wait_ready()
+    stack.client.work(1, 0.1)
+    until(lambda: not stack.ledger.account().lost, 20, lambda: str(stack.ledger.account()))
+
+
+def test_a_worker_that_starts_before_its_broker_waits_for_it(rig: Rig) -> None:
+    """No broker at start: alive, not ready, says so in the log, and consumes when it is there."""
+    redis = rig.redis()
+    redis.stop()
+    worker = rig.worker(CELERYKIT_STUCK_AFTER=10, ready=False)
+    worker.wait_log("Cannot connect to redis://celery:**@redis:6379/0")
+    time.sleep(15)
+    assert worker.probe("live")
+    assert not worker.probe("ready")
+    redis.start()
+    worker.wait_ready(15)
+
+
+def test_a_probe_costs_next_to_nothing(stack: Rig) -> None:
+    """A health check every few seconds takes less than 60 ms of CPU."""
+    worker = stack.worker()
+    used = worker.sh(
+        "python3 -c 'import resource, subprocess; "
+        'subprocess.run(["celerykit", "probe", "worker", "--ready"], stdout=subprocess.DEVNULL, check=True); '
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime)'"
+    )
+    assert float(used) < 0.06

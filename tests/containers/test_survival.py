@@ -1,0 +1,240 @@
+"""Jobs survive what operators and machines do to workers and brokers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from tests.rig.containers import Process, Rig
+
+POOLS = ["prefork", "threads", "solo", "gevent"]
+STYLES = ["plain", "updated", "from_object"]
+VISIBILITY_TIMEOUT = 20.0
+"""Seconds; what follows from the rig's CELERYKIT_LONGEST_JOB=10."""
+
+
+def wait_running(rig: Rig, jobs: int = 1) -> None:
+    """A fault proves nothing when no job runs while it happens."""
+    until(lambda: len(rig.ledger.account().running) >= jobs, 30, f"{jobs} running jobs", pause=0.05)
+
+
+def assert_nothing_lost(rig: Rig, seconds: float = 60, *, twice: int = 0) -> None:
+    """Every accepted job is done, at most ``twice`` of them started again, and the broker holds none back."""
+    until(lambda: not rig.ledger.account().lost, seconds, lambda: str(rig.ledger.account()))
+    account = rig.ledger.account()
+    assert account.accepted, "no job was accepted, so this proves nothing"
+    assert len(account.started_twice) <= twice, str(account)
+    until(lambda: rig.client.queued() + rig.client.unacknowledged() == 0, 30, "an empty broker")
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_jobs_survive_a_restart_under_load(stack: Rig, pool: str) -> None:
+    """A worker restarted while its jobs run and others wait loses none and repeats none."""
+    worker = stack.worker(pool)
+    stack.client.work(12, 1.0)
+    wait_running(stack)
+    worker.container.restart(timeout=40)
+    assert_nothing_lost(stack)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_jobs_survive_a_term_to_the_whole_group(stack: Rig, pool: str) -> None:
+    """A TERM to every process, as some init systems send it, lets running jobs end."""
+    worker = stack.worker(pool)
+    stack.client.work(4, 3.0)
+    wait_running(stack)
+    worker.sh("kill -TERM -- -1; kill -TERM 1")
+    assert worker.wait_exit(30) == 0
+    last = max(entry.at for entry in stack.ledger.entries() if entry.kind == "done")
+    ended = datetime.fromisoformat(f"{worker.state['FinishedAt'][:19]}+00:00").timestamp()
+    # The seconds of an idle stop, with some of those that other tests take.
+    assert ended - last < (6 if pool == "gevent" else 3) + 3
+    assert not stack.ledger.account().running, str(stack.ledger.account())
+    stack.worker(pool)
+    assert_nothing_lost(stack)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_an_idle_worker_stops_at_once(stack: Rig, pool: str) -> None:
+    """A worker without jobs ends within 3 s, 6 s under gevent; the best of three, as other tests take the cores."""
+    worker = stack.worker(pool)
+    limit = 6 if pool == "gevent" else 3
+    seconds = worker.stop()
+    for _ in range(2):
+        if seconds >= limit:
+            worker.start()
+            worker.wait_ready()
+            seconds = worker.stop()
+    assert seconds < limit
+    assert worker.state["ExitCode"] == 0
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_job_longer_than_the_stop_budget_is_given_back(stack: Rig, pool: str) -> None:
+    """At the budget nothing runs on, every job is back in the queue, and the exit code is 0."""
+    worker = stack.worker(pool, CELERYKIT_STOP_TIMEOUT=8)
+    stack.client.work(3, 9.0)
+    wait_running(stack)
+    assert worker.stop(seconds=20) < 9
+    assert worker.state["ExitCode"] == 0
+    assert (stack.client.queued(), stack.client.unacknowledged()) == (3, 0)
+    stack.worker(pool)
+    assert_nothing_lost(stack, twice=2)
+
+
+@pytest.mark.parametrize("app", STYLES)
+def test_jobs_survive_a_kill_of_the_worker(stack: Rig, app: str) -> None:
+    """A worker killed with all slots busy: its jobs run again within the visibility timeout and 10 s."""
+    worker = stack.worker(app=app, restart=True)
+    jobs = stack.client.work(2, 3.0)
+    wait_running(stack, 2)
+    killed = time.time()
+    kill_main_process(worker)
+    assert_nothing_lost(stack, VISIBILITY_TIMEOUT + 15, twice=2)
+    again = [stack.ledger.first("start", job, 2) for job in jobs]
+    assert all(at and at - killed < VISIBILITY_TIMEOUT + 10 for at in again), again
+
+
+def test_the_default_visibility_timeout_follows_from_the_longest_job(stack: Rig) -> None:
+    """The live channel of a worker that sets nothing waits for the default longest job, and 10 s."""
+    worker = stack.worker(app="watched", CELERYKIT_LONGEST_JOB="UNSET")
+    assert "visibility_timeout=3610.0" in worker.logs
+
+
+@pytest.mark.parametrize("app", STYLES)
+def test_jobs_survive_a_kill_of_a_pool_child(stack: Rig, app: str) -> None:
+    """A killed pool child's job runs again at once, in a new child."""
+    worker = stack.worker(app=app)
+    stack.client.work(4, 2.0)
+    wait_running(stack, 2)
+    worker.sh(f"kill -KILL {worker.children()[0]}")
+    assert_nothing_lost(stack, 20, twice=1)
+
+
+def test_an_app_that_sets_the_opposite_gets_it(stack: Rig) -> None:
+    """The app's own settings win: with early acknowledgement a killed child's job is not run again."""
+    worker = stack.worker(app="opposite")
+    bound = stack.client.submit("jobs.bound")
+    assert stack.client.result(bound or "").get(timeout=20) == {"acks_late": False, "reject_on_worker_lost": False}
+    jobs = stack.client.work(2, 3.0)
+    wait_running(stack, 2)
+    worker.sh(f"kill -KILL {worker.children()[0]}")
+    time.sleep(8)
+    assert len(stack.ledger.account().lost & set(jobs)) == 1
+
+
+def test_jobs_survive_an_oom_kill_of_a_child(stack: Rig) -> None:
+    """A child that the kernel kills for memory takes nothing with it: worker and job go on."""
+    worker = stack.worker(mem_limit="256m", memswap_limit="256m")
+    hungry = stack.client.submit("jobs.eat", 1024)
+    stack.client.work(4, 0.5)
+    assert_nothing_lost(stack, 40, twice=1)
+    assert stack.ledger.account().starts[hungry or ""] == 2
+    assert worker.state["Status"] == "running"
+
+
+def test_a_job_that_always_kills_its_child_ends_in_the_dead_letters(stack: Rig) -> None:
+    """Five starts with a rising delay, then FAILURE and a dead letter; the pool works on."""
+    worker = stack.worker()
+    poison = stack.client.submit("jobs.kill_child") or ""
+    until(lambda: stack.client.result(poison).state == "FAILURE", 60, "the FAILURE of the poison job")
+    starts = [entry.at for entry in stack.ledger.entries() if (entry.kind, entry.job) == ("start", poison)]
+    pauses = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    assert len(starts) == 5
+    assert pauses[0] >= 1 and pauses[-1] >= 8, pauses
+    letters = stack.client.dead_letters()
+    assert len(letters) == 1 and poison.encode() in letters[0]
+    jobs = stack.client.work(4, 0.2)
+    until(lambda: set(jobs) <= set(stack.ledger.account().done), 20, "jobs after the poison")
+    assert worker.state["Status"] == "running"
+
+
+@pytest.mark.parametrize("fault", ["restart", "kill"])
+def test_jobs_survive_redis(rig: Rig, fault: str) -> None:
+    """Redis restarted or killed under load keeps every accepted job."""
+    redis = rig.redis()
+    rig.worker()
+    rig.client.work(20, 0.5)
+    wait_running(rig)
+    if fault == "restart":
+        redis.stop()
+    else:
+        redis.signal("SIGKILL")
+        redis.wait_exit(10)
+    redis.start()
+    until(rig.client.ping, 20, "Redis answers")
+    rig.client.work(5, 0.1)
+    assert_nothing_lost(rig, 60, twice=2)
+
+
+def test_jobs_submitted_while_no_worker_runs_are_done(stack: Rig) -> None:
+    """The queue keeps what comes while every worker is away."""
+    stack.client.work(10, 0.1)
+    stack.worker()
+    assert_nothing_lost(stack)
+
+
+def test_fifty_sleeping_jobs_run_at_once_under_gevent(stack: Rig) -> None:
+    """Gevent named in the environment is really patched: fifty jobs wait side by side."""
+    stack.worker("gevent", CELERY_WORKER_CONCURRENCY=50)
+    began = time.monotonic()
+    stack.client.work(50, 4.0)
+    assert_nothing_lost(stack, 30)
+    assert time.monotonic() - began < 15
+
+
+def test_at_most_once_never_runs_a_job_again(stack: Rig) -> None:
+    """Acknowledged before the pool gets it: a killed worker's jobs are gone and not repeated."""
+    worker = stack.worker(CELERYKIT_DELIVERY="at-most-once", restart=True)
+    stack.client.work(2, 3.0)
+    wait_running(stack, 2)
+    assert stack.client.unacknowledged() == 0
+    kill_main_process(worker)
+    time.sleep(VISIBILITY_TIMEOUT + 8)
+    account = stack.ledger.account()
+    assert len(account.lost) == 2 and not account.started_twice, str(account)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_at_most_once_loses_nothing_to_a_restart(stack: Rig, pool: str) -> None:
+    """What the pool has not got yet is not acknowledged: a graceful restart drops nothing and repeats nothing."""
+    worker = stack.worker(pool, CELERYKIT_DELIVERY="at-most-once")
+    stack.client.work(12, 1.0)
+    wait_running(stack)
+    worker.container.restart(timeout=40)
+    assert_nothing_lost(stack)
+
+
+def test_two_workers_restarted_in_turn_never_stop_the_service(stack: Rig) -> None:
+    """With two workers restarted one after the other under a steady stream, every job is done once."""
+    workers = [stack.worker(), stack.worker()]
+    ended = threading.Event()
+
+    def stream() -> None:
+        while not ended.is_set():
+            stack.client.work(2, 0.3)
+            time.sleep(0.2)
+
+    submitter = threading.Thread(target=stream)
+    submitter.start()
+    for worker in workers:
+        wait_running(stack)
+        worker.container.restart(timeout=40)
+        worker.wait_ready()
+    ended.set()
+    submitter.join()
+    assert_nothing_lost(stack, 90)
+
+
+def kill_main_process(worker: Process) -> None:
+    """Kill PID 1 and start it again: to Docker a kill is a stop by hand, and only root may send one around it."""
+    worker.signal("SIGKILL")
+    worker.wait_exit(10)
+    worker.start()

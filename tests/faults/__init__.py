@@ -1,0 +1,1 @@
+"""Faults under load, reconciled against the ledger."""

@@ -1,0 +1,71 @@
+"""A real client: submits jobs with Celery's own producer and writes down which were accepted."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from tests.rig.inside.celerykit_survival import note
+
+if TYPE_CHECKING:
+    from tests.rig.ledger import Ledger
+
+KEYS = ("celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169")
+"""The lists of the default queue, one for each of kombu's four priority steps."""
+
+
+class Client:
+    """Submits to the broker at ``url``; a job is accepted when ``apply_async`` has returned."""
+
+    def __init__(self, url: str, ledger: Ledger):
+        self.app = Celery("client", broker=url, backend=url.rpartition("/")[0] + "/1")
+        self.app.conf.broker_transport_options = {"socket_connect_timeout": 2, "socket_timeout": 5}
+        self._ledger = ledger
+
+    def submit(self, task: str, *args: Any, **options: Any) -> str | None:
+        """Submit one job; return its id, or None if the broker did not take it."""
+        job = str(uuid.uuid4())
+        try:
+            self.app.send_task(task, args=args, task_id=job, **options)
+        except OperationalError:
+            note(str(self._ledger.folder), "refused", job)
+            return None
+        note(str(self._ledger.folder), "accepted", job)
+        return job
+
+    def work(self, number: int, seconds: float, **options: Any) -> list[str]:
+        """Submit ``number`` jobs that wait for ``seconds`` each, and return the ids of those accepted."""
+        jobs = [self.submit("jobs.work", seconds, **options) for _ in range(number)]
+        return [job for job in jobs if job]
+
+    def result(self, job: str) -> Any:
+        """Return Celery's result handle of a job."""
+        return self.app.AsyncResult(job)
+
+    def ping(self) -> bool:
+        """Say whether the broker answers."""
+        try:
+            self._redis.ping()
+        except Exception:  # whatever a broker that is not there raises
+            return False
+        return True
+
+    def queued(self) -> int:
+        """Return how many jobs wait in the default queue."""
+        return sum(self._redis.llen(key) for key in KEYS)
+
+    def unacknowledged(self) -> int:
+        """Return how many jobs are with workers."""
+        return int(self._redis.hlen("unacked"))
+
+    def dead_letters(self) -> list[bytes]:
+        """Return the dead letters, raw."""
+        letters: list[bytes] = self._redis.lrange("celerykit.dead-letters", 0, -1)
+        return letters
+
+    @property
+    def _redis(self) -> Any:
+        return self.app.connection_for_read().default_channel.client

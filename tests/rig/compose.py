@@ -1,0 +1,74 @@
+"""The stack of ``docker compose up`` under a project name of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker
+
+from tests.rig.client import Client
+from tests.rig.containers import APPS, Process
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tests.rig.ledger import Ledger
+
+ROOT = Path(__file__).parents[2]
+BARE = ("compose.yaml",)
+WITH_LEDGER = ("compose/stack.yaml", "compose/ledger.yaml")
+
+
+class Stack:
+    """One project of Compose; :meth:`remove` leaves nothing of it."""
+
+    def __init__(self, project: str, files: Sequence[str], environment: Mapping[str, str]):
+        self.project = project
+        self._files = files
+        self._environment = {**os.environ, **environment}
+
+    @classmethod
+    def with_ledger(cls, project: str, ledger: Ledger, **environment: str) -> Stack:
+        """Return the stack with the survival apps and a ledger outside of it."""
+        told = {"CELERYKIT_APP_DIR": str(APPS), "CELERY_APP": "plain", "CELERYKIT_LEDGER": str(ledger.folder)}
+        return cls(project, WITH_LEDGER, {**told, **environment})
+
+    def compose(self, *arguments: str) -> str:
+        """Run Compose and return what it prints.
+
+        :raises AssertionError: with all its output, if it fails.
+        """
+        files = [word for file in self._files for word in ("--file", str(file))]
+        command = ["docker", "compose", "--project-name", self.project, "--project-directory", str(ROOT), *files]
+        done = subprocess.run(
+            [*command, *arguments], cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"docker compose {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def up(self, *services: str, workers: int = 1) -> None:
+        """Start services, all by default, and wait until they do their work."""
+        self.compose("up", "--detach", "--wait", "--wait-timeout", "120", "--scale", f"worker={workers}", *services)
+
+    def processes(self, service: str) -> list[Process]:
+        """Return the running containers of a service."""
+        engine = docker.from_env()
+        return [Process(engine.containers.get(name)) for name in self.compose("ps", "--quiet", service).split()]
+
+    def client(self, ledger: Ledger) -> Client:
+        """Return a client of the stack's broker: its port on loopback is Docker's choice, its password the stack's."""
+        url = self.compose(
+            "run", "--rm", "--no-deps", "--no-TTY", "client", "cat", "/secrets/celery/broker-url"
+        ).strip()
+        address = self.compose("port", "redis", "6379").strip()
+        client = Client(url.replace("redis:6379", address), ledger)
+        until(client.ping, 20, "Redis answers")
+        return client
+
+    def remove(self) -> None:
+        """Take it down with its volumes."""
+        self.compose("--profile", "flower", "--profile", "client", "down", "--volumes", "--timeout", "10")

@@ -1,0 +1,270 @@
+"""Containers of one test: a broker, workers and beats of the kit's images on a network of their own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import docker
+import testinfra
+
+from celerykit import passwords
+from tests.rig.client import Client
+from tests.rig.ledger import Ledger
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from docker.models.containers import Container
+
+CELERY_IMAGE = "celerykit/celery"
+REDIS_IMAGE = "celerykit/redis"
+INSTALLER_IMAGE = "celerykit/installer"
+APPS = Path(__file__).parents[1] / "containers" / "apps"
+INSIDE = Path(__file__).parent / "inside"
+LABEL = "celerykit.test"
+READY = 60.0
+"""Seconds within which a started process must be ready on a loaded machine."""
+
+
+class Process:
+    """A worker, beat or broker in its container."""
+
+    def __init__(self, container: Container):
+        self.container = container
+
+    @property
+    def host(self) -> Any:
+        """The container through testinfra, to look at it from inside."""
+        return testinfra.get_host(f"docker://{self.container.id}")
+
+    @property
+    def logs(self) -> str:
+        """All that it has written so far."""
+        return self.container.logs().decode(errors="replace")
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """Docker's state of the container: Status, ExitCode, Pid, StartedAt, Health."""
+        self.container.reload()
+        state: Mapping[str, Any] = self.container.attrs["State"]
+        return state
+
+    def sh(self, command: str) -> str:
+        """Run a shell command inside and return its output.
+
+        :raises AssertionError: if it fails.
+        """
+        code, output = self.container.exec_run(["sh", "-c", command])
+        assert code == 0, f"{command!r} ended with {code}: {output.decode(errors='replace')}"
+        return str(output.decode())
+
+    def probe(self, question: str, process: str = "worker") -> bool:
+        """Ask ``live`` or ``ready``."""
+        return bool(self.container.exec_run(["celerykit", "probe", process, f"--{question}"]).exit_code == 0)
+
+    def wait_ready(self, seconds: float = READY, process: str = "worker") -> None:
+        """Wait until it does its work."""
+        until(lambda: self.probe("ready", process), seconds, self._why_not_ready)
+
+    def _why_not_ready(self) -> str:
+        if self.state["Running"]:
+            self.signal("SIGUSR1")  # Celery writes the stacks of its threads
+            time.sleep(1)
+        return f"ready; log:\n{self.logs[-6000:]}"
+
+    def wait_log(self, text: str, seconds: float = READY) -> None:
+        """Wait for a text in its log."""
+        until(lambda: text in self.logs, seconds, lambda: f"{text!r} in the log:\n{self.logs[-3000:]}")
+
+    def signal(self, name: str) -> None:
+        """Send a signal to the main process."""
+        self.container.kill(signal=name)
+
+    def children(self) -> list[int]:
+        """Return the processes that the main process has started, by their ids inside."""
+        return [int(pid) for pid in self.sh("cat /proc/1/task/*/children").split()]
+
+    def start(self) -> None:
+        """Start the container again."""
+        self.container.start()
+
+    def stop(self, seconds: int = 60) -> float:
+        """Stop as ``docker stop`` does, and return the seconds that it took."""
+        began = time.monotonic()
+        self.container.stop(timeout=seconds)
+        return time.monotonic() - began
+
+    def wait_exit(self, seconds: float) -> int:
+        """Wait for the end of the main process and return its exit code."""
+        until(lambda: self.state["Status"] == "exited", seconds, lambda: f"ended; log:\n{self.logs[-3000:]}")
+        return int(self.state["ExitCode"])
+
+
+class Rig:
+    """Everything that one test has started; :meth:`close` removes it."""
+
+    def __init__(self, folder: Path):
+        self.docker = docker.from_env()
+        self.name = f"celerykit-test-{secrets.token_hex(4)}"
+        self.ledger = Ledger(folder)
+        self.password = secrets.token_hex(16)
+        self.processes: list[Process] = []
+        self.network = self.docker.networks.create(self.name, labels={LABEL: ""})
+        self.app = str(APPS)
+        self._folder = folder
+
+    def redis(self, **options: Any) -> Process:
+        """Start the broker with data that outlives it, reachable by the client on loopback."""
+        health = secrets.token_hex(8)
+        folder, data = self._folder / "redis", self._folder / "data"
+        folder.mkdir(exist_ok=True)
+        data.mkdir(exist_ok=True)
+        data.chmod(0o777)
+        (folder / "users.acl").write_text(passwords.users(self.password, health))
+        (folder / "health").write_text(health)
+        port = _free_port()
+        process = self.run(
+            REDIS_IMAGE,
+            name="redis",
+            ports={"6379/tcp": ("127.0.0.1", port)},
+            volumes={
+                str(data): {"bind": "/data", "mode": "rw"},
+                str(folder): {"bind": "/secrets/redis", "mode": "ro"},
+            },
+            **options,
+        )
+        self.client = Client(f"redis://celery:{self.password}@127.0.0.1:{port}/0", self.ledger)
+        until(self.client.ping, READY, lambda: f"Redis answers; log:\n{process.logs[-2000:]}")
+        return process
+
+    def install(self, folder: Path) -> None:
+        """Install an app with its requirements, as the stack does, for the workers that start from now on."""
+        volume = self.docker.volumes.create(f"{self.name}-app", labels={LABEL: ""})
+        volumes = {str(folder.resolve()): {"bind": "/src", "mode": "ro"}, volume.name: {"bind": "/app", "mode": "rw"}}
+        environment = {"HOME": "/tmp", "UV_CACHE_DIR": "/tmp/uv"}
+        if bundle := os.environ.get("CELERYKIT_CA_BUNDLE"):
+            volumes[bundle] = {"bind": "/ca.pem", "mode": "ro"}
+            environment["CELERYKIT_CA_BUNDLE"] = "/ca.pem"
+        installer = self.run(INSTALLER_IMAGE, environment=environment, volumes=volumes)
+        assert installer.wait_exit(120) == 0, installer.logs
+        self.app = volume.name
+
+    @property
+    def broker_url(self) -> str:
+        """The broker's URL as the containers see it."""
+        return f"redis://celery:{self.password}@redis:6379/0"
+
+    def worker(self, pool_class: str = "prefork", app: str = "plain", *, ready: bool = True, **options: Any) -> Process:
+        """Start a worker with two slots, and wait until it consumes.
+
+        Upper-case options are environment variables, others go to Docker.
+        """
+        environment = {
+            "CELERY_WORKER_POOL": pool_class,
+            "CELERY_WORKER_CONCURRENCY": "1" if pool_class == "solo" else "2",
+        }
+        process = self.celery(["worker"], app, environment, **options)
+        if ready:
+            process.wait_ready()
+        return process
+
+    def beat(self, app: str = "beating", **options: Any) -> Process:
+        """Start beat with its schedule on a volume."""
+        environment = {"CELERY_BEAT_SCHEDULE": "/var/lib/celery/schedule"}
+        volumes = {f"{self.name}-schedule": {"bind": "/var/lib/celery", "mode": "rw"}}
+        return self.celery(["beat"], app, environment, volumes=volumes, **options)
+
+    def celery(
+        self,
+        command: Sequence[str],
+        app: str,
+        environment: Mapping[str, str] | None = None,
+        *,
+        volumes: Mapping[str, Mapping[str, str]] | None = None,
+        **options: Any,
+    ) -> Process:
+        """Start a process of the Celery image with the survival apps mounted and the broker named."""
+        told = {
+            "CELERY_APP": app,
+            "CELERY_BROKER_URL": self.broker_url,
+            "CELERY_RESULT_BACKEND": self.broker_url.removesuffix("0") + "1",
+            "CELERYKIT_STOP_TIMEOUT": "30",
+            "CELERYKIT_LONGEST_JOB": "10",
+            "PYTHONPATH": "/rig",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **(environment or {}),
+            **{name: str(value) for name, value in options.items() if name.isupper()},
+        }
+        return self.run(
+            CELERY_IMAGE,
+            command=list(command),
+            environment={name: value for name, value in told.items() if value != "UNSET"},
+            volumes={
+                self.app: {"bind": "/app", "mode": "ro"},
+                str(INSIDE): {"bind": "/rig", "mode": "ro"},
+                str(self.ledger.folder): {"bind": "/ledger", "mode": "rw"},
+                **(volumes or {}),
+            },
+            **{name: value for name, value in options.items() if not name.isupper()},
+        )
+
+    def run(self, image: str, *, name: str = "", restart: bool = False, **options: Any) -> Process:
+        """Start a container, hardened as the stack's are."""
+        networking = {name: self.docker.api.create_endpoint_config(aliases=[name])} if name else None
+        container = self.docker.containers.create(
+            image,
+            network=self.name,
+            networking_config={self.name: next(iter(networking.values()))} if networking else None,
+            labels={LABEL: ""},
+            read_only=True,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            tmpfs={"/tmp": "", "/run/celery": "mode=1777"},
+            restart_policy={"Name": "unless-stopped"} if restart else None,
+            **options,
+        )
+        process = Process(container)
+        self.processes.append(process)
+        container.start()
+        return process
+
+    def show(self) -> None:
+        """Print the end of each log, for a failed test."""
+        for process in self.processes:
+            print(f"--- {process.container.name} {process.container.attrs['Config']['Image']}", file=sys.stderr)
+            print(process.logs[-4000:], file=sys.stderr)
+        print(self.ledger.account(), file=sys.stderr)
+
+    def close(self) -> None:
+        """Remove what was started."""
+        for process in self.processes:
+            process.container.remove(force=True, v=True)
+        self._remove_data()
+        self.network.remove()
+        for volume in self._volumes():
+            volume.remove(force=True)
+
+    def _remove_data(self) -> None:
+        """Let the broker's own user remove its files; the caller's may not, unless it is root."""
+        data = self._folder / "data"
+        if data.exists() and os.getuid() != 0:
+            volumes = {str(data): {"bind": "/data", "mode": "rw"}}
+            command = ["-c", "rm -rf /data/*"]
+            self.docker.containers.run(REDIS_IMAGE, command, entrypoint="sh", volumes=volumes, remove=True)
+
+    def _volumes(self) -> Iterator[Any]:
+        yield from (volume for volume in self.docker.volumes.list() if volume.name.startswith(self.name))
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,68 @@
+"""The jobs of the survival tests; each line of the ledger is written by the process that runs the job.
+
+Mounted into the containers and included by the apps there, those of users too: hence its name, which no app has.
+"""
+
+import os
+import signal
+import socket
+import time
+
+from celery import shared_task
+
+FOLDER = "/ledger"
+
+
+def note(folder: str, kind: str, job: str) -> None:
+    """Append a line and see it on disk; one write call each, so that processes share the file."""
+    line = f"{kind} {job} {os.getpid()} {socket.gethostname()} {time.time():.6f}\n"
+    descriptor = os.open(f"{folder}/ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(descriptor, line.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def starts_of(job):
+    """Count earlier starts of a job in the ledger, this one included."""
+    with open(f"{FOLDER}/ledger") as lines:
+        return sum(line.startswith(f"start {job} ") for line in lines)
+
+
+@shared_task(bind=True, name="jobs.work")
+def work(self, seconds):
+    """Wait, as most jobs do."""
+    note(FOLDER, "start", self.request.id)
+    time.sleep(seconds)
+    note(FOLDER, "done", self.request.id)
+
+
+@shared_task(bind=True, name="jobs.kill_child")
+def kill_child(self):
+    """Kill the process that runs it, each time."""
+    note(FOLDER, "start", self.request.id)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(bind=True, name="jobs.eat")
+def eat(self, megabytes):
+    """Take more memory than there is, at the first try."""
+    note(FOLDER, "start", self.request.id)
+    if starts_of(self.request.id) == 1:
+        hoard = [bytearray(os.urandom(1024) * 1024) for _ in range(megabytes)]
+        time.sleep(len(hoard))
+    note(FOLDER, "done", self.request.id)
+
+
+@shared_task(name="jobs.tick")
+def tick(name):
+    """Be a periodic job: the ledger's job name is the schedule's entry."""
+    note(FOLDER, "start", name)
+    note(FOLDER, "done", name)
+
+
+@shared_task(bind=True, name="jobs.bound")
+def bound(self):
+    """Return the delivery attributes that Celery has bound to this task."""
+    return {"acks_late": self.acks_late, "reject_on_worker_lost": self.reject_on_worker_lost}
