@@ -1,0 +1,64 @@
+"""What the tests on hosts share: one machine per release of Debian, and a clean account for each test."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rig.hosts import Host, suites
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POOLS = ("default", "imports")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
+    """Show the journal of a failed test's host while it is still there."""
+    report = yield
+    host = getattr(item, "funcargs", {}).get("host")
+    if report.failed and host is not None:
+        print(host.journal(), host.ledger.account(), file=sys.stderr)
+    return report
+
+
+@pytest.fixture(scope="session", params=suites())
+def machine(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """A booted machine with broker, app and two pools."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True) as name:
+        host = Host(request.param, Path(name))
+        try:
+            host.prepare()
+            yield host
+        finally:
+            host.remove()
+
+
+@pytest.fixture
+def host(machine: Host) -> Host:
+    """The machine with its two pools consuming and no job anywhere; what a test left behind is put right."""
+    if not _is_as_it_should_be(machine):
+        machine.run("systemctl stop celeryd 'celeryd@*'; systemctl reset-failed")
+        machine.run("rm -rf /etc/systemd/system/celeryd.service.wants /etc/celery/worker-*.env")
+        machine.run("rm -rf /etc/systemd/system/celeryd@*.service.d/test.conf; systemctl daemon-reload")
+        for pool in POOLS:
+            machine.pool(pool)
+        machine.reset()
+        machine.sh("systemctl start celeryd")
+    machine.ledger.clear()
+    return machine
+
+
+def _is_as_it_should_be(host: Host) -> bool:
+    """Say whether a restart of everything, which takes its time, can be left out."""
+    same = all(host.run(f"cat {host.env_file(pool)}")[1] == host.pool_text() for pool in POOLS)
+    files = host.sh("ls /etc/celery /etc/systemd/system/celeryd@*.service.d").split()
+    tidy = "test.conf" not in files and sum(name.startswith("worker-") for name in files) == len(POOLS)
+    well = host.run("systemctl is-active -q celeryd && /opt/celery/venv/bin/celerykit status")[0] == 0
+    return same and tidy and well and host.client.ping() and host.client.queued() + host.client.unacknowledged() == 0
