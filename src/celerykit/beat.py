@@ -36,9 +36,8 @@ def _on_beat_init(sender: Any, **_: Any) -> None:
     own = settings.from_environment(os.environ)
     pulse = Pulse(statefile.path(own.state_dir, "beat", ""), own.stuck_after)
     pulse.not_ready("connecting to the broker")
+    reconnect.watch(sender.app, pulse.beat)
     scheduler = sender.scheduler
-    if hasattr(scheduler, "connection"):
-        reconnect.watch(scheduler.connection, pulse.beat)
     tick = scheduler.tick
 
     def watched_tick(*args: Any, **options: Any) -> Any:

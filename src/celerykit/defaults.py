@@ -75,7 +75,9 @@ def app_defaults(settings: Settings, pool_class: str = "prefork") -> list[Defaul
             "beat_scheduler", "celerykit.beat:PersistentScheduler", "Two beats on one schedule send every job twice."
         ),
         Default(
-            "worker_consumer", "celerykit.worker.consumer:Consumer", "Reports each reconnect attempt as a sign of life."
+            "worker_consumer",
+            "celerykit.worker.consumer:Consumer",
+            "Tells of each turn of a loop that has no timer.",
         ),
     ]
 
@@ -96,8 +98,16 @@ def transport_options(settings: Settings, scheme: str) -> list[Default]:
                 1000,
                 "Greenlets acknowledge side by side: beyond Kombu's 10 connections that fails, and the job runs again.",
             ),
-            Default("socket_connect_timeout", 5.0, "An address that swallows packets must not hold the worker."),
-            Default("socket_timeout", 30.0, "Without it a half-open connection is waited for without end."),
+            Default(
+                "socket_connect_timeout",
+                min(5.0, settings.patience),
+                "An address that swallows packets must not hold the worker.",
+            ),
+            Default(
+                "socket_timeout",
+                settings.patience,
+                "Without it a half-open connection is waited for without end. It follows from CELERYKIT_STUCK_AFTER.",
+            ),
             Default("socket_keepalive", True, "Lets the kernel notice a peer that is gone."),
             Default("health_check_interval", 10, "Bounds how long a stuck consumer goes unnoticed to about 20 s."),
         ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kombu.connection import Connection
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -11,20 +13,43 @@ LONGEST_PAUSE = 5.0
 """Seconds between two attempts at most. Kombu backs off to 30 s, which an outage then costs once more."""
 
 
-def watch(connection: Any, progress: Callable[[], None]) -> Any:
-    """Make ``connection.ensure_connection`` call ``progress`` at each attempt and each second between two.
+def watch(app: Any, progress: Callable[[], None]) -> None:
+    """Let every connection that ``app`` makes from now on call ``progress`` while it waits for the broker.
 
-    :param connection: a :class:`kombu.Connection`, returned for chaining.
+    Each attempt is progress, and so is each second between two: jobs, events and remote control have connections of
+    their own, and a worker is not stuck because one of them waits.
     """
-    ensure = connection.ensure_connection
+    app.amqp.Connection = _watched(progress)
 
-    def ensure_connection(*args: Any, callback: Callable[[], None] | None = None, **options: Any) -> Any:
-        def on_pause() -> None:
-            progress()
-            if callback is not None:
-                callback()
 
-        return ensure(*args, callback=on_pause, **{"interval_max": LONGEST_PAUSE, **options})
+def _watched(progress: Callable[[], None]) -> type[Connection]:
+    class WatchedConnection(Connection):
+        def _ensure_connection(
+            self,
+            errback: Any = None,
+            max_retries: Any = None,
+            interval_start: Any = 2,
+            interval_step: Any = 2,
+            interval_max: Any = LONGEST_PAUSE,
+            callback: Any = None,
+            reraise_as_library_errors: Any = True,
+            timeout: Any = None,
+        ) -> Any:
+            def on_pause() -> None:
+                progress()
+                if callback is not None:
+                    callback()
 
-    connection.ensure_connection = ensure_connection
-    return connection
+            pause = min(interval_max, LONGEST_PAUSE)
+            return super()._ensure_connection(  # type: ignore[no-untyped-call]
+                errback,
+                max_retries,
+                interval_start,
+                interval_step,
+                pause,
+                on_pause,
+                reraise_as_library_errors,
+                timeout,
+            )
+
+    return WatchedConnection

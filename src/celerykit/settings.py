@@ -79,6 +79,15 @@ class Settings:
         return self.longest_job + 10.0
 
     @property
+    def patience(self) -> float:
+        """Seconds that one answer of the broker is waited for.
+
+        A connection that is cut off without a word costs a worker's loop several such waits in a row, which together
+        must not pass for being stuck: a sixth of :attr:`stuck_after`, within 3 and 10 s.
+        """
+        return min(10.0, max(3.0, self.stuck_after / 6))
+
+    @property
     def drain(self) -> float:
         """Seconds of a stop in which running jobs may end by themselves.
 

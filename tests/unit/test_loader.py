@@ -55,7 +55,7 @@ def test_an_app_that_sets_nothing_gets_the_safe_defaults(effective: Any) -> None
     assert set(told["steps"]) == STEPS
     assert of(told["transport_options"], "visibility_timeout", "socket_timeout") == {
         "visibility_timeout": 3610.0,
-        "socket_timeout": 30.0,
+        "socket_timeout": 10.0,
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
 
-from celerykit import __version__, settings, statefile
+from celerykit import __version__, reconnect, settings, statefile
 from celerykit.environment import DEFAULT_POOL
 from celerykit.pulse import Pulse
 
@@ -28,6 +28,8 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         self.settings = settings.from_environment(os.environ)
         pool = os.environ.get(settings.POOL) or DEFAULT_POOL
         worker.pulse = Pulse(statefile.path(self.settings.state_dir, "worker", pool), self.settings.stuck_after)
+        reconnect.watch(worker.app, worker.pulse.beat)
+        worker.app.events.dispatcher_cls = "celerykit.worker.events:Dispatcher"
 
     def start(self, worker: Any) -> None:
         """Begin; from here on a main thread without progress ends the process."""
