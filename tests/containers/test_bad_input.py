@@ -16,7 +16,7 @@ EX_CONFIG = 78
 
 def refused(process: Process, *texts: str) -> None:
     """It ended as wrongly configured and said each of the texts."""
-    assert process.wait_exit(30) == EX_CONFIG, process.logs
+    assert process.wait_exit(90) == EX_CONFIG, process.logs
     for text in texts:
         assert text in process.logs, process.logs
 

