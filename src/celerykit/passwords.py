@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,21 +22,8 @@ USERS = "redis/users.acl"
 SERVER = "redis:6379"
 """Where the stack's Redis answers."""
 
-CELERY_COMMANDS = (
-    # Connections.
-    ("hello", "ping", "select", "client|setinfo", "client|setname"),
-    # Publishing and fetching jobs, unacknowledged jobs, purging queues, dead letters.
-    ("lpush", "rpush", "rpop", "brpop", "llen", "lrange", "ltrim"),
-    ("hset", "hget", "hdel", "hlen", "zadd", "zrem", "zrange", "zrangebyscore", "zcard", "zcount"),
-    ("sadd", "srem", "smembers", "sismember"),
-    # Remote control, events and the news that a result is there.
-    ("publish", "subscribe", "unsubscribe", "psubscribe", "punsubscribe"),
-    # Results and chords.
-    ("get", "set", "setex", "mget", "incr", "del", "exists", "expire", "pexpire", "pttl", "time"),
-    # Restoring jobs, locks and chords in one step; a script may call nothing that its user may not.
-    ("multi", "exec", "discard", "watch", "unwatch", "evalsha", "script|load", "script|exists"),
-)
-"""What the broker and the result backend of Celery 5.7 send to Redis; everything else is refused."""
+TEMPLATE = Path(__file__).with_name("users.acl.j2")
+"""The users and what each may do: one text for the containers and for Ansible's role ``redis``."""
 
 
 def write(folder: Path) -> list[Path]:
@@ -55,16 +43,11 @@ def write(folder: Path) -> list[Path]:
 
 
 def users(celery_password: str, health_password: str) -> str:
-    """Return the ACL file of Redis: passwords as hashes, nobody without one.
-
-    The default user is off, so that nobody can be it, but may do everything: Redis itself is that user while it reads
-    its append-only file, and would drop whatever it may not do.
-    """
-    commands = " ".join(f"+{command}" for group in CELERY_COMMANDS for command in group)
+    """Return the ACL file of Redis: passwords as hashes, nobody without one."""
+    text = re.sub(r"\s*\{#-.*?#\}", "", TEMPLATE.read_text(encoding="utf-8"), flags=re.DOTALL).lstrip()
     return (
-        "user default off resetpass ~* &* +@all\n"
-        f"user celery on {_hash(celery_password)} ~* &* -@all {commands}\n"
-        f"user health on {_hash(health_password)} resetkeys resetchannels -@all +ping\n"
+        text.replace("{{ __redis_celery_sha256 }}", _hash(celery_password))
+        + f"user health on #{_hash(health_password)} resetkeys resetchannels -@all +ping\n"
     )
 
 
@@ -88,7 +71,7 @@ def _random() -> str:
 
 
 def _hash(password: str) -> str:
-    return f"#{hashlib.sha256(password.encode()).hexdigest()}"
+    return hashlib.sha256(password.encode()).hexdigest()
 
 
 def _password_of_url(url: str) -> str:
