@@ -81,7 +81,7 @@ def _test_hosts() -> None:
     _prepare()
     virtualenv.ensure_virtualenv()
     for suite in debian.SUITES:
-        testhosts.build(suite)
+        testhosts.build(suite, "units")
     checks.test_on_hosts(debian.SUITES)
 
 
