@@ -42,7 +42,7 @@ COPY systemd/*.service /etc/systemd/system/
 COPY systemd/sysusers.d/celery.conf /usr/lib/sysusers.d/
 COPY systemd/tmpfiles.d/celery.conf /usr/lib/tmpfiles.d/
 COPY systemd/restart-delay.conf /opt/
-RUN install --directory /opt/celery/app \
+RUN install --directory /opt/celery/app/current \
  && if [ "$(systemctl --version | awk 'NR == 1 { print int($2) }')" -ge 254 ]; then \
       for unit in celeryd@ celerybeat celery-flower; do \
         install -D --mode=0644 /opt/restart-delay.conf "/etc/systemd/system/$unit.service.d/restart-delay.conf"; \

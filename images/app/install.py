@@ -3,6 +3,8 @@
 ``install.py requirements SOURCE TARGET`` installs the requirements of the app in ``SOURCE``.
 ``install.py release SOURCE ROOT`` makes ``ROOT/current`` the app in ``SOURCE``. A release is never changed once it is
 there: running workers keep theirs until they are restarted, whatever happens to the source meanwhile.
+
+Hosts use it as a module: :func:`stage` puts a release beside the current one and leaves that as it is.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 MANIFESTS = ("requirements.txt", "uv.lock", "pyproject.toml")
 LEFT_OUT = frozenset({"__pycache__", ".deps", ".git", ".hg", ".svn", ".tox", ".venv", "node_modules", "venv"})
@@ -28,8 +30,15 @@ CACHES = re.compile(r"\..*_cache")
 KEPT_RELEASES = 3
 
 
+REMEDY = "The package index must be reachable; behind a CA of your own, name its bundle in CELERYKIT_CA_BUNDLE"
+
+
 class InstallError(Exception):
-    """The app cannot be installed; the message says why and what helps."""
+    """The requirements of the app cannot be installed; the message says why."""
+
+
+class UnreadableError(Exception):
+    """The folder of the app cannot be read; the message says what helps."""
 
 
 def main(command: str, source: str, target: str) -> int:
@@ -38,6 +47,9 @@ def main(command: str, source: str, target: str) -> int:
     try:
         commands[command](Path(source), Path(target))
     except InstallError as exc:
+        print(f"install: error: {exc}. {REMEDY}", file=sys.stderr)
+        return 1
+    except UnreadableError as exc:
         print(f"install: error: {exc}", file=sys.stderr)
         return 1
     return 0
@@ -55,9 +67,8 @@ def install_requirements(source: Path, target: Path) -> None:
         if "==" not in wanted.read_text(encoding="utf-8"):
             print("requirements: none that the kit does not have")
             return
-        _uv("pip", "install", "--no-deps", "--require-hashes", "--compile-bytecode", "--python", sys.executable)(
-            "--target", str(target), "--requirements", str(wanted)
-        )
+        install = ("pip", "install", "--no-deps", "--require-hashes", "--compile-bytecode", "--python", sys.executable)
+        _uv(source, *install, "--target", str(target.resolve()), "--requirements", str(wanted))
     (target / ".lock").unlink(missing_ok=True)  # uv's, and open to everybody
 
 
@@ -66,7 +77,7 @@ def make_release(source: Path, root: Path) -> None:
     unreadable = [path for path in _tree(source) if not os.access(path, os.R_OK | os.X_OK * path.is_dir())]
     if unreadable:
         shown = "" if unreadable[0] == source else f"{unreadable[0].relative_to(source)} of "
-        raise InstallError(
+        raise UnreadableError(
             f"user {os.getuid()} of this container cannot read {shown}the app's folder. "
             "Let others read it: chmod -R go+rX FOLDER"
         )
@@ -79,7 +90,17 @@ def make_release(source: Path, root: Path) -> None:
         print(f"{release.name} is current. Workers that run already take it up by: docker compose restart worker beat")
     else:
         print(f"{release.name} is current already")
-    _prune(root, keep=release)
+    _prune(root)
+
+
+def stage(source: Path, root: Path, name: str) -> None:
+    """Put the app in ``source`` beside the current release, under a name that the caller has for this content.
+
+    :raises InstallError: if the requirements do not go together with the kit's locked versions.
+    """
+    if not (root / name).exists():
+        _build(source, root, root / name)
+    _prune(root)
 
 
 def _build(source: Path, root: Path, release: Path) -> None:
@@ -119,23 +140,23 @@ def _missing(source: Path, scratch: Path) -> Iterator[str]:
     constraints.write_text("".join(_constraints()), encoding="utf-8")
     resolved = scratch / "resolved.txt"
     print(f"requirements: resolving {manifest.name}", flush=True)
-    _uv("pip", "compile", "--quiet", "--generate-hashes", "--no-annotate", "--no-header", "--python", sys.executable)(
-        "--constraints", str(constraints), "--output-file", str(resolved), str(manifest)
-    )
+    compiling = ("pip", "compile", "--quiet", "--generate-hashes", "--no-annotate", "--no-header")
+    files = ("--constraints", str(constraints), "--output-file", str(resolved), manifest.name)
+    _uv(manifest.parent, *compiling, "--python", sys.executable, *files)
     here = {_normal(distribution.name) for distribution in metadata.distributions()}
     taken = False
     for line in resolved.read_text(encoding="utf-8").splitlines(keepends=True):
         if name := re.match(r"([A-Za-z0-9][\w.-]*)(\[.*\])? *(==|@)", line):
             taken = _normal(name[1]) not in here
+        elif line.startswith("./"):  # a wheel that lies beside its manifest
+            taken = True
         if taken:
             yield line
 
 
 def _exported(source: Path, scratch: Path) -> Path:
     target = scratch / "locked.txt"
-    _uv("export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--project", str(source))(
-        "--output-file", str(target)
-    )
+    _uv(source, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--output-file", str(target))
     return target
 
 
@@ -143,15 +164,12 @@ def _constraints() -> list[str]:
     return sorted(f"{item.name}=={item.version}\n" for item in metadata.distributions() if item.name != "celerykit")
 
 
-def _uv(*command: str) -> Callable[..., None]:
-    def run(*arguments: str) -> None:
-        if subprocess.run(["uv", *command, *arguments], check=False).returncode:
-            raise InstallError(
-                "uv could not do it, see above. Requirements must allow the versions that the kit has locked, and the "
-                "package index must be reachable; behind a CA of your own, name its bundle in CELERYKIT_CA_BUNDLE"
-            )
-
-    return run
+def _uv(folder: Path, *arguments: str) -> None:
+    """Run uv where the app is: a requirement may name a file that lies beside it."""
+    if subprocess.run(["uv", *arguments], cwd=folder, check=False).returncode:
+        raise InstallError(
+            "uv could not do it, see above. Requirements must allow the versions that the kit has locked"
+        )
 
 
 def _digest(source: Path) -> str:
@@ -190,13 +208,14 @@ def _point(link: Path, target: str) -> None:
     draft.replace(link)
 
 
-def _prune(root: Path, keep: Path) -> None:
+def _prune(root: Path) -> None:
     """Remove all but the latest releases: a worker that was not restarted since may still run the one before."""
+    current = (root / "current").resolve()
     for draft in root.glob(".draft-*"):
         shutil.rmtree(draft)
     releases = sorted(root.glob("release-*"), key=lambda path: path.stat().st_ctime, reverse=True)
     for release in releases[KEPT_RELEASES:]:
-        if release != keep:
+        if release != current:
             shutil.rmtree(release)
     used = {(release / ".deps").resolve() for release in root.glob("release-*")}
     for folder in root.glob("deps-*"):

@@ -83,6 +83,8 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command = commands.add_parser("check", help="judge the configuration for job loss, start nothing")
     command.add_argument("pools", nargs="*", metavar="POOL", help="default: every pool that has an env file")
     command.add_argument("--format", choices=["text", "json"], default="text")
+    help_text = "judge env files, as JSON on standard input, before they are in place; exit with 78 if one cannot run"
+    command.add_argument("--candidate", action="store_true", help=help_text)
     command.set_defaults(run=_check)
 
 
@@ -129,6 +131,12 @@ def _passwords(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from celerykit import check
 
+    if arguments.candidate:
+        from celerykit import candidate
+
+        for finding in candidate.judge(json.load(sys.stdin)):
+            print(finding)
+        return 0
     # What an app prints while it is imported is no part of the answer.
     with contextlib.redirect_stdout(sys.stderr):
         findings = check.check(arguments.pools)

@@ -47,7 +47,7 @@ def pools(folder: Path) -> list[str]:
 def resolve(process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL) -> Environment:
     """Return what ``process`` (``worker``, ``beat`` or ``flower``) is told.
 
-    Later wins: ``celery.env``, then ``worker-<pool>.env`` or ``beat.env``, then ``environ``.
+    Later wins: ``celery.env``, then ``worker-<pool>.env``, ``beat.env`` or ``flower.env``, then ``environ``.
 
     :raises ConfigurationError: for lines, secrets and unprefixed names that cannot stand.
     """
@@ -146,10 +146,10 @@ def _remedy(param: Any) -> str:
 
 def _lines(process: str, environ: Mapping[str, str], pool: str) -> Iterable[envfile.Line]:
     folder = config_dir(environ)
-    own = {"worker": f"worker-{pool}.env", "beat": "beat.env"}.get(process)
+    own = {"worker": f"worker-{pool}.env", "beat": "beat.env", "flower": "flower.env"}[process]
     if process == "worker":
         _require_pool(folder, pool)
-    for path in (folder / "celery.env", *([folder / own] if own else [])):
+    for path in (folder / "celery.env", folder / own):
         if path.exists():
             yield from envfile.read(path)
 

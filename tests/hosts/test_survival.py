@@ -125,7 +125,7 @@ def test_a_package_upgrade_of_the_app_loses_nothing(host: Host) -> None:
     """New code is put in place under load, and comes into effect with `reload celeryd`."""
     host.client.work(20, 1.0)
     host.wait_running(4)
-    host.sh("echo \"print('the new release')\" >>/opt/celery/app/plain.py")
+    host.sh("echo \"print('the new release')\" >>/opt/celery/app/current/plain.py")
     host.sh("systemctl reload celeryd")
     assert host.journal("celeryd@*").count("the new release") >= 2
     host.assert_nothing_lost()

@@ -59,7 +59,7 @@ class Host:
     def prepare(self) -> None:
         """Configure the broker, the app and the shared env file."""
         self.client = self._client()
-        self.sh("cp /mnt/apps/*.py /mnt/inside/*.py /opt/celery/app/")
+        self.sh("cp /mnt/apps/*.py /mnt/inside/*.py /opt/celery/app/current/")
         self.write(
             "/etc/redis/redis.conf",
             "bind 0.0.0.0\ndir /var/lib/redis\nappendonly yes\nappendfsync always\nsupervised systemd\n"

@@ -22,9 +22,10 @@ OWN_PATH = re.compile(r"(?<![\w.-])/(?:work|root(?!/\.cache)|Users|home/\w+)/")
 
 
 def tracked(*patterns: str) -> list[Path]:
-    """Return the files of the repository, as far as they still exist."""
+    """Return the files of the repository, as far as they still exist; a link is read where it leads."""
     listed = subprocess.run(["git", "ls-files", "--", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
-    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+    paths = [ROOT / name for name in listed.stdout.splitlines()]
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
 
 
 def named(path: Path) -> str:

@@ -1,0 +1,1 @@
+../../../../images/app/install.py

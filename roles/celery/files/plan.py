@@ -1,0 +1,298 @@
+"""Work out on the controller what a host is to have: ``plan.py`` reads the role's variables, as JSON, from its input.
+
+The answer is JSON, too: every file and unit, the archives to copy, what a check reads, and what is wrong with the
+variables.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "kit/src"))
+
+import pack  # noqa: E402
+import sources  # noqa: E402
+
+from celerykit import envfile, environment  # noqa: E402
+from celerykit.errors import ConfigurationError  # noqa: E402
+
+PHASES = ("kit", "app", "configure", "units", "pools", "beat", "flower")
+ROOT = "/opt/celery"
+ETC = "/etc/celery"
+SYSTEMD = "/etc/systemd/system"
+UMBRELLA, BEAT, FLOWER = "celeryd.service", "celerybeat.service", "celery-flower.service"
+RISING_DELAY = 254
+"""The release of systemd that knows what is in restart-delay.conf."""
+
+
+class Plan:
+    """What one host is to have, from the variables of the role."""
+
+    def __init__(self, told: dict[str, Any]):
+        self.told = told
+        self.errors: list[str] = []
+        self.files: list[dict[str, Any]] = []
+        self.texts: dict[str, str] = {}
+        self.pools = self._instances()
+        self.units = [*([UMBRELLA, *map(unit_of, self.pools)] if self.pools else [])]
+        self.units += [BEAT] * told["beat"] + [FLOWER] * told["flower"]
+
+    def make(self) -> dict[str, Any]:
+        """Return the whole plan, as far as the variables let it."""
+        self._judge_host()
+        kit, app = self._kit(), self._app()
+        if not self.errors:
+            self._link(kit, app)
+            self._configure()
+            self._configure_pools()
+            self._configure_beat()
+            self._configure_flower()
+            self._lay_out_units()
+        return {
+            "errors": self.errors,
+            "phases": self._phases(),
+            "files": self.files,
+            "units": self.units,
+            "kit": kit,
+            "app": app,
+            "candidate": {"folder": ETC, "files": self.texts, "processes": self._processes()},
+            "network": self._network(),
+            "wheelhouse": self._wheelhouse(),
+            "secret_names": envfile.SECRET_NAME.pattern,
+            "secret_urls": envfile.URL_PASSWORD.pattern,
+        }
+
+    def _phases(self) -> list[str]:
+        """Return the phases that the tags of this run select."""
+        asked, left_out = set(self.told["tags"]), set(self.told["skip_tags"])
+        everything = asked & {"all", "celery"}
+        return [phase for phase in PHASES if (everything or phase in asked) and phase not in left_out]
+
+    def _instances(self) -> dict[str, dict[str, Any]]:
+        """Return each pool that runs, by name: several processes of a pool are pools of their own."""
+        found: dict[str, dict[str, Any]] = {}
+        for number, pool in enumerate(self.told["workers"]):
+            name, count = str(pool["name"]), int(pool.get("processes") or 1)
+            where = f"celery_workers[{number}]"
+            if not environment.POOL_NAME.fullmatch(name):
+                self._refuse(f"{where}.name={name}", "not letters, digits, '_' and '-'", "Name the pool so")
+            if count < 1:
+                self._refuse(
+                    f"{where}.processes={count}", "not at least 1", "To have no such pool, take it off the list"
+                )
+            for instance in [name] if count == 1 else [f"{name}-{index}" for index in range(1, count + 1)]:
+                if instance in found:
+                    self._refuse(f"{where}.name={name}", f"two pools are named {instance}", "Rename one of them")
+                found[instance] = pool
+        return found
+
+    def _judge_host(self) -> None:
+        if self.told["service_mgr"] != "systemd":
+            self._refuse(
+                f"ansible_service_mgr={self.told['service_mgr']}",
+                "this host was not booted by systemd, and the role knows no other init system yet: init.d and "
+                "supervisor are not there",
+                "Take a host with systemd, or run the containers of the kit there",
+            )
+        manifest = (HERE / "kit/pyproject.toml").read_text(encoding="utf-8")
+        oldest, end = map(int, re.findall(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', manifest)[0])
+        major, minor = map(int, self.told["python_version"].split(".")[:2])
+        if major != 3 or not oldest <= minor < end:
+            self._refuse(
+                f"ansible_python_interpreter={self.told['python']}",
+                f"that is Python {self.told['python_version']}, and celerykit needs 3.{oldest} to 3.{end - 1}",
+                "Install such a Python on the host and name it there",
+            )
+
+    def _kit(self) -> dict[str, Any]:
+        """Return the archive of the kit and the virtualenv to make of it."""
+        content: dict[str, Path | bytes] = dict(pack.files(HERE / "kit", sources.is_left_out))
+        if self.told["kit_source"]:
+            content = {name: file for name, file in content.items() if not name.startswith("src/")}
+            content["requirement.txt"] = f"{self.told['kit_source']}\n".encode()
+        # A text for readers is in the package, but does not make it another one.
+        telling = {name: file for name, file in content.items() if not name.endswith((".md", "LICENSE"))}
+        telling["python"] = f"{self.told['python']} {self.told['python_version']}".encode()
+        identity = pack.digest(telling)
+        venv = f"{ROOT}/venvs/{identity}"
+        return {
+            "archive": str(pack.pack("kit", content)),
+            "id": identity,
+            "venv": venv if "kit" in self._phases() else f"{ROOT}/venv",
+            "whole": f"{venv}/celerykit.pyz",
+            "python": self.told["python"],
+        }
+
+    def _app(self) -> dict[str, Any]:
+        try:
+            content = sources.content(self.told["app_source"])
+        except sources.SourceError as exc:
+            self.errors.append(str(exc))
+            return {}
+        archive = pack.pack("app", content)
+        identity = pack.digest({"app": archive.stem.encode(), "kit": self._kit()["id"].encode()})
+        return {"archive": str(archive), "release": f"release-{identity}", "path": f"{ROOT}/app/release-{identity}"}
+
+    def _link(self, kit: dict[str, Any], app: dict[str, Any]) -> None:
+        self._add("kit", f"{ROOT}/venv", link=f"venvs/{kit['id']}", needs=kit["whole"], units=self.units)
+        self._add("kit", "/usr/local/bin/celerykit", link=f"{ROOT}/venv/bin/celerykit")
+        self._add("app", f"{ROOT}/app/current", link=app["release"], needs=app["path"], units=self.units)
+
+    def _configure(self) -> None:
+        self._add("configure", ETC, mode="0750", group="celery")
+        values = {"CELERY_APP": self.told["app"]}
+        for name in ("broker_url", "result_backend"):
+            if self.told[name]:
+                values |= self._secret("configure", f"CELERY_{name.upper()}", self.told[name], self.units)
+        values["CELERYKIT_STOP_TIMEOUT"] = text_of(self.told["stop_timeout"])
+        values |= {name: text_of(value) for name, value in self.told["environment"].items() if value is not None}
+        self._env("configure", "celery.env", values, "celery_environment", self.units)
+
+    def _configure_pools(self) -> None:
+        for name, pool in self.pools.items():
+            where = f"the options of pool {pool['name']} in celery_workers"
+            values = variables("CELERY_WORKER_", pool.get("options") or {})
+            self._env("pools", f"worker-{name}.env", values, where, [unit_of(name)])
+            if pool.get("limits"):
+                self._drop_in("pools", unit_of(name), "limits", pool["limits"], f"the limits of pool {pool['name']}")
+
+    def _configure_beat(self) -> None:
+        if self.told["beat"]:
+            values = variables("CELERY_BEAT_", self.told["beat_options"])
+            self._env("beat", "beat.env", values, "celery_beat_options", [BEAT])
+
+    def _configure_flower(self) -> None:
+        if not self.told["flower"]:
+            return
+        values = variables("FLOWER_", self.told["flower_options"])
+        for name in [name for name in values if envfile.SECRET_NAME.search(name) and not name.endswith("_FILE")]:
+            values |= self._secret("flower", name, values.pop(name), [FLOWER])
+        self._env("flower", "flower.env", values, "celery_flower_options", [FLOWER])
+        if address := values.get("FLOWER_ADDRESS"):
+            # The unit says this machine only, and what a unit says wins over files.
+            line = {"Environment": f"FLOWER_ADDRESS={address}"}
+            self._drop_in("flower", FLOWER, "address", line, "celery_flower_options")
+
+    def _lay_out_units(self) -> None:
+        self._unit_file("units", "celeryd.service", [])
+        self._unit_file("units", "celeryd@.service", [UMBRELLA] if self.pools else [])
+        for phase, unit in (("beat", BEAT), ("flower", FLOWER)):
+            if unit in self.units:
+                self._unit_file(phase, unit, [unit])
+        for name in ("celeryd@.service", *(unit for unit in (BEAT, FLOWER) if unit in self.units)):
+            readers = [unit for unit in self.units if unit == name or (unit == UMBRELLA and "@" in name)]
+            path = f"{SYSTEMD}/{name}.d/restart-delay.conf"
+            self._add("units", path, text=static("restart-delay.conf"), units=readers, systemd=RISING_DELAY)
+        self._add("units", "/etc/tmpfiles.d/celery.conf", text=static("tmpfiles.d/celery.conf"))
+
+    def _processes(self) -> list[list[str]]:
+        others = [[name] for name in ("beat", "flower") if self.told[name]]
+        return [["worker", pool] for pool in self.pools] + others
+
+    def _network(self) -> dict[str, str]:
+        """Return what the host needs to reach a package index, and must not keep."""
+        bundle = self.told["ca_bundle"]
+        text = ""
+        if bundle:
+            try:
+                text = Path(bundle).expanduser().read_text(encoding="utf-8")
+            except OSError as exc:
+                self._refuse(
+                    f"celery_ca_bundle={bundle}", f"cannot be read: {exc.strerror}", "Name a file on this machine"
+                )
+        wheels = self._wheelhouse()
+        return {
+            "ca": text,
+            "index_url": self.told["index_url"],
+            "wheelhouse": f"{ROOT}/incoming/{Path(wheels).name}" if wheels else "",
+        }
+
+    def _wheelhouse(self) -> str:
+        folder = Path(self.told["wheelhouse"]).expanduser()
+        if not self.told["wheelhouse"]:
+            return ""
+        wheels = {path.name: path for path in folder.glob("*.whl")} if folder.is_dir() else {}
+        if not wheels:
+            self._refuse(f"celery_wheelhouse={folder}", "no folder with wheels in it", "Name one on this machine")
+            return ""
+        return str(pack.pack("wheels", wheels))
+
+    def _secret(self, phase: str, name: str, value: str, units: list[str]) -> dict[str, str]:
+        """Put a value into a file of its own and return the variable that names it."""
+        file = name.removeprefix("CELERY_").lower().replace("_", "-")
+        self.texts[file] = f"{value}\n"
+        self._keep(phase, file, units, secret=True)
+        return {f"{name}_FILE": f"{ETC}/{file}"}
+
+    def _env(self, phase: str, file: str, values: dict[str, str], where: str, units: list[str]) -> None:
+        try:
+            text = self.told["header"] + envfile.render(values)
+        except ConfigurationError as exc:
+            for finding in exc.findings:
+                shown = f"{finding.variable}={finding.value}"
+                self._refuse(f"{where}: {shown}", finding.problem, finding.remedy)
+            return
+        self.texts[file] = text
+        self._keep(phase, file, units, secret=False)
+
+    def _keep(self, phase: str, file: str, units: list[str], *, secret: bool) -> None:
+        """Have a file that only root and celery may read, and no log where it holds a secret."""
+        text = self.texts[file]
+        hidden = secret or any(
+            envfile.mask(*line.split("=", 1)) not in line for line in text.splitlines() if "=" in line
+        )
+        given = {"hidden_text" if hidden else "text": text}
+        self._add(phase, f"{ETC}/{file}", **given, mode="0640", group="celery", units=units, secret=secret)
+
+    def _drop_in(self, phase: str, unit: str, name: str, lines: dict[str, Any], where: str) -> None:
+        text = f"{self.told['header']}[Service]\n"
+        for key, value in lines.items():
+            for one in value if isinstance(value, list) else [value]:
+                said = text_of(one, yes="yes", no="no")
+                if not re.fullmatch(r"[A-Za-z0-9]+", key) or "\n" in said or said.endswith("\\"):
+                    self._refuse(f"{where}: {key}={said}", "no line of a unit can say this", "Write one line's worth")
+                text += f"{key}={said}\n"
+        self._add(phase, f"{SYSTEMD}/{unit}.d/{name}.conf", text=text, units=[unit])
+
+    def _unit_file(self, phase: str, name: str, units: list[str]) -> None:
+        self._add(phase, f"{SYSTEMD}/{name}", text=static(name), units=units)
+
+    def _add(self, phase: str, path: str, **entry: Any) -> None:
+        self.files.append({"phase": phase, "path": path, **entry})
+
+    def _refuse(self, what: str, problem: str, remedy: str) -> None:
+        self.errors.append(f"{what}: {problem}. {remedy}{'' if remedy.endswith('?') else '.'}")
+
+
+def variables(prefix: str, options: dict[str, Any]) -> dict[str, str]:
+    """Return options as variables: ``prefetch-multiplier`` with its prefix, a name in capitals as it is."""
+    named = {name if name.isupper() else prefix + name.replace("-", "_").upper(): options[name] for name in options}
+    return {name: text_of(value) for name, value in named.items() if value is not None}
+
+
+def text_of(value: Any, yes: str = "true", no: str = "false") -> str:
+    """Return a value of YAML as its readers want it."""
+    if isinstance(value, bool):
+        return yes if value else no
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(text_of, value))
+    return str(value)
+
+
+def unit_of(pool: str) -> str:
+    """Return the unit of a pool."""
+    return f"celeryd@{pool}.service"
+
+
+def static(name: str) -> str:
+    """Return a file of the kit's that is the same on every host."""
+    return (HERE / "systemd" / name).read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    json.dump(Plan(json.load(sys.stdin)).make(), sys.stdout)

@@ -1,0 +1,104 @@
+"""The judgement of env files that are not in place yet, with the app that is to run under them.
+
+Read as JSON: ``folder`` is where the files will be, ``files`` their texts by name, ``processes`` what will run, such as
+``["worker", "default"]``; ``connect`` says whether to log in to the broker and the result backend. An empty ``files``
+judges what is in place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celerykit import check, launch, login, settings
+from celerykit.environment import DEFAULT_POOL
+from celerykit.errors import ConfigurationError, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PATIENCE = 90.0
+"""Seconds that the app may take to be imported, as long as the units wait."""
+INHERITED = ("HOME", "LANG", "LOGNAME", "PATH", "TZ", "USER")
+"""What a unit's process has, too; the caller's own Celery variables are none of its."""
+
+
+def judge(document: dict[str, Any]) -> list[Finding]:
+    """Return by what jobs could be lost.
+
+    :raises ConfigurationError: if a process would not start so, or not get in.
+    """
+    with tempfile.TemporaryDirectory(prefix="celerykit-") as name:
+        folder = Path(name)
+        _write(document, folder)
+        place = folder if document["files"] else Path(document["folder"])
+        with ThreadPoolExecutor(os.cpu_count()) as several:
+            answers = list(several.map(lambda process: _ask(process, place, document), document["processes"]))
+    advice, refused = ([*dict.fromkeys(item for answer in answers for item in answer[kind])] for kind in (0, 1))
+    if refused:
+        raise ConfigurationError(*refused)
+    return advice
+
+
+def judge_process(process: str, pool: str, *, connect: bool) -> tuple[list[Finding], list[Finding]]:
+    """Return by what jobs could be lost, and what keeps one process from running; uses up this process."""
+    try:
+        ready, _ = launch.prepare(process, os.environ, pool, [])
+        launch.enter(ready)
+        app = launch.load_app(ready)
+        app.finalize()
+    except ConfigurationError as exc:
+        return [], list(exc.findings)
+    advice = list(check.judge(app, ready.settings)) if process == "worker" else []
+    return advice, list(login.refusals(app)) if connect else []
+
+
+def main(process: str, pool: str = DEFAULT_POOL, connect: str = "") -> int:
+    """Judge one process and print the answer, whatever the app prints while it is imported."""
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    found = judge_process(process, pool, connect=bool(connect))
+    answer.write(json.dumps([[finding.as_dict() for finding in findings] for findings in found]))
+    answer.close()
+    return 0
+
+
+def _write(document: dict[str, Any], folder: Path) -> None:
+    """Write the files for the user alone; those that name each other find each other here."""
+    for name, text in document["files"].items():
+        told = text
+        for other in document["files"]:
+            told = told.replace(f"={document['folder']}/{other}\n", f"={folder}/{other}\n")
+        (folder / name).write_text(told, encoding="utf-8")
+
+
+def _ask(process: Sequence[str], folder: Path, document: dict[str, Any]) -> tuple[list[Finding], list[Finding]]:
+    """Judge a process in one of its own: an app can be imported once, with one environment."""
+    command = [sys.executable, "-m", "celerykit.candidate", process[0], [*process, DEFAULT_POOL][1]]
+    environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    environ[f"{settings.PREFIX}CONFIG_DIR"] = str(folder)
+    try:
+        answer = subprocess.run(
+            [*command, *(["connect"] if document["connect"] else [])],
+            stdout=subprocess.PIPE,
+            env=environ,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        advice, refused = json.loads(answer.stdout.replace(str(folder), document["folder"]))
+    except (subprocess.TimeoutExpired, ValueError) as exc:
+        problem = "not imported within 90 s" if isinstance(exc, subprocess.TimeoutExpired) else "ends the process"
+        app = Finding("CELERY_APP", "", " ".join(process), problem, "See what it prints: celerykit check")
+        return [], [app]
+    return [Finding(**item) for item in advice], [Finding(**item) for item in refused]
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,55 @@
+"""Whether an app gets in at its broker and its result backend."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from celerykit import envfile
+from celerykit.errors import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REFUSED = re.compile(r"WRONGPASS|NOAUTH|NOPERM|ACCESS_REFUSED|[Aa]uthentication|invalid (username|password)")
+ATTEMPTS = 3
+
+
+def refusals(app: Any) -> Iterator[Finding]:
+    """Yield why the broker or the result backend does not let the app in, or does not answer."""
+    url = app.conf.broker_read_url
+    shown = ";".join(url) if isinstance(url, (list, tuple)) else str(url or "")
+    if problem := _problem(lambda: _enter_broker(app)):
+        yield _finding("CELERY_BROKER_URL", shown, "broker", problem)
+    if problem := _problem(lambda: _enter_backend(app)):
+        yield _finding("CELERY_RESULT_BACKEND", str(app.conf.result_backend), "result backend", problem)
+
+
+def _enter_broker(app: Any) -> None:
+    with app.connection_for_read() as connection:
+        connection.ensure_connection(max_retries=ATTEMPTS, interval_start=0.2, interval_step=0.5)
+
+
+def _enter_backend(app: Any) -> None:
+    """Ask a result backend that has a server of its own and a word for it: Redis and its like."""
+    backend = app.backend
+    if hasattr(backend, "client") and hasattr(backend.client, "ping"):
+        backend.client.ping()
+
+
+def _problem(enter: Any) -> str:
+    try:
+        enter()
+    except Exception as exc:  # each transport raises its own
+        return f"{exc}" or type(exc).__name__
+    return ""
+
+
+def _finding(variable: str, url: str, server: str, problem: str) -> Finding:
+    if REFUSED.search(problem):
+        said = f"the {server} refuses the login: {problem}"
+        remedy = f"Give the user and password that the {server} knows, URL-encoded, in {variable}"
+    else:
+        said = f"the {server} does not answer: {problem}"
+        remedy = "Start it, or mend the address; a firewall may be between"
+    return Finding(variable, envfile.mask(variable, url), "as the app resolves it", envfile.mask("", said), remedy)
