@@ -1,0 +1,22 @@
+"""The line by which a process of the kit finds the app's own requirements."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LINE = Path(__file__).parents[2] / "images" / "app" / "celerykit-app.pth"
+READ = "import site, sys; site.addpackage({folder!r}, {name!r}, None); import {module}; print({module}.__file__)"
+
+
+@pytest.mark.parametrize("folder", [".deps", "src"])
+def test_what_lies_beside_the_app_is_found(folder: str, tmp_path: Path) -> None:
+    """Requirements and a package in src/ are importable in the app's folder, on every Python that the kit allows."""
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "beside.py").touch()
+    code = READ.format(folder=str(LINE.parent), name=LINE.name, module="beside")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == str(tmp_path / folder / "beside.py"), done.stderr
