@@ -93,7 +93,7 @@ def test_a_drain_of_a_minute_is_let_be(stack: Rig, pool: str) -> None:
 
 def test_a_blocked_main_loop_is_ended_with_its_stacks_and_comes_back(stack: Rig) -> None:
     """A worker whose loop hangs writes all stacks to the log, ends, and is ready again."""
-    worker = stack.worker(app="blocked", CELERYKIT_STUCK_AFTER=5, restart=True)
+    worker = stack.worker(app="blocked", ready=False, CELERYKIT_STUCK_AFTER=5, restart=True)
     before = start_of(worker)
     until(lambda: start_of(worker) != before and worker.state["Running"], 120, "a new process")
     assert "Timeout (0:00:0" in worker.logs

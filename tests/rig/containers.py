@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +66,13 @@ class Process:
         return str(output.decode())
 
     def probe(self, question: str, process: str = "worker") -> bool:
-        """Ask ``live`` or ``ready``."""
-        return bool(self.container.exec_run(["celerykit", "probe", process, f"--{question}"]).exit_code == 0)
+        """Ask ``live`` or ``ready``; a container that is down or about to start again is neither."""
+        try:
+            return bool(self.container.exec_run(["celerykit", "probe", process, f"--{question}"]).exit_code == 0)
+        except docker.errors.APIError as exc:
+            if exc.status_code != HTTPStatus.CONFLICT:
+                raise
+            return False
 
     def wait_ready(self, seconds: float = READY, process: str = "worker") -> None:
         """Wait until it does its work."""
