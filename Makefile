@@ -1,7 +1,7 @@
 # Every target is one line: what it does is in scripts/, which needs Python's standard library and nothing else.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: up demo test test-hosts-all check down clean help
+.PHONY: up demo test test-hosts-all hosts hosts-down check down clean help
 
 up: ## Set up what is missing, start the whole stack in containers, and run a real app's jobs in it
 	$(PYTHON) scripts up
@@ -14,6 +14,12 @@ test: ## Prove it: all checks, then the tests in containers; APP=FOLDER tests an
 
 test-hosts-all: ## Prove the units of systemd on Debian 12 and 13: verbs, faults, reboots, about 12 minutes
 	$(PYTHON) scripts test-hosts-all
+
+hosts: ## Two test hosts with systemd and ssh, deployed by site.yml, to play with; again after a change
+	$(PYTHON) scripts hosts
+
+hosts-down: ## Remove the test hosts with all that is on them
+	$(PYTHON) scripts hosts-down
 
 check: ## Lint, type check and unit tests, without a container
 	$(PYTHON) scripts check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ CHECKS = (
     ("mypy",),
     ("yamllint", "--strict", "."),
     ("shellcheck", *SHELL),
+    # Ansible runs on these releases of Python only.
+    *([("ansible-lint", "-q", "site.yml", "playbooks", "roles", "galaxy.yml")] * (sys.version_info >= (3, 11))),
     ("pytest", "tests/unit", "tests/static", "--numprocesses", "auto"),
 )
 # A machine for each process of the tests.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import debian
 import host
+import machines
 import record
 import stack
 from console import SetupError, output_of, say, step
@@ -35,6 +36,7 @@ def clean() -> None:
 def _clean_engine() -> None:
     if output_of("docker", "compose", "version"):
         stack.remove_with_volumes()
+    machines.down()
     names = (output_of("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "celerykit/*") or "").split()
     names += filter(_made_here, map(debian.image, debian.SUITES))
     if names:

@@ -13,6 +13,7 @@ import checks
 import cleanup
 import debian
 import host
+import machines
 import plugins
 import sizes
 import stack
@@ -85,6 +86,19 @@ def _test_hosts() -> None:
     checks.test_on_hosts(debian.SUITES)
 
 
+def _hosts() -> None:
+    host.require_engine()
+    host.require_disk(ROOM_FOR_IMAGES)
+    plugins.ensure_plugins()
+    virtualenv.ensure_virtualenv()
+    machines.up()
+
+
+def _hosts_down() -> None:
+    host.require_engine()
+    machines.down()
+
+
 def _check() -> None:
     virtualenv.ensure_virtualenv()
     checks.check()
@@ -105,6 +119,8 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "demo": _demo,
     "test": _test,
     "test-hosts-all": _test_hosts,
+    "hosts": _hosts,
+    "hosts-down": _hosts_down,
     "check": _check,
     "down": _down,
     "clean": cleanup.clean,
