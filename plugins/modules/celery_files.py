@@ -54,8 +54,9 @@ UNITS = "/etc/systemd/system/"
 class Host:
     """The files of one host, under ``root``."""
 
-    def __init__(self, parameters: dict, root: str = "/", check_mode: bool = False):
+    def __init__(self, parameters: dict, check_mode: bool, root: str = "/", owner: int = 0):
         self.parameters = parameters
+        self.owner = owner
         self.root = Path(root)
         self.check_mode = check_mode
         self.pending = self._at(parameters["pending"])
@@ -84,7 +85,7 @@ class Host:
         notes.update({path: {"phase": entry["phase"], "units": entry["units"]} for path, entry in wanted.items()})
         if notes != known and not self.check_mode:
             text = json.dumps(notes, indent=1, sort_keys=True)
-            self._replace(self._at(self.parameters["manifest"]), text, 0o600, 0)
+            self._replace(self._at(self.parameters["manifest"]), text, 0o600, -1)
         needed = [entry["needs"] for entry in wanted.values() if entry["needs"]]
         return {
             "changed": bool(self.changed),
@@ -121,7 +122,11 @@ class Host:
         if at.is_symlink() or not at.exists():
             return False
         found = at.stat()
-        if (found.st_mode & 0o7777, found.st_uid, found.st_gid) != (int(entry["mode"], 8), 0, group(entry["group"])):
+        if (found.st_mode & 0o7777, found.st_uid, found.st_gid) != (
+            int(entry["mode"], 8),
+            self.owner,
+            group(entry["group"]),
+        ):
             return False
         return at.is_dir() if entry["text"] is None else at.is_file() and read(at) == entry["text"]
 
@@ -132,19 +137,19 @@ class Host:
             link(at, entry["link"])
         elif entry["text"] is None:
             at.mkdir(exist_ok=True)
-            os.chown(at, 0, group(entry["group"]))
+            os.chown(at, self.owner, group(entry["group"]))
             at.chmod(int(entry["mode"], 8))
         else:
             self._replace(at, entry["text"], int(entry["mode"], 8), group(entry["group"]))
 
-    def _replace(self, at: Path, text: str, mode: int, owner: int) -> None:
+    def _replace(self, at: Path, text: str, mode: int, owning_group: int) -> None:
         """Put a file there in one step, never readable for more than it may be."""
         at.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         descriptor, draft = tempfile.mkstemp(dir=at.parent, prefix=".draft-")
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fchown(descriptor, 0, owner)
+            os.fchown(descriptor, self.owner, owning_group)
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         Path(draft).replace(at)
@@ -270,7 +275,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(**Host(module.params, check_mode=module.check_mode).converge())
+    module.exit_json(**Host(module.params, module.check_mode).converge())
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ DOCUMENTATION = """
 module: celery_units
 short_description: Have the units of the kit enabled, running and up to date
 description:
-  - Enables and starts what is wanted. What is pending is restarted, and only that; all pools by their umbrella, which
-    restarts one after the other. A unit that has just been started is not restarted.
-  - What is pending and wanted no more is disabled and stopped, which drains a pool.
+  - Enables and starts what is wanted. What is pending is restarted, and only that, one unit after the other, each when
+    the one before is ready. A unit that has just been started is not restarted.
+  - What is pending and wanted no more is disabled and, last, stopped, which drains a pool.
   - Without a systemd that runs, as in the build of an image, units are only enabled.
 options:
   wanted: { description: "The units that are to run, the umbrella first.", type: list, elements: str, required: true }
+  unwanted: { description: Units that are not to run., type: list, elements: str }
   pending: { description: The folder that celery_files notes pending units in., type: path, required: true }
   touched: { description: "The pending units, for check mode, in which nothing is noted.", type: list, elements: str }
 """
@@ -27,7 +28,7 @@ UMBRELLA = "celeryd.service"
 BOOTED = Path("/run/systemd/system")
 RUNNING = ("active", "reloading")
 ASLEEP = ("inactive", "failed")
-LINES = "30"
+LINES = "15"
 
 
 class UnitError(Exception):
@@ -37,8 +38,9 @@ class UnitError(Exception):
 class Units:
     """What systemd is asked to do."""
 
-    def __init__(self, wanted, pending, ask, booted=True, check_mode=False):
+    def __init__(self, wanted, unwanted, pending, ask, booted=True, check_mode=False):
         self.wanted = wanted
+        self.unwanted = unwanted
         self.pending = pending
         self.ask = ask
         self.booted = booted
@@ -48,39 +50,42 @@ class Units:
 
     def converge(self, touched: set) -> list:
         """Do what there is to do and return it, a line each."""
+        self.touched = set(touched)
+        leaving = sorted({*(self.touched - {RELOAD, *self.wanted}), *filter(self._is_on, self.unwanted)})
         self._enable()
         if self.booted:
-            if RELOAD in touched:
+            if RELOAD in self.touched:
                 self._do("daemon-reload")
-            self.touched = set(touched)
-            self._forget(RELOAD)
-            if UMBRELLA in self.wanted:
-                self._take_up_pools()
+                self._forget(RELOAD)
+            if leaving:
+                self._do("disable", *leaving)
+            self._start_umbrella()
             for unit in self.wanted:
                 self._take_up(unit)
-            for unit in sorted(self.touched - set(self.wanted)):
-                self._do("disable", "--now", unit)
+            # Last, so that a queue that changes its pool has a worker at every moment.
+            for unit in leaving:
+                self._do("stop", unit)
                 self._forget(unit)
             self._require_running()
         return self.done
 
     def _enable(self) -> None:
-        off = [unit for unit in self.wanted if self.ask("is-enabled", "--quiet", unit).returncode]
+        off = [unit for unit in self.wanted if not self._is_enabled(unit)]
         if off:
             self._do("enable", *off)
 
-    def _take_up_pools(self) -> None:
-        """Have the umbrella start the pools, or restart one after the other what all of them read."""
-        pools = [unit for unit in self.wanted if is_pool(unit)]
-        asleep = [unit for unit in pools if self._state(unit) in ASLEEP]
-        if self._state(UMBRELLA) not in RUNNING:
+    def _is_enabled(self, unit: str) -> bool:
+        return self.ask("is-enabled", "--quiet", unit).returncode == 0
+
+    def _is_on(self, unit: str) -> bool:
+        return self._is_enabled(unit) or self._state(unit) in RUNNING
+
+    def _start_umbrella(self) -> None:
+        """Start the umbrella where it does not run, and with it all pools at once."""
+        if UMBRELLA in self.wanted and self._state(UMBRELLA) not in RUNNING:
+            asleep = [unit for unit in self.wanted if self._state(unit) in ASLEEP]
             self._do("start", UMBRELLA)
-            self._forget(*asleep)  # they have just read their files
-            pools = [unit for unit in pools if unit not in asleep]
-        if UMBRELLA in self.touched and pools:
-            self._do("reload", UMBRELLA)
-            self._forget(*pools)
-        self._forget(UMBRELLA)
+            self._forget(*filter(is_pool, asleep))  # they have just read their files
 
     def _take_up(self, unit: str) -> None:
         state = self._state(unit)
@@ -146,6 +151,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "wanted": {"type": "list", "elements": "str", "required": True},
+            "unwanted": {"type": "list", "elements": "str", "default": []},
             "pending": {"type": "path", "required": True},
             "touched": {"type": "list", "elements": "str", "default": []},
         },
@@ -153,7 +159,8 @@ def main() -> None:
     )
     pending = Path(module.params["pending"])
     noted = [path.name for path in pending.iterdir()] if pending.is_dir() else []
-    units = Units(module.params["wanted"], pending, systemctl, BOOTED.is_dir(), module.check_mode)
+    wanted, unwanted = module.params["wanted"], module.params["unwanted"]
+    units = Units(wanted, unwanted, pending, systemctl, BOOTED.is_dir(), module.check_mode)
     try:
         done = units.converge({*noted, *module.params["touched"]})
     except UnitError as exc:

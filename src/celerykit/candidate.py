@@ -1,14 +1,15 @@
 """The judgement of env files that are not in place yet, with the app that is to run under them.
 
 Read as JSON: ``folder`` is where the files will be, ``files`` their texts by name, ``processes`` what will run, such as
-``["worker", "default"]``; ``connect`` says whether to log in to the broker and the result backend. An empty ``files``
-judges what is in place.
+``["worker", "default"]``; ``connect`` says whether to log in to the broker and the result backend, ``origins`` where
+each file has its lines from, for messages. Where ``files`` is empty, what is in place is judged.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -56,7 +57,7 @@ def judge_process(process: str, pool: str, *, connect: bool) -> tuple[list[Findi
     except ConfigurationError as exc:
         return [], list(exc.findings)
     advice = list(check.judge(app, ready.settings)) if process == "worker" else []
-    return advice, list(login.refusals(app)) if connect else []
+    return advice, list(login.refusals(app, ready.environment.sources)) if connect else []
 
 
 def main(process: str, pool: str = DEFAULT_POOL, connect: str = "") -> int:
@@ -97,7 +98,14 @@ def _ask(process: Sequence[str], folder: Path, document: dict[str, Any]) -> tupl
         problem = "not imported within 90 s" if isinstance(exc, subprocess.TimeoutExpired) else "ends the process"
         app = Finding("CELERY_APP", "", " ".join(process), problem, "See what it prints: celerykit check")
         return [], [app]
-    return [Finding(**item) for item in advice], [Finding(**item) for item in refused]
+    origins = document.get("origins", {})
+    return [_trace(item, origins) for item in advice], [_trace(item, origins) for item in refused]
+
+
+def _trace(item: dict[str, str], origins: dict[str, str]) -> Finding:
+    """Add to a finding's source what its maker calls it."""
+    found = [origin for file, origin in origins.items() if re.search(rf"/{re.escape(file)}(?![\w.-])", item["source"])]
+    return Finding(**{**item, "source": ", from ".join([item["source"], *found[:1]])})
 
 
 if __name__ == "__main__":

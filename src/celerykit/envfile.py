@@ -101,7 +101,9 @@ def mask(name: str, value: str) -> str:
 def _outside_dialect(name: str, value: str, source: str) -> Finding:
     bad = next(char for char in value if not SAFE_VALUE.fullmatch(char))
     encoded = "".join(f"%{byte:02X}" for byte in bad.encode())
-    remedy = f"URL-encode it ({encoded} in a URL), or put the value in a file and name the file in {name}_FILE"
+    remedy = f"URL-encode it ({encoded} in a URL)"
+    if name.startswith(("CELERY_", "FLOWER_")):
+        remedy += f", or put the value in a file and name the file in {name}_FILE"
     if bad == "\r":
         remedy = "Save the file with Unix line ends"
     return Finding(

@@ -9,20 +9,23 @@ from celerykit import envfile
 from celerykit.errors import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 REFUSED = re.compile(r"WRONGPASS|NOAUTH|NOPERM|ACCESS_REFUSED|[Aa]uthentication|invalid (username|password)")
 ATTEMPTS = 3
 
 
-def refusals(app: Any) -> Iterator[Finding]:
-    """Yield why the broker or the result backend does not let the app in, or does not answer."""
+def refusals(app: Any, sources: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield why the broker or the result backend does not let the app in, or does not answer.
+
+    :param sources: where each variable comes from, for messages.
+    """
     url = app.conf.broker_read_url
     shown = ";".join(url) if isinstance(url, (list, tuple)) else str(url or "")
     if problem := _problem(lambda: _enter_broker(app)):
-        yield _finding("CELERY_BROKER_URL", shown, "broker", problem)
+        yield _finding("CELERY_BROKER_URL", shown, sources, "broker", problem)
     if problem := _problem(lambda: _enter_backend(app)):
-        yield _finding("CELERY_RESULT_BACKEND", str(app.conf.result_backend), "result backend", problem)
+        yield _finding("CELERY_RESULT_BACKEND", str(app.conf.result_backend), sources, "result backend", problem)
 
 
 def _enter_broker(app: Any) -> None:
@@ -41,15 +44,21 @@ def _problem(enter: Any) -> str:
     try:
         enter()
     except Exception as exc:  # each transport raises its own
-        return f"{exc}" or type(exc).__name__
+        return str(exc).rstrip(".") or type(exc).__name__
     return ""
 
 
-def _finding(variable: str, url: str, server: str, problem: str) -> Finding:
+def _finding(variable: str, url: str, sources: Mapping[str, str], server: str, problem: str) -> Finding:
     if REFUSED.search(problem):
         said = f"the {server} refuses the login: {problem}"
         remedy = f"Give the user and password that the {server} knows, URL-encoded, in {variable}"
     else:
         said = f"the {server} does not answer: {problem}"
         remedy = "Start it, or mend the address; a firewall may be between"
-    return Finding(variable, envfile.mask(variable, url), "as the app resolves it", envfile.mask("", said), remedy)
+    return Finding(
+        variable,
+        envfile.mask(variable, url),
+        sources.get(variable, "the app's own settings"),
+        envfile.mask("", said),
+        remedy,
+    )

@@ -38,9 +38,10 @@ class Plan:
         self.errors: list[str] = []
         self.files: list[dict[str, Any]] = []
         self.texts: dict[str, str] = {}
+        self.origins: dict[str, str] = {}
         self.pools = self._instances()
-        self.units = [*([UMBRELLA, *map(unit_of, self.pools)] if self.pools else [])]
-        self.units += [BEAT] * told["beat"] + [FLOWER] * told["flower"]
+        self.readers = [*map(unit_of, self.pools), *[BEAT] * told["beat"], *[FLOWER] * told["flower"]]
+        """What reads a file for all; not the umbrella, which would restart all pools at once."""
 
     def make(self) -> dict[str, Any]:
         """Return the whole plan, as far as the variables let it."""
@@ -53,14 +54,19 @@ class Plan:
             self._configure_beat()
             self._configure_flower()
             self._lay_out_units()
+        units = [*[UMBRELLA] * bool(self.pools), *self.readers]
         return {
             "errors": self.errors,
             "phases": self._phases(),
             "files": self.files,
-            "units": self.units,
+            "units": units,
+            "unwanted": [unit for unit in (UMBRELLA, BEAT, FLOWER) if unit not in units],
             "kit": kit,
             "app": app,
-            "candidate": {"folder": ETC, "files": self.texts, "processes": self._processes()},
+            "candidate": self._candidate(),
+            # What is not deployed by this run is judged as it is there.
+            "judge": f"{kit['venv'] if 'kit' in self._phases() else f'{ROOT}/venv'}/bin/celerykit",
+            "judged": app.get("path") if "app" in self._phases() else f"{ROOT}/app/current",
             "network": self._network(),
             "wheelhouse": self._wheelhouse(),
             "secret_names": envfile.SECRET_NAME.pattern,
@@ -70,6 +76,8 @@ class Plan:
     def _phases(self) -> list[str]:
         """Return the phases that the tags of this run select."""
         asked, left_out = set(self.told["tags"]), set(self.told["skip_tags"])
+        if "app" in asked:
+            asked.add("kit")  # a release is made with the kit that runs it
         everything = asked & {"all", "celery"}
         return [phase for phase in PHASES if (everything or phase in asked) and phase not in left_out]
 
@@ -123,7 +131,7 @@ class Plan:
         return {
             "archive": str(pack.pack("kit", content)),
             "id": identity,
-            "venv": venv if "kit" in self._phases() else f"{ROOT}/venv",
+            "venv": venv,
             "whole": f"{venv}/celerykit.pyz",
             "python": self.told["python"],
         }
@@ -139,19 +147,19 @@ class Plan:
         return {"archive": str(archive), "release": f"release-{identity}", "path": f"{ROOT}/app/release-{identity}"}
 
     def _link(self, kit: dict[str, Any], app: dict[str, Any]) -> None:
-        self._add("kit", f"{ROOT}/venv", link=f"venvs/{kit['id']}", needs=kit["whole"], units=self.units)
+        self._add("kit", f"{ROOT}/venv", link=f"venvs/{kit['id']}", needs=kit["whole"], units=self.readers)
         self._add("kit", "/usr/local/bin/celerykit", link=f"{ROOT}/venv/bin/celerykit")
-        self._add("app", f"{ROOT}/app/current", link=app["release"], needs=app["path"], units=self.units)
+        self._add("app", f"{ROOT}/app/current", link=app["release"], needs=app["path"], units=self.readers)
 
     def _configure(self) -> None:
         self._add("configure", ETC, mode="0750", group="celery")
         values = {"CELERY_APP": self.told["app"]}
         for name in ("broker_url", "result_backend"):
             if self.told[name]:
-                values |= self._secret("configure", f"CELERY_{name.upper()}", self.told[name], self.units)
+                values |= self._secret("configure", f"CELERY_{name.upper()}", self.told[name], self.readers)
         values["CELERYKIT_STOP_TIMEOUT"] = text_of(self.told["stop_timeout"])
         values |= {name: text_of(value) for name, value in self.told["environment"].items() if value is not None}
-        self._env("configure", "celery.env", values, "celery_environment", self.units)
+        self._env("configure", "celery.env", values, "celery_app or celery_environment", self.readers)
 
     def _configure_pools(self) -> None:
         for name, pool in self.pools.items():
@@ -179,20 +187,24 @@ class Plan:
             self._drop_in("flower", FLOWER, "address", line, "celery_flower_options")
 
     def _lay_out_units(self) -> None:
-        self._unit_file("units", "celeryd.service", [])
-        self._unit_file("units", "celeryd@.service", [UMBRELLA] if self.pools else [])
-        for phase, unit in (("beat", BEAT), ("flower", FLOWER)):
-            if unit in self.units:
-                self._unit_file(phase, unit, [unit])
-        for name in ("celeryd@.service", *(unit for unit in (BEAT, FLOWER) if unit in self.units)):
-            readers = [unit for unit in self.units if unit == name or (unit == UMBRELLA and "@" in name)]
-            path = f"{SYSTEMD}/{name}.d/restart-delay.conf"
-            self._add("units", path, text=static("restart-delay.conf"), units=readers, systemd=RISING_DELAY)
+        """Have all units of the kit there, whichever are enabled: what is to stop needs its unit until it has."""
+        for name in ("celeryd.service", "celeryd@.service", BEAT, FLOWER):
+            readers = [unit for unit in self.readers if unit == name or ("@" in unit and "@" in name)]
+            self._add("units", f"{SYSTEMD}/{name}", text=static(name), units=readers)
+            if name != UMBRELLA:
+                path = f"{SYSTEMD}/{name}.d/restart-delay.conf"
+                self._add("units", path, text=static("restart-delay.conf"), units=readers, systemd=RISING_DELAY)
         self._add("units", "/etc/tmpfiles.d/celery.conf", text=static("tmpfiles.d/celery.conf"))
 
-    def _processes(self) -> list[list[str]]:
+    def _candidate(self) -> dict[str, Any]:
+        """Return what the check reads: texts that are to be in place, or none to judge what is there."""
         others = [[name] for name in ("beat", "flower") if self.told[name]]
-        return [["worker", pool] for pool in self.pools] + others
+        return {
+            "folder": ETC,
+            "files": self.texts if {"configure", "pools", "beat", "flower"} & {*self._phases()} else {},
+            "origins": self.origins,
+            "processes": [["worker", pool] for pool in self.pools] + others,
+        }
 
     def _network(self) -> dict[str, str]:
         """Return what the host needs to reach a package index, and must not keep."""
@@ -226,6 +238,9 @@ class Plan:
         """Put a value into a file of its own and return the variable that names it."""
         file = name.removeprefix("CELERY_").lower().replace("_", "-")
         self.texts[file] = f"{value}\n"
+        self.origins[file] = (
+            f"{'celery_' if name.startswith('CELERY') else 'celery_flower_options: '}{file.replace('-', '_')}"
+        )
         self._keep(phase, file, units, secret=True)
         return {f"{name}_FILE": f"{ETC}/{file}"}
 
@@ -237,7 +252,7 @@ class Plan:
                 shown = f"{finding.variable}={finding.value}"
                 self._refuse(f"{where}: {shown}", finding.problem, finding.remedy)
             return
-        self.texts[file] = text
+        self.texts[file], self.origins[file] = text, where
         self._keep(phase, file, units, secret=False)
 
     def _keep(self, phase: str, file: str, units: list[str], *, secret: bool) -> None:
@@ -258,9 +273,6 @@ class Plan:
                     self._refuse(f"{where}: {key}={said}", "no line of a unit can say this", "Write one line's worth")
                 text += f"{key}={said}\n"
         self._add(phase, f"{SYSTEMD}/{unit}.d/{name}.conf", text=text, units=[unit])
-
-    def _unit_file(self, phase: str, name: str, units: list[str]) -> None:
-        self._add(phase, f"{SYSTEMD}/{name}", text=static(name), units=units)
 
     def _add(self, phase: str, path: str, **entry: Any) -> None:
         self.files.append({"phase": phase, "path": path, **entry})

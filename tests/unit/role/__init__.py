@@ -1,0 +1,1 @@
+"""What the role `celery` does on the controller and on hosts, without either."""
