@@ -1,0 +1,233 @@
+"""What a host is to have, as the variables of the role say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.role.conftest import ROOT, SCRIPTS
+
+APP = ROOT / "examples" / "sourcestats"
+HEADER = "#\n# Ansible managed\n#\n"
+TOLD: dict[str, Any] = {
+    "header": HEADER,
+    "service_mgr": "systemd",
+    "python": "/usr/bin/python3",
+    "python_version": "3.13.5",
+    "tags": ["all"],
+    "skip_tags": [],
+    "app": "sourcestats",
+    "app_source": {"folder": str(APP)},
+    "broker_url": "redis://celery:hunter2@h/0",
+    "result_backend": "",
+    "workers": [{"name": "default"}],
+    "beat": False,
+    "beat_options": {},
+    "flower": False,
+    "flower_options": {},
+    "stop_timeout": 600,
+    "environment": {},
+    "kit_source": "",
+    "ca_bundle": "",
+    "index_url": "",
+    "wheelhouse": "",
+}
+
+
+@pytest.fixture
+def plan(scripts: dict[str, Any]) -> Any:
+    """Return a function that plans with the variables of the role."""
+
+    def make(**told: Any) -> Any:
+        return scripts["plan"].Plan({**TOLD, **told}).make()
+
+    return make
+
+
+def files(planned: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the files of a plan by path."""
+    return {entry["path"]: entry for entry in planned["files"]}
+
+
+def text(planned: dict[str, Any], path: str) -> str:
+    """Return what a file of the plan is to hold, without the header that each generated file has."""
+    entry = files(planned)[path]
+    whole = entry.get("text") or entry.get("hidden_text") or ""
+    assert whole.startswith(HEADER)
+    return str(whole.removeprefix(HEADER))
+
+
+def test_options_become_variables(plan: Any) -> None:
+    """Any option of Celery by its name, values as YAML has them, and variables in capitals as they are."""
+    options = {
+        "concurrency": 4,
+        "prefetch-multiplier": 1,
+        "queues": ["imports", "default"],
+        "without_gossip": True,
+        "autoscale": None,
+        "CELERYKIT_LONGEST_JOB": 7200,
+    }
+    planned = plan(workers=[{"name": "imports", "options": options}])
+    assert text(planned, "/etc/celery/worker-imports.env") == (
+        "CELERY_WORKER_CONCURRENCY=4\nCELERY_WORKER_PREFETCH_MULTIPLIER=1\nCELERY_WORKER_QUEUES=imports,default\n"
+        "CELERY_WORKER_WITHOUT_GOSSIP=true\nCELERYKIT_LONGEST_JOB=7200\n"
+    )
+
+
+def test_secrets_have_files_of_their_own(plan: Any) -> None:
+    """URLs and Flower's login are in files for root and celery alone, and no other file holds them."""
+    flower = {"basic_auth": "admin:hunter3", "port": 5556}
+    planned = plan(result_backend="redis://celery:hunter2@h/1", flower=True, flower_options=flower)
+    secrets = [entry for entry in planned["files"] if "hunter" in json.dumps(entry)]
+    names = ("broker-url", "result-backend", "flower-basic-auth")
+    assert [entry["path"] for entry in secrets] == [f"/etc/celery/{name}" for name in names]
+    assert {(entry["mode"], entry["group"], entry["secret"]) for entry in secrets} == {("0640", "celery", True)}
+    assert all("text" not in entry for entry in secrets)
+    assert text(planned, "/etc/celery/flower.env") == (
+        "FLOWER_PORT=5556\nFLOWER_BASIC_AUTH_FILE=/etc/celery/flower-basic-auth\n"
+    )
+    assert "CELERY_BROKER_URL_FILE=/etc/celery/broker-url\n" in text(planned, "/etc/celery/celery.env")
+
+
+def test_a_secret_of_the_app_s_own_is_in_no_log(plan: Any) -> None:
+    """A variable that is named as a secret makes its whole file one that logs leave out."""
+    entry = files(plan(environment={"DJANGO_SECRET_KEY": "hunter2"}))["/etc/celery/celery.env"]
+    assert "hunter2" in entry["hidden_text"]
+
+
+def test_a_file_restarts_who_reads_it(plan: Any) -> None:
+    """A pool's own file restarts the pool, celery.env everything; nothing the umbrella, which takes all pools down."""
+    planned = plan(workers=[{"name": "a"}, {"name": "b", "limits": {"MemoryMax": "1G"}}], beat=True)
+    units = {path: entry.get("units", []) for path, entry in files(planned).items()}
+    everything = ["celeryd@a.service", "celeryd@b.service", "celerybeat.service"]
+    assert units["/etc/celery/worker-a.env"] == ["celeryd@a.service"]
+    assert units["/etc/systemd/system/celeryd@b.service.d/limits.conf"] == ["celeryd@b.service"]
+    assert units["/etc/celery/beat.env"] == ["celerybeat.service"]
+    assert units["/etc/systemd/system/celeryd@.service"] == everything[:2]
+    for path in ("/etc/celery/celery.env", "/etc/celery/broker-url", "/opt/celery/venv", "/opt/celery/app/current"):
+        assert units[path] == everything
+    assert not any("celeryd.service" in readers for readers in units.values())
+    assert planned["units"] == ["celeryd.service", *everything]
+    assert planned["unwanted"] == ["celery-flower.service"]
+
+
+def test_several_processes_are_several_pools(plan: Any) -> None:
+    """Pools alike restart one after the other, so that one of them consumes."""
+    planned = plan(workers=[{"name": "a", "processes": 2, "options": {"concurrency": 1}}])
+    assert planned["units"] == ["celeryd.service", "celeryd@a-1.service", "celeryd@a-2.service"]
+    assert text(planned, "/etc/celery/worker-a-1.env") == text(planned, "/etc/celery/worker-a-2.env")
+
+
+def test_a_host_without_pools_has_no_umbrella(plan: Any) -> None:
+    """A host for beat alone runs beat alone."""
+    planned = plan(workers=[], beat=True)
+    assert (planned["units"], planned["unwanted"]) == (
+        ["celerybeat.service"],
+        ["celeryd.service", "celery-flower.service"],
+    )
+
+
+def test_limits_are_lines_of_the_unit(plan: Any) -> None:
+    """Any directive of systemd passes, a list as several lines, a truth as systemd spells it."""
+    limits = {"MemoryMax": "1G", "Nice": 5, "ReadWritePaths": ["/srv/a", "/srv/b"], "MemoryDenyWriteExecute": False}
+    planned = plan(workers=[{"name": "a", "limits": limits}])
+    assert text(planned, "/etc/systemd/system/celeryd@a.service.d/limits.conf") == (
+        "[Service]\nMemoryMax=1G\nNice=5\nReadWritePaths=/srv/a\nReadWritePaths=/srv/b\nMemoryDenyWriteExecute=no\n"
+    )
+
+
+def test_an_address_of_flower_beats_the_unit_s(plan: Any) -> None:
+    """The unit keeps Flower on its machine, and the variable opens it."""
+    planned = plan(flower=True, flower_options={"address": "0.0.0.0"})
+    path = "/etc/systemd/system/celery-flower.service.d/address.conf"
+    assert text(planned, path) == "[Service]\nEnvironment=FLOWER_ADDRESS=0.0.0.0\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [
+        ({"workers": [{"name": "a"}, {"name": "a"}]}, "celery_workers[1].name=a: two pools are named a"),
+        ({"workers": [{"name": "a", "processes": 2}, {"name": "a-1"}]}, "two pools are named a-1"),
+        ({"workers": [{"name": "a b"}]}, "celery_workers[0].name=a b: not letters"),
+        ({"workers": [{"name": "a", "processes": -1}]}, "celery_workers[0].processes=-1: not at least 1"),
+        (
+            {"workers": [{"name": "a", "options": {"queues": "a b"}}]},
+            "the options of pool a in celery_workers: CELERY_WORKER_QUEUES=a b",
+        ),
+        ({"workers": [{"name": "a", "limits": {"Nice": "5\n[Install]"}}]}, "the limits of pool a: Nice=5"),
+        ({"environment": {"MY KEY": "1"}}, "celery_environment: MY KEY"),
+        ({"environment": {"URL": "redis://u:hunter2@h/?a=1&b=2"}}, "URL=redis://u:***@h/?a=1&b=2: '&'"),
+        ({"app_source": {}}, "celery_app_source=nothing: not exactly one of folder, git, wheel, index"),
+        ({"app_source": {"folder": "a", "index": "b"}}, "celery_app_source=folder, index"),
+        ({"app_source": {"folder": "/no/such"}}, "celery_app_source.folder=/no/such: No such file or directory"),
+        ({"app_source": {"index": "myapp>=1"}}, "celery_app_source.index=myapp>=1: not pinned"),
+        ({"app_source": {"wheel": "myapp.zip"}}, "celery_app_source.wheel=myapp.zip: no wheel"),
+        ({"python_version": "3.9.2"}, "ansible_python_interpreter=/usr/bin/python3: that is Python 3.9.2"),
+        ({"python_version": "3.15.0"}, "celerykit needs 3.10 to 3.14"),
+        ({"service_mgr": "sysvinit"}, "ansible_service_mgr=sysvinit: this host was not booted by systemd"),
+        ({"ca_bundle": "/no/such.pem"}, "celery_ca_bundle=/no/such.pem: cannot be read"),
+        ({"wheelhouse": "/no/such"}, "celery_wheelhouse=/no/such: no folder with wheels"),
+    ],
+)
+def test_what_cannot_work_is_refused(plan: Any, told: dict[str, Any], error: str) -> None:
+    """Before anything is changed, with the variable, the value and what is wrong, and no password."""
+    planned = plan(**told)
+    assert [line for line in planned["errors"] if error in line], planned["errors"]
+    assert "hunter2" not in "".join(planned["errors"])
+
+
+def test_a_release_is_named_after_what_is_in_it(plan: Any, tmp_path: Path) -> None:
+    """The same app is the same release, on every host and at every run; a changed line is another one."""
+    (tmp_path / "app").mkdir()
+    module = tmp_path / "app" / "myapp.py"
+    module.write_text("one")
+    source = {"folder": str(tmp_path / "app")}
+    first = plan(app_source=source)["app"]["release"]
+    assert plan(app_source=source)["app"]["release"] == first
+    module.write_text("two")
+    assert plan(app_source=source)["app"]["release"] != first
+
+
+def test_another_python_is_another_virtualenv(plan: Any) -> None:
+    """A host that was upgraded to a new Python gets a virtualenv and a release of its own for it."""
+    one, other = plan(), plan(python_version="3.14.0")
+    assert one["kit"]["venv"] != other["kit"]["venv"]
+    assert one["app"]["release"] != other["app"]["release"]
+
+
+def test_tags_select_phases(plan: Any) -> None:
+    """`--tags app` deploys the app, with the kit that runs it, and judges it under the env files that are there."""
+    app = plan(tags=["app"])
+    assert (app["phases"], app["candidate"]["files"]) == (["kit", "app"], {})
+    pools = plan(tags=["pools"])
+    assert pools["judged"] == "/opt/celery/app/current"
+    assert pools["judge"] == "/opt/celery/venv/bin/celerykit"
+    assert "beat" not in plan(skip_tags=["beat"])["phases"]
+
+
+def test_the_network_s_ways_are_for_the_installation_alone(plan: Any, tmp_path: Path) -> None:
+    """The CA, the index and the wheels are in what the installation reads, and in no file of the host."""
+    (tmp_path / "ca.pem").write_text("CERTIFICATE")
+    (tmp_path / "a-1-py3-none-any.whl").write_text("wheel")
+    told = {
+        "ca_bundle": str(tmp_path / "ca.pem"),
+        "index_url": "https://u:index-password@index",
+        "wheelhouse": str(tmp_path),
+    }
+    planned = plan(**told)
+    assert planned["network"]["ca"] == "CERTIFICATE"
+    assert planned["network"]["wheelhouse"] == f"/opt/celery/incoming/{Path(planned['wheelhouse']).name}"
+    assert not any(word in json.dumps(planned["files"]) for word in ("CERTIFICATE", "index-password", "wheels-"))
+
+
+def test_the_script_reads_and_writes_json(tmp_path: Path) -> None:
+    """What Ansible calls answers with the plan alone, on any Python that runs Ansible, without a package installed."""
+    command = [sys.executable, "-S", str(SCRIPTS / "plan.py")]
+    environ = {"XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(command, input=json.dumps(TOLD), env=environ, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["errors"] == []

@@ -1,0 +1,110 @@
+"""The app's files, wherever they come from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Return a git repository with a tag, a branch, and a commit after the tag."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    for number, (name, ref) in enumerate([("one", "v1"), ("two", "main")]):
+        (folder / "myapp.py").write_text(name)
+        (folder / "run").write_text("#!/bin/sh\n")
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "--message", f"{number}")
+        if ref != "main":
+            git(folder, "tag", ref)
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git for a repository of nobody's."""
+    who = {f"GIT_{who}_{what}": "x@x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, env={**os.environ, **who}, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_a_folder_is_its_files_without_what_is_no_app(scripts: dict[str, Any], tmp_path: Path) -> None:
+    """Virtualenvs, caches and histories stay where they are."""
+    app = tmp_path / "app"
+    for name in ("myapp/tasks.py", ".venv/bin/python", "__pycache__/x.pyc", ".git/config", ".mypy_cache/x"):
+        (app / name).parent.mkdir(parents=True, exist_ok=True)
+        (app / name).write_text("")
+    assert list(scripts["sources"].content({"folder": str(app)})) == ["myapp/tasks.py"]
+
+
+@pytest.mark.parametrize(("version", "holds"), [("v1", b"one"), ("main", b"two"), (None, b"two")])
+def test_a_repository_is_its_files_at_a_version(
+    scripts: dict[str, Any], repository: Path, version: str | None, holds: bytes
+) -> None:
+    """A tag, a branch, or what the repository itself checks out."""
+    found = scripts["sources"].content({"git": str(repository), "version": version})
+    assert found["myapp.py"] == holds
+
+
+def test_a_branch_that_moved_is_followed(scripts: dict[str, Any], repository: Path) -> None:
+    """The next deployment has the branch's new files."""
+    source = {"git": str(repository), "version": "main"}
+    scripts["sources"].content(source)
+    (repository / "myapp.py").write_text("three")
+    git(repository, "commit", "--quiet", "--all", "--message", "3")
+    assert scripts["sources"].content(source)["myapp.py"] == b"three"
+
+
+def test_a_version_that_is_not_there_is_refused(scripts: dict[str, Any], repository: Path) -> None:
+    """With what git says, and no password of the URL."""
+    with pytest.raises(scripts["sources"].SourceError, match=r"celery_app_source.git=.*version v9: .*v9"):
+        scripts["sources"].content({"git": str(repository), "version": "v9"})
+    url = "https://user:hunter2@127.0.0.1:1/app.git"
+    with pytest.raises(scripts["sources"].SourceError) as refused:
+        scripts["sources"].content({"git": url})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_wheel_is_a_requirement_on_the_file(scripts: dict[str, Any], tmp_path: Path) -> None:
+    """Another file under the same name is another requirement, so that it is installed."""
+    wheel = tmp_path / "myapp-1.0-py3-none-any.whl"
+    wheel.write_text("one")
+    first = scripts["sources"].content({"wheel": str(wheel)})
+    assert first["requirements.txt"].endswith(b"\n./myapp-1.0-py3-none-any.whl\n")
+    wheel.write_text("two")
+    assert scripts["sources"].content({"wheel": str(wheel)})["requirements.txt"] != first["requirements.txt"]
+
+
+def test_an_archive_depends_on_content_alone(scripts: dict[str, Any], tmp_path: Path) -> None:
+    """Neither the time nor the place of the files matters, what they hold and who may run them does."""
+    pack = scripts["pack"]
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run").write_text("#!/bin/sh\n")
+    os.utime(tmp_path / "a" / "run", (time.time(), 0))
+    one, other = (pack.pack("app", pack.files(tmp_path / name, str.isupper)) for name in ("a", "b"))
+    assert one == other
+    (tmp_path / "b" / "run").chmod(0o755)
+    executable = pack.pack("app", pack.files(tmp_path / "b", str.isupper))
+    assert executable != one
+    with zipfile.ZipFile(executable) as archive:
+        assert archive.getinfo("run").external_attr >> 16 & 0o111
+
+
+def test_the_cache_of_archives_does_not_grow(scripts: dict[str, Any], own_cache: Path) -> None:
+    """The latest archives stay, for the hosts of one play, readable by nobody else."""
+    for number in range(20):
+        scripts["pack"].pack("app", {"x": f"{number}".encode()})
+    archives = list((own_cache / "celerykit").glob("app-*.zip"))
+    assert len(archives) == scripts["pack"].KEPT
+    assert {path.stat().st_mode & 0o777 for path in archives} == {0o600}
