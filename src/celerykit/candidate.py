@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -103,9 +102,9 @@ def _ask(process: Sequence[str], folder: Path, document: dict[str, Any]) -> tupl
 
 
 def _trace(item: dict[str, str], origins: dict[str, str]) -> Finding:
-    """Add to a finding's source what its maker calls it."""
-    found = [origin for file, origin in origins.items() if re.search(rf"/{re.escape(file)}(?![\w.-])", item["source"])]
-    return Finding(**{**item, "source": ", from ".join([item["source"], *found[:1]])})
+    """Add to a finding's source where its maker has the file from that is named first."""
+    places = {item["source"].find(f"/{file}"): origin for file, origin in origins.items() if file in item["source"]}
+    return Finding(**{**item, "source": ", from ".join([item["source"], *[places[at] for at in sorted(places)][:1]])})
 
 
 if __name__ == "__main__":
