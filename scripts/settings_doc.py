@@ -30,7 +30,7 @@ and where it comes from.
 Later wins:
 
 1. `celery.env`: what all processes share
-2. `worker-POOL.env` for `celerykit worker POOL`, `beat.env` for `celerykit beat`
+2. `worker-POOL.env` for `celerykit worker POOL`, `beat.env` for `celerykit beat`, `flower.env` for `celerykit flower`
 3. the environment of the process; an empty variable counts as unset
 
 The files are in `{folder}`, or in the folder that `{config_dir}` names. Where there are none, as in most

@@ -94,6 +94,12 @@ def test_the_page_of_settings_is_what_the_code_says() -> None:
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == generator["page"]()
 
 
+def test_the_page_of_variables_is_what_the_roles_specify() -> None:
+    """No variable or default in docs/roles.md is out of date; scripts/roles_doc.py --write renews it."""
+    generator = runpy.run_path(str(ROOT / "scripts" / "roles_doc.py"))
+    assert (ROOT / "docs" / "roles.md").read_text(encoding="utf-8") == generator["page"]()
+
+
 def test_every_variable_in_the_docs_exists() -> None:
     """Nobody copies an option that Celery ignores in silence from our pages or compose files."""
     patterns = ("README.md", "CONTRIBUTING.md", "docs/*.md", "compose*.yaml", "compose/*.yaml", "examples/**/*.md")
