@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import importlib.util
 import json
 import os
 import re
@@ -49,6 +50,8 @@ options:
 
 RELOAD = "daemon-reload"
 UNITS = "/etc/systemd/system/"
+PACKAGE_LIBRARIES = ("apt", "dnf", "libdnf5")
+"""Without one of them, Ansible's modules for packages cannot say what they would do."""
 
 
 class Host:
@@ -92,6 +95,7 @@ class Host:
             "paths": self.changed,
             "touched": sorted(self.touched),
             "missing": [path for path in needed if not self._at(path).exists()],
+            "knows_packages": any(importlib.util.find_spec(name) for name in PACKAGE_LIBRARIES),
             "diff": self.diff,
         }
 

@@ -18,6 +18,7 @@ description:
   - Without a systemd that runs, as in the build of an image, units are only enabled.
 options:
   wanted: { description: "The units that are to run, the umbrella first.", type: list, elements: str, required: true }
+  if_enabled: { description: Those of them that are left alone where they are not enabled., type: list, elements: str }
   unwanted: { description: Units that are not to run., type: list, elements: str }
   pending: { description: The folder that celery_files notes pending units in., type: path, required: true }
   touched: { description: "The pending units, for check mode, in which nothing is noted.", type: list, elements: str }
@@ -38,9 +39,9 @@ class UnitError(Exception):
 class Units:
     """What systemd is asked to do."""
 
-    def __init__(self, wanted, unwanted, pending, ask, booted=True, check_mode=False):
-        self.wanted = wanted
-        self.unwanted = unwanted
+    def __init__(self, parameters, pending, ask, booted=True, check_mode=False):
+        self.parameters = parameters
+        self.wanted = parameters["wanted"]
         self.pending = pending
         self.ask = ask
         self.booted = booted
@@ -51,7 +52,8 @@ class Units:
     def converge(self, touched: set) -> list:
         """Do what there is to do and return it, a line each."""
         self.touched = set(touched)
-        leaving = sorted({*(self.touched - {RELOAD, *self.wanted}), *filter(self._is_on, self.unwanted)})
+        leaving = sorted({*(self.touched - {RELOAD, *self.wanted}), *filter(self._is_on, self.parameters["unwanted"])})
+        self.wanted = [unit for unit in self.wanted if self._is_meant(unit)]
         self._enable()
         if self.booted:
             if RELOAD in self.touched:
@@ -76,6 +78,9 @@ class Units:
 
     def _is_enabled(self, unit: str) -> bool:
         return self.ask("is-enabled", "--quiet", unit).returncode == 0
+
+    def _is_meant(self, unit: str) -> bool:
+        return unit not in self.parameters["if_enabled"] or self._is_enabled(unit)
 
     def _is_on(self, unit: str) -> bool:
         return self._is_enabled(unit) or self._state(unit) in RUNNING
@@ -151,6 +156,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "wanted": {"type": "list", "elements": "str", "required": True},
+            "if_enabled": {"type": "list", "elements": "str", "default": []},
             "unwanted": {"type": "list", "elements": "str", "default": []},
             "pending": {"type": "path", "required": True},
             "touched": {"type": "list", "elements": "str", "default": []},
@@ -159,8 +165,7 @@ def main() -> None:
     )
     pending = Path(module.params["pending"])
     noted = [path.name for path in pending.iterdir()] if pending.is_dir() else []
-    wanted, unwanted = module.params["wanted"], module.params["unwanted"]
-    units = Units(wanted, unwanted, pending, systemctl, BOOTED.is_dir(), module.check_mode)
+    units = Units(module.params, pending, systemctl, BOOTED.is_dir(), module.check_mode)
     try:
         done = units.converge({*noted, *module.params["touched"]})
     except UnitError as exc:

@@ -1,8 +1,9 @@
 """The judgement of env files that are not in place yet, with the app that is to run under them.
 
-Read as JSON: ``folder`` is where the files will be, ``files`` their texts by name, ``processes`` what will run, such as
-``["worker", "default"]``; ``connect`` says whether to log in to the broker and the result backend, ``origins`` where
-each file has its lines from, for messages. Where ``files`` is empty, what is in place is judged.
+Read as JSON: ``folder`` is where the files will be, ``files`` their texts by name, ``processes`` what will run, such
+as ``["worker", "default"]``; ``connect`` says whether to log in to the broker and the result backend, ``units`` has
+drop-ins and their units by name, ``origins`` where each file has its lines from, for messages. Where ``files`` is
+empty, what is in place is judged.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit import check, launch, login, settings
+from celerykit import check, dropins, launch, login, settings
 from celerykit.environment import DEFAULT_POOL
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 PATIENCE = 90.0
 """Seconds that the app may take to be imported, as long as the units wait."""
@@ -40,10 +42,11 @@ def judge(document: dict[str, Any]) -> list[Finding]:
         place = folder if document["files"] else Path(document["folder"])
         with ThreadPoolExecutor(os.cpu_count()) as several:
             answers = list(several.map(lambda process: _ask(process, place, document), document["processes"]))
-    advice, refused = ([*dict.fromkeys(item for answer in answers for item in answer[kind])] for kind in (0, 1))
+    advice, refused = ([item for answer in answers for item in answer[kind]] for kind in (0, 1))
+    refused += dropins.judge(document.get("units", {}))
     if refused:
-        raise ConfigurationError(*refused)
-    return advice
+        raise ConfigurationError(*_traced(refused, document))
+    return _traced(advice, document)
 
 
 def judge_process(process: str, pool: str, *, connect: bool) -> tuple[list[Finding], list[Finding]]:
@@ -97,14 +100,18 @@ def _ask(process: Sequence[str], folder: Path, document: dict[str, Any]) -> tupl
         problem = "not imported within 90 s" if isinstance(exc, subprocess.TimeoutExpired) else "ends the process"
         app = Finding("CELERY_APP", "", " ".join(process), problem, "See what it prints: celerykit check")
         return [], [app]
-    origins = document.get("origins", {})
-    return [_trace(item, origins) for item in advice], [_trace(item, origins) for item in refused]
+    return [Finding(**item) for item in advice], [Finding(**item) for item in refused]
 
 
-def _trace(item: dict[str, str], origins: dict[str, str]) -> Finding:
-    """Add to a finding's source where its maker has the file from that is named first."""
-    places = {item["source"].find(f"/{file}"): origin for file, origin in origins.items() if file in item["source"]}
-    return Finding(**{**item, "source": ", from ".join([item["source"], *[places[at] for at in sorted(places)][:1]])})
+def _traced(findings: Iterable[Finding], document: dict[str, Any]) -> list[Finding]:
+    """Return each finding once, with where the maker of the file that it names first has that from."""
+    traced = []
+    for finding in dict.fromkeys(findings):
+        source = finding.source
+        places = {source.find(f"/{file}"): origin for file, origin in document.get("origins", {}).items()}
+        first = next((places[at] for at in sorted(places) if at >= 0), None)
+        traced.append(replace(finding, source=f"{source}, from {first}") if first else finding)
+    return traced
 
 
 if __name__ == "__main__":

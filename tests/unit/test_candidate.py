@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from celerykit import dropins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,17 +30,19 @@ ORIGINS = {"celery.env": "celery_environment", "worker-default.env": "pool defau
 def judge(tmp_path: Path) -> Judge:
     """Return a function that judges env files, given by name, as the role does."""
 
-    def run(*processes: str, connect: bool = False, etc: str = "/etc/celery", **files: str) -> Any:
+    def run(*processes: str, connect: bool = False, **told: Any) -> Any:
+        units, origins = told.pop("units", {}), told.pop("origins", ORIGINS)
+        files: dict[str, str] = told
         texts = {"celery.env": CELERY_ENV, "broker-url": "redis://celery:hunter2@127.0.0.1:1/0\n"}
         texts |= {f"worker-{name}.env": text for name, text in files.items() if name != "shared"}
         if "shared" in files:
             texts["celery.env"] = files["shared"]
         asked = [name.split() for name in processes or ("worker default",)]
-        document = {"folder": etc, "files": texts, "processes": asked, "connect": connect, "origins": ORIGINS}
+        document = {"folder": "/etc/celery", "files": texts, "processes": asked, "connect": connect}
         # Neither what the caller has set for itself, nor where the test runs, is what the units will see.
         environ = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "CELERY_APP": "of_the_caller"}
         command = [sys.executable, "-m", "celerykit", "check", "--candidate"]
-        text = json.dumps(document)
+        text = json.dumps({**document, "units": units, "origins": origins})
         return subprocess.run(
             command, input=text, env=environ, cwd=APPS, capture_output=True, text=True, timeout=120, check=False
         )
@@ -139,6 +144,36 @@ def test_a_result_backend_that_refuses_the_password_is_refused(judge: Judge, ser
     answer = judge(connect=True, default="", shared=shared)
     assert answer.returncode == 78
     assert "the result backend refuses the login: " in answer.stderr
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="asks the systemd of this machine")
+def test_a_limit_that_systemd_would_ignore_is_refused(judge: Judge) -> None:
+    """A misspelt directive, or a value that it does not take, with the variable that it comes from."""
+    unit = "[Service]\nExecStart=/bin/true\n"
+    limits = "# made\n[Service]\nMemoryMx=1G\nNice=99\nCPUQuota=50%\n"
+    units = {"celeryd@.service": unit, "celeryd@default.service.d/limits.conf": limits}
+    answer = judge(default="", units=units, origins={"celeryd@default.service.d/limits.conf": "celery_workers"})
+    assert answer.returncode == 78
+    place = "/etc/systemd/system/celeryd@default.service.d/limits.conf"
+    assert f"MemoryMx=1G ({place}:3, from celery_workers): Unknown key" in answer.stderr
+    assert f"Nice=99 ({place}:4, from celery_workers): " in answer.stderr
+    assert "CPUQuota" not in answer.stderr
+
+
+def test_what_systemd_says_is_traced_to_the_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its complaints about drop-ins are findings, each once; those about other programs' units are not ours."""
+    program = tmp_path / "systemd-analyze"
+    program.write_text(
+        "#!/bin/sh\nfolder=${SYSTEMD_UNIT_PATH%%:*}\n"
+        "for i in 1 2; do echo \"$folder/a.service.d/limits.conf:2: Unknown key 'MemoryMx', ignoring.\" >&2; done\n"
+        'echo "/lib/systemd/system/b.service.d/x.conf:1: Unknown key." >&2\nexit 1\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    (finding,) = dropins.judge({"a.service": "", "a.service.d/limits.conf": "[Service]\nMemoryMx=1G\n"})
+    assert str(finding).startswith(
+        "MemoryMx=1G (/etc/systemd/system/a.service.d/limits.conf:2): Unknown key 'MemoryMx', ignoring. "
+    )
 
 
 def test_without_files_what_is_in_place_is_judged(tmp_path: Path) -> None:

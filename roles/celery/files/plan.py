@@ -26,6 +26,7 @@ ROOT = "/opt/celery"
 ETC = "/etc/celery"
 SYSTEMD = "/etc/systemd/system"
 UMBRELLA, BEAT, FLOWER = "celeryd.service", "celerybeat.service", "celery-flower.service"
+UNITS = (UMBRELLA, "celeryd@.service", BEAT, FLOWER)
 RISING_DELAY = 254
 """The release of systemd that knows what is in restart-delay.conf."""
 
@@ -38,6 +39,7 @@ class Plan:
         self.errors: list[str] = []
         self.files: list[dict[str, Any]] = []
         self.texts: dict[str, str] = {}
+        self.drop_ins: dict[str, str] = {}
         self.origins: dict[str, str] = {}
         self.pools = self._instances()
         self.readers = [*map(unit_of, self.pools), *[BEAT] * told["beat"], *[FLOWER] * told["flower"]]
@@ -55,12 +57,15 @@ class Plan:
             self._configure_flower()
             self._lay_out_units()
         units = [*[UMBRELLA] * bool(self.pools), *self.readers]
+        others = [unit for unit in (*units, UMBRELLA, BEAT, FLOWER) if phase_of(unit) not in self._phases()]
         return {
             "errors": self.errors,
             "phases": self._phases(),
             "files": self.files,
             "units": units,
-            "unwanted": [unit for unit in (UMBRELLA, BEAT, FLOWER) if unit not in units],
+            # What this run does not deploy is neither enabled nor disabled by it, and restarted with what it reads.
+            "if_enabled": [unit for unit in units if unit in others],
+            "unwanted": [unit for unit in (UMBRELLA, BEAT, FLOWER) if unit not in [*units, *others]],
             "kit": kit,
             "app": app,
             "candidate": self._candidate(),
@@ -167,7 +172,13 @@ class Plan:
             values = variables("CELERY_WORKER_", pool.get("options") or {})
             self._env("pools", f"worker-{name}.env", values, where, [unit_of(name)])
             if pool.get("limits"):
-                self._drop_in("pools", unit_of(name), "limits", pool["limits"], f"the limits of pool {pool['name']}")
+                self._drop_in(
+                    "pools",
+                    unit_of(name),
+                    "limits",
+                    pool["limits"],
+                    f"the limits of pool {pool['name']} in celery_workers",
+                )
 
     def _configure_beat(self) -> None:
         if self.told["beat"]:
@@ -188,7 +199,7 @@ class Plan:
 
     def _lay_out_units(self) -> None:
         """Have all units of the kit there, whichever are enabled: what is to stop needs its unit until it has."""
-        for name in ("celeryd.service", "celeryd@.service", BEAT, FLOWER):
+        for name in UNITS:
             readers = [unit for unit in self.readers if unit == name or ("@" in unit and "@" in name)]
             self._add("units", f"{SYSTEMD}/{name}", text=static(name), units=readers)
             if name != UMBRELLA:
@@ -202,6 +213,7 @@ class Plan:
         return {
             "folder": ETC,
             "files": self.texts if {"configure", "pools", "beat", "flower"} & {*self._phases()} else {},
+            "units": {**{name: static(name) for name in UNITS}, **self.drop_ins},
             "origins": self.origins,
             "processes": [["worker", pool] for pool in self.pools] + others,
         }
@@ -272,7 +284,9 @@ class Plan:
                 if not re.fullmatch(r"[A-Za-z0-9]+", key) or "\n" in said or said.endswith("\\"):
                     self._refuse(f"{where}: {key}={said}", "no line of a unit can say this", "Write one line's worth")
                 text += f"{key}={said}\n"
-        self._add(phase, f"{SYSTEMD}/{unit}.d/{name}.conf", text=text, units=[unit])
+        file = f"{unit}.d/{name}.conf"
+        self.drop_ins[file], self.origins[file] = text, where
+        self._add(phase, f"{SYSTEMD}/{file}", text=text, units=[unit])
 
     def _add(self, phase: str, path: str, **entry: Any) -> None:
         self.files.append({"phase": phase, "path": path, **entry})
@@ -299,6 +313,11 @@ def text_of(value: Any, yes: str = "true", no: str = "false") -> str:
 def unit_of(pool: str) -> str:
     """Return the unit of a pool."""
     return f"celeryd@{pool}.service"
+
+
+def phase_of(unit: str) -> str:
+    """Return the phase that a unit belongs to."""
+    return {BEAT: "beat", FLOWER: "flower"}.get(unit, "pools")
 
 
 def static(name: str) -> str:

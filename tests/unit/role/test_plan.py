@@ -159,7 +159,10 @@ def test_an_address_of_flower_beats_the_unit_s(plan: Any) -> None:
             {"workers": [{"name": "a", "options": {"queues": "a b"}}]},
             "the options of pool a in celery_workers: CELERY_WORKER_QUEUES=a b",
         ),
-        ({"workers": [{"name": "a", "limits": {"Nice": "5\n[Install]"}}]}, "the limits of pool a: Nice=5"),
+        (
+            {"workers": [{"name": "a", "limits": {"Nice": "5\n[Install]"}}]},
+            "the limits of pool a in celery_workers: Nice=5",
+        ),
         ({"environment": {"MY KEY": "1"}}, "celery_environment: MY KEY"),
         ({"environment": {"URL": "redis://u:hunter2@h/?a=1&b=2"}}, "URL=redis://u:***@h/?a=1&b=2: '&'"),
         ({"app_source": {}}, "celery_app_source=nothing: not exactly one of folder, git, wheel, index"),
@@ -204,7 +207,10 @@ def test_tags_select_phases(plan: Any) -> None:
     """`--tags app` deploys the app, with the kit that runs it, and judges it under the env files that are there."""
     app = plan(tags=["app"])
     assert (app["phases"], app["candidate"]["files"]) == (["kit", "app"], {})
+    assert (app["units"], app["if_enabled"]) == (["celeryd.service", "celeryd@default.service"],) * 2
+    assert app["unwanted"] == []
     pools = plan(tags=["pools"])
+    assert (pools["if_enabled"], pools["unwanted"]) == ([], [])
     assert pools["judged"] == "/opt/celery/app/current"
     assert pools["judge"] == "/opt/celery/venv/bin/celerykit"
     assert "beat" not in plan(skip_tags=["beat"])["phases"]

@@ -58,11 +58,19 @@ def pending(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def converge(systemd: Systemd, pending: Path, *touched: str, wanted: list[str] = WANTED, **options: Any) -> list[str]:
+def converge(
+    systemd: Systemd,
+    pending: Path,
+    *touched: str,
+    wanted: list[str] = WANTED,
+    if_enabled: tuple[str, ...] = (),
+    **options: Any,
+) -> list[str]:
     """Run the module and return what it did."""
     for unit in touched:
         (pending / unit).touch()
-    units = celery_units.Units(wanted, [BEAT], pending, systemd, **options)
+    parameters = {"wanted": wanted, "if_enabled": if_enabled, "unwanted": [BEAT]}
+    units = celery_units.Units(parameters, pending, systemd, **options)
     return [line.removeprefix("systemctl ") for line in units.converge({*touched})]
 
 
@@ -130,6 +138,13 @@ def test_a_unit_that_is_not_wanted_is_stopped(pending: Path) -> None:
     """Beat does not go on, enabled or not, on a host that is not to run it any more."""
     on = Systemd(enabled=(*WANTED,), active=(*WANTED, BEAT))
     assert converge(on, pending) == [f"disable {BEAT}", f"stop {BEAT}"]
+
+
+def test_what_a_run_does_not_deploy_is_not_enabled(pending: Path) -> None:
+    """`--tags app` restarts what reads the app, and leaves a new pool, whose files are not there yet, alone."""
+    systemd = Systemd(enabled=(UMBRELLA, A), active=(UMBRELLA, A))
+    assert converge(systemd, pending, A, B, if_enabled=(UMBRELLA, A, B)) == [f"restart {A}"]
+    assert B not in systemd.enabled
 
 
 def test_check_mode_says_what_it_would_do(pending: Path) -> None:
