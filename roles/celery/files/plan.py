@@ -158,6 +158,8 @@ class Plan:
 
     def _configure(self) -> None:
         self._add("configure", ETC, mode="0750", group="celery")
+        if "://" not in self.told["broker_url"]:  # not shown: it may be a password by itself
+            self._refuse("celery_broker_url", "no URL", "Write it as redis://celery:PASSWORD@HOST:6379/0")
         values = {"CELERY_APP": self.told["app"]}
         for name in ("broker_url", "result_backend"):
             if self.told[name]:
