@@ -279,6 +279,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    os.umask(0o022)
     module.exit_json(**Host(module.params, module.check_mode).converge())
 
 

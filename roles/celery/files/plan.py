@@ -126,6 +126,10 @@ class Plan:
         """Return the archive of the kit and the virtualenv to make of it."""
         content: dict[str, Path | bytes] = dict(pack.files(HERE / "kit", sources.is_left_out))
         if self.told["kit_source"]:
+            if not re.fullmatch(r"celerykit==[\w.!+-]+", self.told["kit_source"]):
+                self._refuse(
+                    f"celery_kit_source={self.told['kit_source']}", "not one version", "Write celerykit==VERSION"
+                )
             content = {name: file for name, file in content.items() if not name.startswith("src/")}
             content["requirement.txt"] = f"{self.told['kit_source']}\n".encode()
         # A text for readers is in the package, but does not make it another one.

@@ -18,7 +18,7 @@ SCRIPTS = ROOT / "roles" / "celery" / "files"
 
 def load(path: Path) -> Any:
     """Import a file of the repository."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"role_{path.stem}", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -164,6 +164,7 @@ def test_an_address_of_flower_beats_the_unit_s(plan: Any) -> None:
             "the limits of pool a in celery_workers: Nice=5",
         ),
         ({"broker_url": "hunter2"}, "celery_broker_url: no URL"),
+        ({"kit_source": "celerykit"}, "celery_kit_source=celerykit: not one version"),
         ({"environment": {"MY KEY": "1"}}, "celery_environment: MY KEY"),
         ({"environment": {"URL": "redis://u:hunter2@h/?a=1&b=2"}}, "URL=redis://u:***@h/?a=1&b=2: '&'"),
         ({"app_source": {}}, "celery_app_source=nothing: not exactly one of folder, git, wheel, index"),

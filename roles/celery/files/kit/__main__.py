@@ -7,6 +7,7 @@ input, as JSON, and stays nowhere.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -38,6 +39,7 @@ def main(command: str, *arguments: str) -> int:
     os.umask(0o022)
     sys.stdout.reconfigure(line_buffering=True)
     ROOT.mkdir(exist_ok=True)
+    ROOT.chmod(0o755)  # Ansible, which was here first, may have a umask of its own
     try:
         with tempfile.TemporaryDirectory(prefix=".staging-", dir=ROOT) as scratch:
             reach(json.load(sys.stdin), Path(scratch))
@@ -125,12 +127,21 @@ def make_app(scratch: Path, archive: str, root: str, release: str) -> None:
 
 
 def forget_old_venvs(keep: Path) -> None:
-    """Remove all but the latest: a process that was not restarted since may still run an older one."""
+    """Remove all but the latest, and those that a process still runs: the umbrella is not restarted with its pools."""
     current = (ROOT / "venv").resolve()
     venvs = sorted(keep.parent.iterdir(), key=lambda path: path.stat().st_ctime, reverse=True)
     for venv in venvs[KEPT_VENVS:]:
-        if venv not in {keep, current}:
+        if venv not in {keep, current} and not is_running(venv):
             shutil.rmtree(venv)
+
+
+def is_running(venv: Path) -> bool:
+    """Say whether a process was started from a virtualenv."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if f"{venv}/".encode() in path.read_bytes():
+                return True
+    return False
 
 
 def unpack(archive: Path, target: Path) -> None:
