@@ -16,6 +16,10 @@ KEPT = 8
 """Archives of this name that stay in the cache: hosts of one play may differ."""
 
 
+class Program(bytes):
+    """What an executable file holds."""
+
+
 def cache() -> Path:
     """Return a folder of the user's own."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "celerykit")
@@ -41,8 +45,7 @@ def digest(content: Mapping[str, Path | bytes]) -> str:
     """Return a short name for what the files hold and who may run them."""
     total = hashlib.sha256()
     for name, source in sorted(content.items()):
-        executable = not isinstance(source, bytes) and os.access(source, os.X_OK)
-        total.update(f"{name}\0{executable:d}".encode() + hashlib.sha256(_bytes(source)).digest())
+        total.update(f"{name}\0{_is_executable(source):d}".encode() + hashlib.sha256(_bytes(source)).digest())
     return total.hexdigest()[:12]
 
 
@@ -54,8 +57,7 @@ def pack(kind: str, content: Mapping[str, Path | bytes]) -> Path:
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, source in sorted(content.items()):
                 member = zipfile.ZipInfo(name, EPOCH)
-                executable = not isinstance(source, bytes) and os.access(source, os.X_OK)
-                member.external_attr = (0o100755 if executable else 0o100644) << 16
+                member.external_attr = (0o100755 if _is_executable(source) else 0o100644) << 16
                 member.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(member, _bytes(source))
         draft.chmod(0o600)
@@ -63,6 +65,15 @@ def pack(kind: str, content: Mapping[str, Path | bytes]) -> Path:
     target.touch()
     _forget_old(kind)
     return target
+
+
+def read(content: Mapping[str, Path | bytes]) -> dict[str, Path | bytes]:
+    """Return the same with the files read, for files that are about to go."""
+    return {name: (Program if _is_executable(file) else bytes)(_bytes(file)) for name, file in content.items()}
+
+
+def _is_executable(source: Path | bytes) -> bool:
+    return isinstance(source, Program) if isinstance(source, bytes) else os.access(source, os.X_OK)
 
 
 def _bytes(source: Path | bytes) -> bytes:

@@ -230,7 +230,7 @@ class Plan:
         text = ""
         if bundle:
             try:
-                text = Path(bundle).expanduser().read_text(encoding="utf-8")
+                text = sources.own_path(bundle).read_text(encoding="utf-8")
             except OSError as exc:
                 self._refuse(
                     f"celery_ca_bundle={bundle}", f"cannot be read: {exc.strerror}", "Name a file on this machine"
@@ -243,12 +243,20 @@ class Plan:
         }
 
     def _wheelhouse(self) -> str:
-        folder = Path(self.told["wheelhouse"]).expanduser()
         if not self.told["wheelhouse"]:
             return ""
-        wheels = {path.name: path for path in folder.glob("*.whl")} if folder.is_dir() else {}
+        try:
+            wheels = {
+                path.name: path for path in sources.own_path(self.told["wheelhouse"]).iterdir() if path.suffix == ".whl"
+            }
+        except OSError as exc:
+            wheels, problem = {}, str(exc.strerror)
+        else:
+            problem = "no wheel is in it"
         if not wheels:
-            self._refuse(f"celery_wheelhouse={folder}", "no folder with wheels in it", "Name one on this machine")
+            self._refuse(
+                f"celery_wheelhouse={self.told['wheelhouse']}", problem, "Name a folder of wheels on this machine"
+            )
             return ""
         return str(pack.pack("wheels", wheels))
 

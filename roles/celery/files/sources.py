@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
+import io
 import os
 import re
 import subprocess
 import sys
+import tarfile
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,12 +47,23 @@ def content(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
         raise _error(kind, source[kind], place, "Name what this machine, which runs Ansible, can read") from exc
 
 
+def own_path(name: str) -> Path:
+    """Return a path of the machine that runs Ansible.
+
+    :raises OSError: if it is relative: a playbook, a role and an inventory would each mean another file.
+    """
+    path = Path(name).expanduser()
+    if not path.is_absolute():
+        raise OSError(errno.EINVAL, "not an absolute path, such as {{ inventory_dir }}/../myapp", name)
+    return path
+
+
 def _folder(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
-    return dict(pack.files(Path(source["folder"]).expanduser(), is_left_out))
+    return dict(pack.files(own_path(source["folder"]), is_left_out))
 
 
 def _wheel(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
-    wheel = Path(source["wheel"]).expanduser()
+    wheel = own_path(source["wheel"])
     if wheel.suffix != ".whl":
         raise _error("wheel", str(wheel), "no wheel by its name", "Name a file that ends in .whl")
     # The comment makes another file of the same name another requirement.
@@ -65,35 +81,29 @@ def _index(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
 
 def _git(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
     """Return the files of a commit; fetched here, so that hosts need neither git nor a way to the repository."""
-    url, version = source["git"], source.get("version") or "HEAD"
+    url, version = source["git"], str(source.get("version") or "HEAD")
     place = pack.cache() / f"git-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
-    if not place.exists():
-        _run("init", "--quiet", "--bare", str(place))
-    try:
-        _run("--git-dir", str(place), "fetch", "--quiet", "--depth", "1", "--force", url, str(version))
-        commit = "FETCH_HEAD"
-    except subprocess.CalledProcessError as exc:
-        said, shown = (PASSWORD.sub(r"\1***@", text) for text in (exc.stderr.strip(), f"{url}, version {version}"))
-        remedy = "version is a branch, a tag, or the full id of a commit that the server lets be fetched"
-        raise _error("git", shown, said, remedy) from exc
-    tree = _run("--git-dir", str(place), "ls-tree", "-r", "-z", "--full-tree", commit).split("\0")
-    found: dict[str, Path | bytes] = {}
-    for line in filter(None, tree):
-        (mode, kind, name), path = line.partition("\t")[0].split(), line.partition("\t")[2]
-        if kind == "blob" and mode != "120000" and not any(map(is_left_out, Path(path).parts)):
-            found[path] = _blob(place, name)
-    return found
+    with place.with_suffix(".lock").open("w") as lock, tempfile.TemporaryDirectory() as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # each host of a play has a process like this one
+        try:
+            _run("init", "--quiet", "--bare", str(place))
+            _run("--git-dir", str(place), "fetch", "--quiet", "--depth", "1", "--force", url, version)
+            archive = _run("--git-dir", str(place), "archive", "--format", "tar", "FETCH_HEAD")
+        except subprocess.CalledProcessError as exc:
+            said = PASSWORD.sub(r"\1***@", exc.stderr.decode(errors="replace").strip())
+            shown = PASSWORD.sub(r"\1***@", f"{url}, version {version}")
+            remedy = "version is a branch, a tag, or the full id of a commit that the server lets be fetched"
+            raise _error("git", shown, said, remedy) from exc
+        with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+            # By attribute, which older releases of Python ignore, rather than by an argument that they refuse.
+            opened.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+            opened.extractall(folder)  # noqa: S202
+        return pack.read(pack.files(Path(folder), is_left_out))
 
 
-def _blob(place: Path, name: str) -> bytes:
-    command = ["git", "--git-dir", str(place), "cat-file", "blob", name]
-    return subprocess.run(command, capture_output=True, check=True).stdout
-
-
-def _run(*arguments: str) -> str:
+def _run(*arguments: str) -> bytes:
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, env=environment)
-    return done.stdout
+    return subprocess.run(["git", *arguments], capture_output=True, check=True, env=environment).stdout
 
 
 def _error(kind: str, value: str, problem: str, remedy: str) -> SourceError:

@@ -170,13 +170,16 @@ def test_an_address_of_flower_beats_the_unit_s(plan: Any) -> None:
         ({"app_source": {}}, "celery_app_source=nothing: not exactly one of folder, git, wheel, index"),
         ({"app_source": {"folder": "a", "index": "b"}}, "celery_app_source=folder, index"),
         ({"app_source": {"folder": "/no/such"}}, "celery_app_source.folder=/no/such: No such file or directory"),
+        ({"app_source": {"folder": "myapp"}}, "celery_app_source.folder=myapp: not an absolute path"),
+        ({"ca_bundle": "ca.pem"}, "celery_ca_bundle=ca.pem: cannot be read: not an absolute path"),
+        ({"wheelhouse": str(ROOT)}, "no wheel is in it"),
         ({"app_source": {"index": "myapp>=1"}}, "celery_app_source.index=myapp>=1: not pinned"),
-        ({"app_source": {"wheel": "myapp.zip"}}, "celery_app_source.wheel=myapp.zip: no wheel"),
+        ({"app_source": {"wheel": "/myapp.zip"}}, "celery_app_source.wheel=/myapp.zip: no wheel"),
         ({"python_version": "3.9.2"}, "ansible_python_interpreter=/usr/bin/python3: that is Python 3.9.2"),
         ({"python_version": "3.15.0"}, "celerykit needs 3.10 to 3.14"),
         ({"service_mgr": "sysvinit"}, "ansible_service_mgr=sysvinit: this host was not booted by systemd"),
         ({"ca_bundle": "/no/such.pem"}, "celery_ca_bundle=/no/such.pem: cannot be read"),
-        ({"wheelhouse": "/no/such"}, "celery_wheelhouse=/no/such: no folder with wheels"),
+        ({"wheelhouse": "/no/such"}, "celery_wheelhouse=/no/such: No such file or directory"),
     ],
 )
 def test_what_cannot_work_is_refused(plan: Any, told: dict[str, Any], error: str) -> None:

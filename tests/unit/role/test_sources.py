@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,6 +64,29 @@ def test_a_branch_that_moved_is_followed(scripts: dict[str, Any], repository: Pa
     (repository / "myapp.py").write_text("three")
     git(repository, "commit", "--quiet", "--all", "--message", "3")
     assert scripts["sources"].content(source)["myapp.py"] == b"three"
+
+
+def test_a_repository_s_links_and_programs_are_kept(scripts: dict[str, Any], repository: Path) -> None:
+    """A module that is a link is there, and a script can be run."""
+    (repository / "linked.py").symlink_to("myapp.py")
+    (repository / "run").chmod(0o755)
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "--message", "links")
+    found = scripts["sources"].content({"git": str(repository)})
+    assert found["linked.py"] == b"two"
+    assert isinstance(found["run"], scripts["pack"].Program)
+    assert not isinstance(found["myapp.py"], scripts["pack"].Program)
+
+
+def test_several_hosts_fetch_at_once(scripts: dict[str, Any], repository: Path) -> None:
+    """Each gets the version that it is to have, whatever the others fetch meanwhile."""
+
+    def fetch(version: str) -> Any:
+        return scripts["sources"].content({"git": str(repository), "version": version})["myapp.py"]
+
+    wanted = ["v1", "main"] * 6
+    with ThreadPoolExecutor(len(wanted)) as hosts:
+        assert list(hosts.map(fetch, wanted)) == [b"one", b"two"] * 6
 
 
 def test_a_version_that_is_not_there_is_refused(scripts: dict[str, Any], repository: Path) -> None:
