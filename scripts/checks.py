@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 BIN = Path(".venv/bin")
-SHELL = ("images/with-ca", "images/redis/redis-health", ".ci/run")
+SHELL = ("images/with-ca", "init.d/celeryd", "init.d/celerybeat", "images/redis/redis-health", ".ci/run")
 CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit import envfile, names, settings
+from celerykit import envfile, names, settings, sysconfig
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -40,14 +40,16 @@ def config_dir(environ: Mapping[str, str]) -> Path:
 
 
 def pools(folder: Path) -> list[str]:
-    """Return the pools that have an env file in ``folder``."""
-    return sorted(path.stem.removeprefix("worker-") for path in folder.glob("worker-*.env"))
+    """Return the pools that have an env file in ``folder``, or else those that ``CELERYD_NODES`` names."""
+    named = sorted(path.stem.removeprefix("worker-") for path in folder.glob("worker-*.env"))
+    return named or sysconfig.nodes(folder.parent)
 
 
 def resolve(process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL) -> Environment:
     """Return what ``process`` (``worker``, ``beat`` or ``flower``) is told.
 
-    Later wins: ``celery.env``, then ``worker-<pool>.env``, ``beat.env`` or ``flower.env``, then ``environ``.
+    Later wins: the files of :mod:`celerykit.sysconfig`, ``celery.env``, then ``worker-<pool>.env``, ``beat.env`` or
+    ``flower.env``, then ``environ``.
 
     :raises ConfigurationError: for lines, secrets and unprefixed names that cannot stand.
     """
@@ -149,6 +151,7 @@ def _lines(process: str, environ: Mapping[str, str], pool: str) -> Iterable[envf
     own = {"worker": f"worker-{pool}.env", "beat": "beat.env", "flower": "flower.env"}[process]
     if process == "worker":
         _require_pool(folder, pool)
+    yield from sysconfig.read(folder.parent, process, pool)
     for path in (folder / "celery.env", folder / own):
         if path.exists():
             yield from envfile.read(path)

@@ -91,7 +91,10 @@ def prepare(
 
 
 def enter(launch: Launch) -> None:
-    """Make this process's environment and import path those of the launch."""
+    """Make this process's environment, working directory and import path those of the launch.
+
+    :raises ConfigurationError: if the working directory cannot be entered.
+    """
     for name in set(os.environ) - set(launch.environment.values):
         del os.environ[name]
     os.environ.update(launch.environment.values)
@@ -99,8 +102,20 @@ def enter(launch: Launch) -> None:
     os.environ[settings.POOL] = launch.pool
     if launch.process == "worker":
         os.environ["CELERY_WORKER_POOL"] = launch.pool_class
+    _enter_folder(launch.environment)
     # Celery imports from the working directory, and a console script does not have it on its path.
     sys.path.insert(0, str(Path.cwd()))
+
+
+def _enter_folder(told: Environment) -> None:
+    if not (folder := told.values.get("CELERY_WORKDIR")):
+        return
+    try:
+        os.chdir(folder)
+    except OSError as exc:
+        problem = f"cannot be entered: {exc.strerror}"
+        finding = Finding("CELERY_WORKDIR", folder, told.sources["CELERY_WORKDIR"], problem, "Name the app's folder")
+        raise ConfigurationError(finding) from exc
 
 
 def load_app(launch: Launch) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -200,3 +202,23 @@ def test_an_app_is_searched_in_the_working_directory(
     assert sys.path[0] == os.getcwd()
     assert (os.environ["CELERYKIT_POOL"], os.environ["CELERY_LOADER"]) == (wanted, "celerykit.loader:Loader")
     assert {name: os.environ.get(name) for name in ("A", "PATH")} == {"A": "1", "PATH": None}
+
+
+def test_a_working_directory_is_entered_before_the_app_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CELERY_WORKDIR, or CELERYD_CHDIR of an old file: the app is imported from there."""
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    launch.enter(launched("worker", CELERY_WORKDIR=str(tmp_path)))
+    assert sys.path[0] == str(tmp_path)
+
+
+def test_a_working_directory_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named with what the system says of it."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with pytest.raises(
+        ConfigurationError, match=r"CELERY_WORKDIR=/none .environment.: cannot be entered: No such file"
+    ):
+        launch.enter(launched("worker", CELERY_WORKDIR="/none"))
