@@ -75,6 +75,7 @@ def _test() -> None:
     _prepare()
     virtualenv.ensure_virtualenv()
     stack.build()
+    stack.build_allinone()
     checks.test_in_containers()
 
 

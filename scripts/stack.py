@@ -10,6 +10,7 @@ import host
 from console import SetupError, output_of, run, say, step
 
 COMPOSE = ("docker", "compose", "--profile", "flower", "--profile", "client")
+ALLINONE = ("docker", "compose", "--project-directory", ".", "--file", "compose/allinone.yaml")
 UP_TIMEOUT = 180
 EXAMPLE = "sourcestats"
 """Enough to watch for some seconds."""
@@ -31,6 +32,17 @@ def build() -> None:
             environment(),
         )
         remove_untagged_images()
+
+
+def build_allinone() -> None:
+    """Build the image that holds everything; it stands on the others."""
+    with step("image: celerykit/allinone"):
+        run(
+            "build-allinone",
+            [*ALLINONE, "--progress", "plain", "build"],
+            "See its last lines above. On a network that inspects TLS, name its CA: CELERYKIT_CA_BUNDLE=FILE",
+            environment(),
+        )
 
 
 def remove_untagged_images() -> None:

@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     command = commands.add_parser("passwords", help="make the passwords of a stack in containers, where there are none")
     command.add_argument("folder", nargs="?", default="/secrets", help="default: %(default)s")
+    command.add_argument("--server", default="redis:6379", help="where Redis answers, default: %(default)s")
     command.set_defaults(run=_passwords)
     _add_status(commands)
     _add_pools(commands)
@@ -118,7 +119,7 @@ def _start(arguments: argparse.Namespace) -> int:
 def _passwords(arguments: argparse.Namespace) -> int:
     from celerykit import passwords
 
-    written = passwords.write(Path(arguments.folder))
+    written = passwords.write(Path(arguments.folder), arguments.server)
     for path in written:
         print(f"wrote {path}")
     if not written:

@@ -26,15 +26,16 @@ TEMPLATE = Path(__file__).with_name("users.acl.j2")
 """The users and what each may do: one text for the containers and for Ansible's role ``redis``."""
 
 
-def write(folder: Path) -> list[Path]:
+def write(folder: Path, server: str = SERVER) -> list[Path]:
     """Make what is missing under ``folder`` and leave every password that is there.
 
     The server's users follow from the passwords, so they are written anew where the kit's rules have changed.
 
+    :param server: ``host:port`` of Redis for the URLs.
     :returns: the files that were written.
     """
     written = []
-    for name, content in _wanted(folder).items():
+    for name, content in _wanted(folder, server).items():
         path = folder / name
         if _read(path) != content:
             _replace(path, content)
@@ -51,13 +52,13 @@ def users(celery_password: str, health_password: str) -> str:
     )
 
 
-def _wanted(folder: Path) -> dict[str, str]:
+def _wanted(folder: Path, server: str) -> dict[str, str]:
     """Return what each file is to hold, taking the passwords that exist from the files that hold them in the clear."""
     celery = _password_of_url(_read(folder / BROKER_URL)) or _random()
     health = _read(folder / HEALTH_PASSWORD) or _random()
     return {
-        BROKER_URL: f"redis://celery:{celery}@{SERVER}/0",
-        RESULT_BACKEND: f"redis://celery:{celery}@{SERVER}/1",
+        BROKER_URL: f"redis://celery:{celery}@{server}/0",
+        RESULT_BACKEND: f"redis://celery:{celery}@{server}/1",
         FLOWER_LOGIN: _read(folder / FLOWER_LOGIN) or f"admin:{_random()}",
         HEALTH_PASSWORD: health,
         # Last: a first start that is cut short never leaves users whose passwords nobody has.

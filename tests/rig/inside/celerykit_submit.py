@@ -1,0 +1,22 @@
+"""Submit jobs where nobody outside reaches the broker: ``python -m celerykit_submit NUMBER SECONDS``."""
+
+import os
+import sys
+import uuid
+from pathlib import Path
+
+from celery import Celery
+from celerykit_survival import FOLDER, note
+
+
+def main(number: int, seconds: float) -> None:
+    """Send ``number`` jobs of ``seconds`` each, and write down which were accepted."""
+    app = Celery("client", broker=Path(os.environ["CELERY_BROKER_URL_FILE"]).read_text())
+    for _ in range(number):
+        job = str(uuid.uuid4())
+        app.send_task("jobs.work", args=[seconds], task_id=job)
+        note(FOLDER, "accepted", job)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))
