@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from celerykit import __version__, names
+from celerykit import __version__, names, sysconfig
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
