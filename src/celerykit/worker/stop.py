@@ -12,8 +12,10 @@ import signal
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import billiard.pool
 from celery import bootsteps, signals
 from celery.platforms import EX_OK
 from celery.utils.threads import bound_open_broker_sockets
@@ -43,6 +45,8 @@ class Stop(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(worker, **options)
         self._settings = settings.from_environment(os.environ)
         self._began = False
+        # Before the pool forks.
+        signals.worker_process_shutdown.connect(_leave_at_once, weak=False, dispatch_uid="celerykit")
 
     def start(self, worker: Any) -> None:
         """Take over the signals."""
@@ -85,11 +89,13 @@ class Stop(bootsteps.StartStopStep):  # type: ignore[misc]
         if self._worker.pool.is_green:
             self._worker.timer.call_after(drain, self._give_back)
         else:
-            deadline = threading.Timer(drain, self._on_deadline)
-            deadline.daemon = True
-            deadline.start()
+            threading.Thread(target=self._see_to_the_end, args=[drain], daemon=True).start()
 
-    def _on_deadline(self) -> None:
+    def _see_to_the_end(self, drain: float) -> None:
+        if self._worker.hub is not None:
+            # A signal does not end the wait of an idle loop, and its handler must not wait for the loop's lock.
+            self._worker.hub.call_soon(lambda: None)
+        time.sleep(drain)
         # Only the main thread can be sure that nothing else uses the broker's connection meanwhile.
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGQUIT)
 
@@ -105,6 +111,12 @@ class Stop(bootsteps.StartStopStep):  # type: ignore[misc]
         worker.pulse.stop()
         logging.shutdown()
         os._exit(EX_OK)
+
+
+def _leave_at_once(exitcode: int, **_: Any) -> None:
+    """In a pool child that was told to leave, and whose results have been read: spare its last second, a mere sleep."""
+    if exitcode == EX_OK:
+        billiard.pool.time = SimpleNamespace(sleep=lambda _seconds: None)
 
 
 def say(text: str) -> None:
