@@ -16,7 +16,7 @@ from celerykit.environment import DEFAULT_POOL
 from celerykit.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 EX_CONFIG = 78
 """Exit code of a process that cannot start as configured, ``sysexits.h``: it needs somebody to mend that first."""
@@ -97,7 +97,7 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _add_pools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("pools", help="what celeryd.service runs: all enabled pools at once, under systemd")
-    command.add_argument("verb", choices=["run", "stop", "reload"])
+    command.add_argument("verb", choices=["run", "stop", "reload", "revive"])
     command.set_defaults(run=_pools)
 
 
@@ -166,8 +166,14 @@ def _status(arguments: argparse.Namespace) -> int:
 def _pools(arguments: argparse.Namespace) -> int:
     from celerykit import pools
 
+    verbs: dict[str, Callable[[], None]] = {
+        "run": pools.run,
+        "stop": pools.stop,
+        "reload": pools.reload,
+        "revive": pools.revive,
+    }
     try:
-        {"run": pools.run, "stop": pools.stop, "reload": pools.reload}[arguments.verb]()
+        verbs[arguments.verb]()
     except pools.PoolsError as exc:
         print(f"celerykit: error: {exc}", file=sys.stderr)
         return 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import time
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 from celerykit.notify import notify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     Systemctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -18,6 +20,10 @@ UMBRELLA = "celeryd.service"
 EVERY_POOL = "celeryd@*.service"
 LOOK_AGAIN = 5.0
 """Seconds between two looks at the pools."""
+BEFORE_REVIVAL = 1.0
+"""Seconds: what kills the umbrella again and again shall not keep the machine busy."""
+KILLED = frozenset({"signal", "core-dump", "oom-kill", "watchdog"})
+"""The values of ``SERVICE_RESULT`` that tell of a death; ``systemd.exec(5)`` lists all."""
 PROPERTIES = ("Id", "ActiveState", "SubState", "MainPID", "Result", "ExecMainStatus", "NRestarts", "StatusText")
 
 
@@ -35,6 +41,8 @@ class Unit:
     pid: int
     text: str
     """Its own last ``STATUS=``, or how it ended."""
+    retries: bool = False
+    """Whether it failed, and systemd starts it again by itself now or later."""
 
     @property
     def runs(self) -> bool:
@@ -64,7 +72,8 @@ def look(units: Sequence[str], ask: Systemctl = systemctl) -> list[Unit]:
     if not units:
         return []
     answer = ask("show", f"--property={','.join(PROPERTIES)}", *units).stdout
-    return [_unit(dict(line.split("=", 1) for line in block.splitlines())) for block in answer.strip().split("\n\n")]
+    shown = (dict(line.split("=", 1) for line in block.splitlines()) for block in answer.strip().split("\n\n"))
+    return [_unit(one) for one in shown if one]
 
 
 def run(ask: Systemctl = systemctl, looks: Iterable[None] | None = None) -> None:
@@ -74,6 +83,8 @@ def run(ask: Systemctl = systemctl, looks: Iterable[None] | None = None) -> None
     """
     units = enabled(ask)
     notify(f"STATUS=starting {_names(units)}")
+    if waiting := [_unit_of(pool) for pool in look(units, ask) if pool.retries]:
+        ask("stop", *waiting)  # a start would join their next attempt, which may be a minute off
     if units:
         ask("start", *units)
     pools = look(units, ask)
@@ -83,10 +94,11 @@ def run(ask: Systemctl = systemctl, looks: Iterable[None] | None = None) -> None
     notify("READY=1")
     said = ""
     for _ in _forever() if looks is None else looks:
-        now = summary(look(enabled(ask), ask))
-        if now != said:
-            notify(f"STATUS={now}")
-        said = now
+        with contextlib.suppress(OSError):  # a machine out of memory has no room for systemctl; it may have later
+            now = summary(look(enabled(ask), ask))
+            if now != said:
+                notify(f"STATUS={now}")
+            said = now
 
 
 def stop(ask: Systemctl = systemctl) -> None:
@@ -103,10 +115,22 @@ def reload(ask: Systemctl = systemctl) -> None:
 
     :raises PoolsError: if one does not come back; those after it go on as they were.
     """
-    running = [f"celeryd@{pool.pool}.service" for pool in look(loaded(ask), ask) if pool.runs]
+    running = [_unit_of(pool) for pool in look(loaded(ask), ask) if pool.runs]
     for unit in sorted({*enabled(ask), *running}):
         done = ask("restart", unit)
         _require(done, f"{unit} did not come back, the pools after it were not touched")
+
+
+def revive(
+    environ: Mapping[str, str] = os.environ, ask: Systemctl = systemctl, pause: Callable[[float], None] = time.sleep
+) -> None:
+    """Start the umbrella again if its process was killed; runs as its ``ExecStopPost=``.
+
+    ``Restart=`` would restart the pools, too, which are ``PartOf=`` the umbrella; a start leaves those that run alone.
+    """
+    if environ.get("SERVICE_RESULT") in KILLED:
+        pause(BEFORE_REVIVAL)
+        ask("start", "--no-block", "--job-mode=fail", UMBRELLA)  # a stop that waits already goes first
 
 
 def summary(pools: Sequence[Unit]) -> str:
@@ -131,15 +155,20 @@ def _unit(shown: dict[str, str]) -> Unit:
         "timeout": "not ready in time",
     }
     active = shown["ActiveState"]
+    retries = active == "activating" and shown["NRestarts"] != "0"
     pending = active == "activating" and shown["SubState"].startswith("auto-restart")
     text = shown.get("StatusText", "")
     if pending or active in {"failed", "inactive"}:
         reason = ended.get(shown["Result"], shown["Result"])
         text = ", ".join(filter(None, [reason, text, "starts again by itself" if pending else ""]))
-    elif active == "activating" and shown["NRestarts"] != "0":
+    elif retries:
         text = ", ".join(filter(None, [f"restart number {shown['NRestarts']}", text]))
     pool = shown["Id"].removeprefix("celeryd@").removesuffix(".service")
-    return Unit(pool, active, int(shown["MainPID"] or 0), text)
+    return Unit(pool, active, int(shown["MainPID"] or 0), text, retries or pending)
+
+
+def _unit_of(pool: Unit) -> str:
+    return f"celeryd@{pool.pool}.service"
 
 
 def _require(done: subprocess.CompletedProcess[str], problem: str) -> None:

@@ -123,6 +123,48 @@ def test_a_pool_that_tries_again_says_how_often(told: socket.socket) -> None:
     assert "STATUS=1 of 2 pools run; not: imports is activating (restart number 4)" in lines(told)
 
 
+def test_a_start_does_not_wait_for_the_next_attempt_of_a_pool_that_failed(told: socket.socket) -> None:
+    """The attempt that systemd makes by itself may be a minute off: `start celeryd` begins anew."""
+    waiting = {**DEAD, "ActiveState": "activating", "SubState": "auto-restart"}
+    systemd = Systemd({"default": RUNS, "imports": waiting})
+    pools.run(systemd, looks=[])
+    both = ("start", "celeryd@default.service", "celeryd@imports.service")
+    assert systemd.done == [("stop", "celeryd@imports.service"), both]
+
+
+def test_the_status_goes_on_after_a_moment_without_memory(told: socket.socket) -> None:
+    """Where no program can be started for a while, the umbrella stays."""
+    systemd = Systemd({"default": dict(RUNS)})
+
+    def starved(*_: str) -> subprocess.CompletedProcess[str]:
+        raise OSError("Cannot allocate memory")
+
+    calls = iter([systemd] * 4 + [starved] + [systemd] * 2)
+
+    def looks() -> Iterator[None]:
+        yield
+        systemd.units["celeryd@default.service"] |= DEAD
+        yield
+
+    pools.run(lambda *arguments: next(calls)(*arguments), looks())
+    assert lines(told)[-1] == "STATUS=0 of 1 pools run; not: default is failed (exit code 78)"
+
+
+@pytest.mark.parametrize(("result", "started"), [("signal", True), ("oom-kill", True), ("success", False)])
+def test_a_killed_umbrella_is_started_again(result: str, started: bool) -> None:
+    """By a start, which leaves running pools alone; one that was stopped stays so."""
+    systemd = Systemd({})
+    pools.revive({"SERVICE_RESULT": result}, systemd, lambda _: None)
+    assert systemd.done == [("start", "--no-block", "--job-mode=fail", "celeryd.service")] * started
+
+
+def test_an_umbrella_that_found_no_pool_to_start_stays_failed() -> None:
+    """It is to be seen in `systemctl --failed`."""
+    systemd = Systemd({})
+    pools.revive({"SERVICE_RESULT": "exit-code"}, systemd, lambda _: None)
+    assert systemd.done == []
+
+
 def test_a_stop_reaches_the_disabled_pools_too() -> None:
     """A pool started by hand is drained with the others, and its drain is waited for."""
     systemd = Systemd({"default": RUNS}, {"by-hand": RUNS})
