@@ -18,6 +18,8 @@ from celerykit.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from celerykit.launch import Launch
+
 EX_CONFIG = 78
 """Exit code of a process that cannot start as configured, ``sysexits.h``: it needs somebody to mend that first."""
 
@@ -103,17 +105,31 @@ def _add_pools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _start(arguments: argparse.Namespace) -> int:
     from celerykit import launch
+    from celerykit.holdoff import HoldOff
 
     pool = getattr(arguments, "pool", DEFAULT_POOL)
+    if arguments.explain:
+        for line in _prepare(arguments, pool).explain():
+            print(line)
+        return 0
+    hold_off = HoldOff(arguments.command, pool)
+    hold_off.wait()
+    try:
+        ready = _prepare(arguments, pool)
+        sys.stdout.flush()
+        return launch.run(ready)
+    except ConfigurationError as exc:
+        hold_off.refused(exc)
+        raise
+
+
+def _prepare(arguments: argparse.Namespace, pool: str) -> Launch:
+    from celerykit import launch
+
     ready, warnings = launch.prepare(arguments.command, os.environ, pool, arguments.celery_options)
     for finding in warnings:
         print(f"celerykit: warning: {finding}", file=sys.stderr)
-    if arguments.explain:
-        for line in ready.explain():
-            print(line)
-        return 0
-    sys.stdout.flush()
-    return launch.run(ready)
+    return ready
 
 
 def _passwords(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,80 @@
+"""A rising delay between restarts where systemd has none: before version 254 it tries again every 2 seconds.
+
+A process that is refused for its configuration ends at once, so that ``systemctl start`` fails at once. The start that
+systemd makes next by itself waits before it looks at the configuration, and the journal does not fill meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celerykit import statefile
+from celerykit.notify import notify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from celerykit.errors import ConfigurationError
+    from celerykit.pools import Systemctl
+
+LONGEST = 60.0
+"""Seconds, as ``systemd/restart-delay.conf`` has it for a systemd that can."""
+UNITS = {"worker": "celeryd@{pool}.service", "beat": "celerybeat.service", "flower": "celery-flower.service"}
+
+
+class HoldOff:
+    """The delay of one process, which keeps a note of a refusal beside the state files."""
+
+    def __init__(
+        self, process: str, pool: str, environ: Mapping[str, str] = os.environ, systemctl: Systemctl | None = None
+    ):
+        self._unit = UNITS[process].format(pool=pool)
+        self._note = Path(statefile.path(statefile.folder(environ), process, pool)).with_suffix(".refused")
+        self._by_systemd = "INVOCATION_ID" in environ
+        self._systemctl = systemctl
+
+    def wait(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Wait if the last start was refused, and systemd made this one by itself and without a delay that rises."""
+        if not self._by_systemd or not (note := self._take_note()):
+            return
+        before, _, reason = note.partition(" ")
+        restarts = self._restarts()
+        if restarts is None or str(restarts - 1) != before:
+            return  # somebody's verb, who waits for the answer
+        seconds = min(2.0 ** min(restarts, 10), LONGEST)
+        notify(f"STATUS=tries again in {seconds:g} s, was refused: {reason}")
+        sleep(seconds)
+
+    def refused(self, error: ConfigurationError) -> None:
+        """Tell systemd why this start fails, and note it for the next."""
+        if not self._by_systemd:
+            return
+        reason = " ".join(str(error.findings[0]).split())
+        notify(f"STATUS=refused: {reason}")
+        if (restarts := self._restarts()) is not None:
+            with contextlib.suppress(OSError):
+                self._note.write_text(f"{restarts} {reason}", encoding="utf-8")
+
+    def _take_note(self) -> str:
+        try:
+            note = self._note.read_text(encoding="utf-8")
+            self._note.unlink()
+        except OSError:
+            return ""
+        return note
+
+    def _restarts(self) -> int | None:
+        """Return how often systemd has restarted the unit by itself; None where its own delay rises, or none is."""
+        from celerykit import pools
+
+        ask = self._systemctl or pools.systemctl
+        try:
+            shown = ask("show", "--property=NRestarts,RestartSteps", self._unit).stdout
+        except OSError:
+            return None
+        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        return int(values.get("NRestarts") or 0) if values.get("RestartSteps", "0") == "0" else None
