@@ -99,7 +99,7 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _add_pools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("pools", help="what celeryd.service runs: all enabled pools at once, under systemd")
-    command.add_argument("verb", choices=["run", "stop", "reload", "revive"])
+    command.add_argument("verb", choices=["run", "stop", "reload", "revive", "rejoin"])
     command.set_defaults(run=_pools)
 
 
@@ -187,6 +187,7 @@ def _pools(arguments: argparse.Namespace) -> int:
         "stop": pools.stop,
         "reload": pools.reload,
         "revive": pools.revive,
+        "rejoin": pools.rejoin,
     }
     try:
         verbs[arguments.verb]()

@@ -41,8 +41,10 @@ class Unit:
     pid: int
     text: str
     """Its own last ``STATUS=``, or how it ended."""
+    restarts: int = 0
+    """How often systemd has started it by itself."""
     retries: bool = False
-    """Whether it failed, and systemd starts it again by itself now or later."""
+    """Whether it failed, and systemd starts it by itself now or later."""
 
     @property
     def runs(self) -> bool:
@@ -130,7 +132,16 @@ def revive(
     """
     if environ.get("SERVICE_RESULT") in KILLED:
         pause(BEFORE_REVIVAL)
-        ask("start", "--no-block", "--job-mode=fail", UMBRELLA)  # a stop that waits already goes first
+        _start_umbrella(ask)
+
+
+def rejoin(ask: Systemctl = systemctl) -> None:
+    """Start an umbrella that failed because no pool started, now that one has come up by itself.
+
+    Runs as the ``ExecStartPost=`` of each pool. An umbrella that was stopped stays so.
+    """
+    if ask("is-failed", UMBRELLA).returncode == 0 and any(pool.restarts for pool in look(enabled(ask), ask)):
+        _start_umbrella(ask)
 
 
 def summary(pools: Sequence[Unit]) -> str:
@@ -155,20 +166,25 @@ def _unit(shown: dict[str, str]) -> Unit:
         "timeout": "not ready in time",
     }
     active = shown["ActiveState"]
-    retries = active == "activating" and shown["NRestarts"] != "0"
+    restarts = int(shown["NRestarts"] or 0)
     pending = active == "activating" and shown["SubState"].startswith("auto-restart")
+    starting = active == "activating" and shown["SubState"] == "start"
     text = shown.get("StatusText", "")
     if pending or active in {"failed", "inactive"}:
         reason = ended.get(shown["Result"], shown["Result"])
         text = ", ".join(filter(None, [reason, text, "starts again by itself" if pending else ""]))
-    elif retries:
-        text = ", ".join(filter(None, [f"restart number {shown['NRestarts']}", text]))
+    elif starting and restarts:
+        text = ", ".join(filter(None, [f"restart number {restarts}", text]))
     pool = shown["Id"].removeprefix("celeryd@").removesuffix(".service")
-    return Unit(pool, active, int(shown["MainPID"] or 0), text, retries or pending)
+    return Unit(pool, active, int(shown["MainPID"] or 0), text, restarts, pending or (starting and restarts > 0))
 
 
 def _unit_of(pool: Unit) -> str:
     return f"celeryd@{pool.pool}.service"
+
+
+def _start_umbrella(ask: Systemctl) -> None:
+    ask("start", "--no-block", "--job-mode=fail", UMBRELLA)  # a stop that waits already goes first
 
 
 def _require(done: subprocess.CompletedProcess[str], problem: str) -> None:

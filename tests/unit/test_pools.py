@@ -26,6 +26,7 @@ class Systemd:
         self.units = {f"celeryd@{pool}.service": shown for pool, shown in {**enabled, **(others or {})}.items()}
         self.done: list[tuple[str, ...]] = []
         self.refuses: set[str] = set()
+        self.failed = False
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Answer one call."""
@@ -37,9 +38,9 @@ class Systemd:
             text = "".join(f"{unit} loaded x y Celery\n" for unit in self.units)
         elif verb == "show":
             text = "\n\n".join("\n".join(self._shown(unit)) for unit in rest[1:])
-        else:
+        elif verb != "is-failed":
             self.done.append(arguments)
-        refused = bool(self.refuses & set(arguments))
+        refused = bool(self.refuses & set(arguments)) or (verb == "is-failed" and not self.failed)
         return subprocess.CompletedProcess(arguments, int(refused), text, "Job failed." if refused else "")
 
     def _shown(self, unit: str) -> Iterator[str]:
@@ -163,6 +164,25 @@ def test_an_umbrella_that_found_no_pool_to_start_stays_failed() -> None:
     systemd = Systemd({})
     pools.revive({"SERVICE_RESULT": "exit-code"}, systemd, lambda _: None)
     assert systemd.done == []
+
+
+@pytest.mark.parametrize(
+    ("failed", "restarts", "started"), [(True, "2", True), (True, "0", False), (False, "2", False)]
+)
+def test_a_pool_that_came_up_at_last_brings_up_the_umbrella(failed: bool, restarts: str, started: bool) -> None:
+    """Only one that failed for want of a pool: a pool started by hand does not start the others."""
+    systemd = Systemd({"default": {**RUNS, "NRestarts": restarts}})
+    systemd.failed = failed
+    pools.rejoin(systemd)
+    assert systemd.done == [("start", "--no-block", "--job-mode=fail", "celeryd.service")] * started
+
+
+def test_a_pool_that_is_up_but_for_the_unit_s_last_step_is_not_stopped(told: socket.socket) -> None:
+    """The umbrella that it brings up must not take it for one that tries again in vain."""
+    up = {**RUNS, "ActiveState": "activating", "SubState": "start-post", "NRestarts": "3"}
+    systemd = Systemd({"default": up, "imports": RUNS})
+    pools.run(systemd, looks=[])
+    assert [verb for verb, *_ in systemd.done] == ["start"]
 
 
 def test_a_stop_reaches_the_disabled_pools_too() -> None:
