@@ -27,7 +27,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-@pytest.fixture(scope="session", params=suites())
+@pytest.fixture(
+    scope="session", params=[pytest.param(suite, marks=pytest.mark.xdist_group(suite)) for suite in suites()]
+)
 def machine(request: pytest.FixtureRequest) -> Iterator[Host]:
     """A booted machine with broker, app and two pools."""
     memory = Path("/dev/shm")
@@ -44,13 +46,14 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Host]:
 def host(machine: Host) -> Host:
     """The machine with its two pools consuming and no job anywhere; what a test left behind is put right."""
     if not _is_as_it_should_be(machine):
+        machine.run("systemctl disable -q --now celerybeat celery-flower")
         machine.run("systemctl stop celeryd 'celeryd@*'; systemctl reset-failed")
-        machine.run("rm -rf /etc/systemd/system/celeryd.service.wants /etc/celery/worker-*.env")
+        machine.run("rm -rf /etc/systemd/system/celeryd.service.wants /etc/celery/worker-*.env /etc/celery/beat.env")
         machine.run("rm -rf /etc/systemd/system/celeryd@*.service.d/test.conf; systemctl daemon-reload")
         for pool in POOLS:
             machine.pool(pool)
         machine.reset()
-        machine.sh("systemctl start celeryd")
+        machine.sh("systemctl enable -q redis-server; systemctl start celeryd")
     machine.ledger.clear()
     return machine
 
@@ -59,6 +62,9 @@ def _is_as_it_should_be(host: Host) -> bool:
     """Say whether a restart of everything, which takes its time, can be left out."""
     same = all(host.run(f"cat {host.env_file(pool)}")[1] == host.pool_text() for pool in POOLS)
     files = host.sh("ls /etc/celery /etc/systemd/system/celeryd@*.service.d").split()
-    tidy = "test.conf" not in files and sum(name.startswith("worker-") for name in files) == len(POOLS)
-    well = host.run("systemctl is-active -q celeryd && /opt/celery/venv/bin/celerykit status")[0] == 0
+    tidy = not {"test.conf", "beat.env"} & set(files) and sum(name.startswith("worker-") for name in files) == len(
+        POOLS
+    )
+    code, said = host.run("systemctl is-active -q celeryd && /opt/celery/venv/bin/celerykit status")
+    well = code == 0 and "not enabled" not in said
     return same and tidy and well and host.client.ping() and host.client.queued() + host.client.unacknowledged() == 0

@@ -80,7 +80,7 @@ class Host:
         )
         self.write(WRITES_LEDGER, "[Service]\nReadWritePaths=/ledger\n")
         self.sh("systemctl daemon-reload")
-        until(self.client.ping, 20, "Redis answers")
+        until(self.client.ping, 90, "Redis answers")
 
     def pool(self, name: str, *, enable: bool = True, **options: object) -> None:
         """Write the env file of a pool, and enable it."""
@@ -140,13 +140,13 @@ class Host:
 
     def wait_booted(self) -> None:
         """Wait until systemd has started everything."""
-        until(lambda: self.run("systemctl is-system-running")[1].strip() in {"running", "degraded"}, 90, "a boot")
+        until(lambda: self.run("systemctl is-system-running")[1].strip() in {"running", "degraded"}, 180, "a boot")
 
     def wait_running(self, jobs: int = 1) -> None:
         """A fault proves nothing when no job runs while it happens."""
-        until(lambda: len(self.ledger.account().running) >= jobs, 30, f"{jobs} running jobs", pause=0.05)
+        until(lambda: len(self.ledger.account().running) >= jobs, 90, f"{jobs} running jobs", pause=0.05)
 
-    def assert_nothing_lost(self, seconds: float = 60, *, twice: int = 0) -> None:
+    def assert_nothing_lost(self, seconds: float = 120, *, twice: int = 0) -> None:
         """Every accepted job is done, at most ``twice`` of them started again."""
         until(lambda: not self.ledger.account().lost, seconds, lambda: f"{self.ledger.account()}\n{self.journal()}")
         account = self.ledger.account()
@@ -161,7 +161,7 @@ class Host:
 
     def reboot(self) -> None:
         """End and start the machine."""
-        self.container.restart(timeout=60)
+        self.container.restart(timeout=120)
         time.sleep(0.5)
         self.wait_booted()
 

@@ -3,6 +3,7 @@
 Mounted into the containers and included by the apps there, those of users too: hence its name, which no app has.
 """
 
+import mmap
 import os
 import signal
 import socket
@@ -53,6 +54,19 @@ def eat(self, megabytes):
         hoard = [bytearray(os.urandom(1024) * 1024) for _ in range(megabytes)]
         time.sleep(len(hoard))
     note(FOLDER, "done", self.request.id)
+
+
+@shared_task(name="jobs.write")
+def write(path):
+    """Write a file, as a job with a folder of its own does."""
+    with open(path, "w") as file:
+        file.write("written")
+
+
+@shared_task(name="jobs.make_code")
+def make_code():
+    """Take memory that can be written and run, as a compiler at run time does."""
+    mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
 
 
 @shared_task(name="jobs.tick")
