@@ -69,6 +69,7 @@ def beat(host: Host) -> Iterator[Beat]:
     host.run("systemctl disable -q --now celerybeat; rm /etc/celery/beat.env")
 
 
+@pytest.mark.slow
 def test_beat_is_started_when_it_ticks_and_stopped_when_it_has_ended(beat: Beat) -> None:
     """`start` returns with the first tick possible, `stop` leaves nothing behind; the jobs run."""
     assert beat.ready

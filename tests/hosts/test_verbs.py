@@ -276,6 +276,7 @@ def test_status_exits_with_0_only_if_every_enabled_pool_is_ready(host: Host) -> 
     host.sh("systemctl disable -q celeryd@imports")
     code, said = host.run(STATUS)
     assert code == 0 and re.search(r"^imports .*\(not enabled\)$", said, re.MULTILINE), said
+    host.sh("systemctl enable -q --now celeryd@imports")
     host.sh("systemctl stop redis-server")
     until(lambda: host.run(STATUS)[0] == 1, 60, lambda: host.run(STATUS)[1])
     assert "the connection to the broker is lost" in host.run(STATUS)[1]
