@@ -1,7 +1,7 @@
 # Every target is one line: what it does is in scripts/, which needs Python's standard library and nothing else.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: up demo test test-hosts-all hosts hosts-down check down clean help
+.PHONY: up demo test test-hosts-all test-ansible-oldest hosts hosts-down check down clean help
 
 up: ## Set up what is missing, start the whole stack in containers, and run a real app's jobs in it
 	$(PYTHON) scripts up
@@ -9,11 +9,14 @@ up: ## Set up what is missing, start the whole stack in containers, and run a re
 demo: ## Restart and kill workers and the broker under load, and count the jobs that were lost
 	$(PYTHON) scripts demo
 
-test: ## Prove it: all checks, then the tests in containers; APP=FOLDER tests an app of your own
+test: ## Prove it: all checks, the tests in containers, those on hosts; APP=FOLDER tests an app of your own
 	CELERYKIT_TEST_APP="$(APP)" $(PYTHON) scripts test
 
-test-hosts-all: ## Prove the units of systemd on Debian 12 and 13: verbs, faults, reboots, about 12 minutes
+test-hosts-all: ## Prove the playbook and the units on Debian 12 and 13, with the tests that make test leaves out
 	$(PYTHON) scripts test-hosts-all
+
+test-ansible-oldest: ## Prove that the oldest Ansible that the roles are for deploys an empty machine
+	$(PYTHON) scripts test-ansible-oldest
 
 hosts: ## Two test hosts with systemd and ssh, deployed by site.yml, to play with; again after a change
 	$(PYTHON) scripts hosts

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import debian
 import stack
 from console import SetupError, say
 
@@ -28,7 +29,10 @@ CHECKS = (
     ("pytest", "tests/unit", "tests/static", "--numprocesses", "auto"),
 )
 # A machine for each process of the tests.
-ON_HOSTS = ("pytest", "tests/hosts", "--numprocesses", "2", "--dist", "loadfile")
+ON_HOSTS = ("pytest", "tests/hosts", "--numprocesses", "2", "--dist", "loadgroup")
+QUICK, ALL = ("-m", "not slow"), ()
+# A run on an empty machine, asked and in earnest, and a second one.
+SITE_ONCE = ("pytest", "tests/hosts/test_site.py", "-k", "empty_machine or second_run")
 # Most of a test in containers is waiting, so several share a core.
 IN_CONTAINERS = ("pytest", "--numprocesses", "5", "--dist", "loadgroup")
 
@@ -54,16 +58,22 @@ def test_in_containers() -> None:
         raise SetupError(f"failed: pytest {tests}", "See above; the log of each container is beside its failure")
 
 
-def test_on_hosts(suites: Sequence[str]) -> None:
-    """Run the tests of the units on a host of each release of Debian.
+def test_on_hosts(selection: Sequence[str]) -> None:
+    """Run the tests of the playbook and the units, on a host of each release of Debian.
 
     :raises SetupError: if one fails.
     """
-    failed = [suite for suite in suites if not _passes(ON_HOSTS, {"CELERYKIT_TEST_SUITES": suite})]
-    if failed:
-        raise SetupError(
-            f"failed: pytest tests/hosts on {', '.join(failed)}", "See above; the journal is beside its failure"
-        )
+    if not _passes((*ON_HOSTS, *selection), {"CELERYKIT_TEST_SUITES": " ".join(debian.SUITES)}):
+        raise SetupError("failed: pytest tests/hosts", "See above; the journal is beside its failure")
+
+
+def test_site_once(ansible: Path, suite: str) -> None:
+    """Run the playbook by another Ansible on one host.
+
+    :raises SetupError: if it fails.
+    """
+    if not _passes(SITE_ONCE, {"CELERYKIT_TEST_ANSIBLE": str(ansible), "CELERYKIT_TEST_SUITES": suite}):
+        raise SetupError(f"failed: pytest tests/hosts/test_site.py by {ansible}", "See above")
 
 
 def demo() -> int:

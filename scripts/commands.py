@@ -14,6 +14,7 @@ import cleanup
 import debian
 import host
 import machines
+import oldest
 import plugins
 import sizes
 import stack
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ROOM_FOR_IMAGES = 3.0
 """GiB: the images and the cache of their build."""
+OLDEST_FOR_ANSIBLE = (3, 11)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -77,21 +79,43 @@ def _test() -> None:
     stack.build()
     stack.build_allinone()
     checks.test_in_containers()
+    if not os.environ.get("CELERYKIT_TEST_APP"):
+        _prepare_hosts()
+        checks.test_on_hosts(checks.QUICK)
 
 
 def _test_hosts() -> None:
-    _prepare()
-    virtualenv.ensure_virtualenv()
-    for suite in debian.SUITES:
-        testhosts.build(suite, "units")
-    checks.test_on_hosts(debian.SUITES)
+    _prepare_hosts()
+    checks.test_on_hosts(checks.ALL)
 
 
-def _hosts() -> None:
+def _test_ansible_oldest() -> None:
+    ansible = oldest.ensure_ansible()
+    _prepare_hosts()
+    checks.test_site_once(ansible, oldest.SUITE)
+
+
+def _prepare_hosts() -> None:
+    """Have what the tests on hosts need: images of bare machines, Ansible, and a way to log in.
+
+    :raises SetupError: if Ansible does not run on this Python.
+    """
+    if sys.version_info < OLDEST_FOR_ANSIBLE:
+        raise SetupError(
+            "Ansible needs Python {}.{} or newer".format(*OLDEST_FOR_ANSIBLE),
+            "Name a newer one, for example: make hosts PYTHON=python3.13",
+        )
+    machines.require_ssh()
     host.require_engine()
     host.require_disk(ROOM_FOR_IMAGES)
     plugins.ensure_plugins()
     virtualenv.ensure_virtualenv()
+    for suite in debian.SUITES:
+        testhosts.build(suite)
+
+
+def _hosts() -> None:
+    _prepare_hosts()
     machines.up()
 
 
@@ -112,7 +136,7 @@ def _down() -> None:
 
 def _help() -> None:
     for name, text in re.findall(r"^([a-z-]+):.*?## (.*)$", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE):
-        say(f"make {name:15}{text}")
+        say(f"make {name:21}{text}")
 
 
 COMMANDS: dict[str, Callable[[], int | None]] = {
@@ -120,6 +144,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "demo": _demo,
     "test": _test,
     "test-hosts-all": _test_hosts,
+    "test-ansible-oldest": _test_ansible_oldest,
     "hosts": _hosts,
     "hosts-down": _hosts_down,
     "check": _check,

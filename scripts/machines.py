@@ -33,9 +33,6 @@ FLAGS = (
 
 def up() -> None:
     """Have both hosts, and deploy to them; what is there already is gone on with."""
-    require_ssh()
-    for suite in HOSTS.values():
-        testhosts.build(suite)
     FOLDER.mkdir(exist_ok=True)
     with step(f"hosts: {', '.join(HOSTS)} let us in"):
         if not KEY.exists():

@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.rig.hosts import Host, suites
+from tests.rig.hosts import POOLS, Host, suites
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-POOLS = ("default", "imports")
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Look first at what the playbook has left: after changes by hand it would have to be deployed once more."""
+    items.sort(key=lambda item: "test_site" not in item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
     """Show the journal of a failed test's host while it is still there."""
     report = yield
-    host = getattr(item, "funcargs", {}).get("host")
+    host = getattr(item, "funcargs", {}).get("machine")
     if report.failed and host is not None:
         print(host.journal(), host.ledger.account(), file=sys.stderr)
     return report
@@ -32,7 +35,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     scope="session", params=[pytest.param(suite, marks=pytest.mark.xdist_group(suite)) for suite in suites()]
 )
 def machine(request: pytest.FixtureRequest) -> Iterator[Host]:
-    """A booted machine with broker, app and two pools."""
+    """A machine that was empty, with broker, app, two pools, beat and Flower deployed to it."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True) as name:
         host = Host(request.param, Path(name))
@@ -44,13 +47,22 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Host]:
 
 
 @pytest.fixture
+def site(machine: Host) -> Host:
+    """The machine with both pools, as the playbook has left it; what a test has done by hand is deployed away."""
+    if machine.pools_deployed != set(POOLS):
+        tidy(machine)
+        done = machine.deploy()
+        assert done.code == 0, done.text
+    machine.ledger.clear()
+    return machine
+
+
+@pytest.fixture
 def host(machine: Host) -> Host:
-    """The machine with its two pools consuming and no job anywhere; what a test left behind is put right."""
-    if not _is_as_it_should_be(machine):
-        machine.run("systemctl disable -q --now celerybeat celery-flower")
-        machine.run("systemctl stop celeryd 'celeryd@*'; systemctl reset-failed")
-        machine.run("rm -rf /etc/systemd/system/celeryd.service.wants /etc/celery/worker-*.env /etc/celery/beat.env")
-        machine.run("rm -rf /etc/systemd/system/celeryd@*.service.d/test.conf; systemctl daemon-reload")
+    """The machine with its two pools consuming and no job anywhere, for changes by hand; beat and Flower are off."""
+    if machine.pools_deployed or not is_as_it_should_be(machine):
+        machine.pools_deployed = set()
+        tidy(machine)
         for pool in POOLS:
             machine.pool(pool)
         machine.reset()
@@ -59,26 +71,36 @@ def host(machine: Host) -> Host:
     return machine
 
 
-def _is_as_it_should_be(host: Host) -> bool:
+def tidy(host: Host) -> None:
+    """Stop everything but the broker, and take away what tests have put there by hand."""
+    host.run("systemctl disable -q --now celerybeat celery-flower")
+    host.run("systemctl stop celeryd 'celeryd@*'; systemctl reset-failed")
+    host.run("rm -rf /etc/systemd/system/celeryd.service.wants /etc/celery/worker-*.env /etc/celery/beat.env")
+    host.run("rm -rf /etc/systemd/system/celeryd@*.service.d/test.conf; systemctl daemon-reload")
+
+
+def is_as_it_should_be(host: Host) -> bool:
     """Say whether a restart of everything, which takes its time, can be left out."""
-    if not _is_tidy(host):
+    if not is_tidy(host):
         return False
     try:
         # A pool that has just lost its broker, or a job that has just ended, needs a moment.
-        until(lambda: _is_well(host), 10, "well")
+        until(lambda: is_well(host), 10, "well")
     except AssertionError:
         return False
     return True
 
 
-def _is_tidy(host: Host) -> bool:
+def is_tidy(host: Host) -> bool:
+    """Say whether the files are as they should be."""
     files = host.sh("ls /etc/celery /etc/systemd/system/celeryd@*.service.d").split()
     pools = [name for name in files if name.startswith("worker-")]
-    same = all(host.run(f"cat {host.env_file(pool)}")[1] == host.pool_text() for pool in POOLS)
+    same = all(host.run(f"cat {host.env_file(pool)}")[1] == host.pool_text(pool) for pool in POOLS)
     return same and len(pools) == len(POOLS) and not {"test.conf", "beat.env"} & set(files)
 
 
-def _is_well(host: Host) -> bool:
+def is_well(host: Host) -> bool:
+    """Say whether both pools consume and no job is anywhere."""
     code, said = host.run("systemctl is-active -q celeryd && /opt/celery/venv/bin/celerykit status")
     well = code == 0 and "not enabled" not in said
     return well and host.client.ping() and host.client.queued() + host.client.unacknowledged() == 0

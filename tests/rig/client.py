@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -11,6 +13,8 @@ from kombu.exceptions import OperationalError
 from tests.rig.inside.celerykit_survival import note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.rig.ledger import Ledger
 
 KEYS = ("celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169")
@@ -65,6 +69,23 @@ class Client:
         """Return the dead letters, raw."""
         letters: list[bytes] = self._redis.lrange("celerykit.dead-letters", 0, -1)
         return letters
+
+    @contextmanager
+    def load(self, seconds: float = 1.0) -> Iterator[None]:
+        """Keep all slots busy while this lasts, with jobs of so many seconds and a dozen that wait."""
+        ended = threading.Event()
+
+        def feed() -> None:
+            while not ended.wait(0.3):
+                self.work(12 - self.queued(), seconds)
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            feeder.join()
 
     @property
     def _redis(self) -> Any:

@@ -1,10 +1,13 @@
-"""A test host: a container with systemd as PID 1 that holds a broker, the kit and its units, like a single machine."""
+"""A test host: a container with systemd as PID 1, to which the playbook deploys as to a real machine."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +17,13 @@ import testinfra
 from tests.rig.client import Client
 from tests.rig.containers import APPS, INSIDE, LABEL, _free_port
 from tests.rig.ledger import Ledger
+from tests.rig.playing import GROUPS, Play, play
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-IMAGE = "celerykit/testhost-units"
+IMAGE = "celerykit/testhost"
 FLAGS: Mapping[str, Any] = {
     # What systemd as PID 1 needs, and Debian's own sandboxed units; `privileged` is not wanted.
     "cap_add": ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"],
@@ -27,7 +31,22 @@ FLAGS: Mapping[str, Any] = {
     "cgroupns": "private",
     "tmpfs": {"/run": "", "/run/lock": "", "/tmp": ""},
 }
+KEPT = ("/etc", "/opt", "/srv", "/usr", "/var/lib")
+"""Where a machine keeps what it has been given."""
+POOLS = ("default", "imports")
 WRITES_LEDGER = "/etc/systemd/system/celeryd@.service.d/ledger.conf"
+VARIABLES: Mapping[str, Any] = {
+    "celery_app": "plain",
+    "celery_broker_url": "redis://celery:{{ redis_password }}@127.0.0.1:6379/0",
+    "celery_result_backend": "redis://celery:{{ redis_password }}@127.0.0.1:6379/1",
+    "celery_stop_timeout": 60,
+    "celery_environment": {"CELERYKIT_LONGEST_JOB": 10},
+    "celery_workers": [{"name": pool, "options": {"concurrency": 2}} for pool in POOLS],
+    "celery_flower_options": {"basic_auth": "admin:{{ redis_password }}"},
+    # The client of the tests comes by a published port.
+    "redis_bind": ["*", "-::*"],
+}
+"""What a host is deployed with, unless a test says otherwise."""
 
 
 class Host:
@@ -35,56 +54,86 @@ class Host:
 
     def __init__(self, suite: str, folder: Path, **options: Any):
         self.suite = suite
-        self.ledger = Ledger(folder)
+        self.folder = folder
+        (folder / "ledger").mkdir()
+        self.ledger = Ledger(folder / "ledger")
+        self.app = folder / "app"
         self.password = secrets.token_hex(16)
-        self._port = _free_port()
+        self.pools_deployed: set[str] = set()
+        self._port, self._ssh_port = _free_port(), _free_port()
+        self._texts: dict[str, str] = {}
         engine = docker.from_env()
         self.container = engine.containers.run(
             f"{IMAGE}-{suite}",
             detach=True,
             labels={LABEL: ""},
             hostname="host",
-            ports={"6379/tcp": ("127.0.0.1", self._port)},
-            volumes={
-                str(APPS): {"bind": "/mnt/apps", "mode": "ro"},
-                str(INSIDE): {"bind": "/mnt/inside", "mode": "ro"},
-                str(folder): {"bind": "/ledger", "mode": "rw"},
-            },
+            ports={"6379/tcp": ("127.0.0.1", self._port), "22/tcp": ("127.0.0.1", self._ssh_port)},
+            volumes={str(self.ledger.folder): {"bind": "/ledger", "mode": "rw"}},
             **FLAGS,
             **options,
         )
         self.testinfra = testinfra.get_host(f"docker://{self.container.id}")
         self.wait_booted()
+        self.key = folder / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
+        self.sh(self.let_in)
+
+    @property
+    def let_in(self) -> str:
+        """The command that lets an operator in by the key."""
+        public = self.key.with_name("key.pub").read_text(encoding="utf-8")
+        return f"install -d -o admin -m 0700 ~admin/.ssh && echo '{public}' >~admin/.ssh/authorized_keys"
 
     def prepare(self) -> None:
-        """Configure the broker, the app and the shared env file."""
+        """Deploy broker, app and pools as the playbook does on an empty machine: asked, in earnest, once more."""
         self.client = self._client()
-        self.sh("cp /mnt/apps/*.py /mnt/inside/*.py /opt/celery/app/current/")
-        self.write(
-            "/etc/redis/redis.conf",
-            "bind 0.0.0.0\ndir /var/lib/redis\nappendonly yes\nappendfsync always\nsupervised systemd\n"
-            # Redis reads its append-only file as the default user.
-            f"user default off resetpass ~* &* +@all\nuser celery on >{self.password} ~* &* +@all\n",
-            owner="redis:redis",
-        )
-        self.sh("systemctl restart redis-server")
-        url = f"redis://celery:{self.password}@127.0.0.1:6379"
-        self.write("/etc/celery/broker-url", f"{url}/0\n", owner="root:celery")
-        self.write("/etc/celery/result-backend", f"{url}/1\n", owner="root:celery")
-        self.write(
-            "/etc/celery/celery.env",
-            "CELERY_APP=plain\nCELERY_BROKER_URL_FILE=/etc/celery/broker-url\n"
-            "CELERY_RESULT_BACKEND_FILE=/etc/celery/result-backend\n"
-            "CELERYKIT_STOP_TIMEOUT=60\nCELERYKIT_LONGEST_JOB=10\n",
-            owner="root:celery",
-        )
+        self.app.mkdir()
+        for path in (*APPS.glob("*.py"), *INSIDE.glob("*.py")):
+            shutil.copy(path, self.app)
         self.write(WRITES_LEDGER, "[Service]\nReadWritePaths=/ledger\n")
-        self.sh("systemctl daemon-reload")
+        self.sh("touch /tmp/begin")
+        self.asked = self.deploy("--check", "--diff")
+        self.written_when_asked = self.sh(f"find {' '.join(KEPT)} -xdev -newer /tmp/begin").split()
+        self.first = self.deploy()
+        assert self.first.code == 0, self.first.text
+        self.second = self.deploy()
+        self.said = self.sh("journalctl --no-pager --output cat --unit 'celery*' --unit redis-server")
+        self._texts = {pool: self.sh(f"cat {self.env_file(pool)}") for pool in POOLS}
         until(self.client.ping, 90, "Redis answers")
+
+    def deploy(self, *arguments: str, **variables: Any) -> Play:
+        """Run the playbook with the usual variables and these; None takes one away."""
+        done = play(self.inventory({"host": variables}), self.folder, *arguments)
+        if done.code == 0 and "--check" not in arguments:
+            self.pools_deployed = {
+                pool["name"] for pool in variables.get("celery_workers", VARIABLES["celery_workers"])
+            }
+        return done
+
+    def inventory(self, hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """Return an inventory in which this machine has some names, each with its own variables beside the usual."""
+        usual = {**VARIABLES, "celery_app_source": {"folder": str(self.app)}, "redis_password": self.password}
+        usual["celery_ca_bundle"] = os.environ.get("CELERYKIT_CA_BUNDLE", "")
+        told = {
+            name: {key: value for key, value in {**usual, **variables}.items() if value is not None}
+            for name, variables in hosts.items()
+        }
+        login = {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": self._ssh_port,
+            "ansible_user": "admin",
+            "ansible_ssh_private_key_file": str(self.key),
+            "ansible_ssh_common_args": "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no -o LogLevel=ERROR",
+        }
+        members = {"hosts": dict.fromkeys(told)}
+        return {"all": {"hosts": {name: {**login, **own} for name, own in told.items()}}} | {
+            group: {} if group == "backends" else members for group in GROUPS
+        }
 
     def pool(self, name: str, *, enable: bool = True, **options: object) -> None:
         """Write the env file of a pool, and enable it."""
-        self.write(self.env_file(name), self.pool_text(**options), owner="root:celery")
+        self.write(self.env_file(name), self.pool_text(name, **options), owner="root:celery")
         if enable:
             self.sh(f"systemctl enable -q celeryd@{name}")
 
@@ -92,8 +141,10 @@ class Host:
         """Return where the options of a pool are."""
         return f"/etc/celery/worker-{pool}.env"
 
-    def pool_text(self, **options: object) -> str:
-        """Return the options of a pool, two processes unless told otherwise."""
+    def pool_text(self, name: str, **options: object) -> str:
+        """Return the options of a pool: as deployed, or two processes and what a test asks for."""
+        if not options and name in self._texts:
+            return self._texts[name]
         return "".join(f"{key}={value}\n" for key, value in {"CELERY_WORKER_CONCURRENCY": 2, **options}.items())
 
     def drop_in(self, pool: str, text: str) -> None:
@@ -154,10 +205,10 @@ class Host:
         assert len(account.started_twice) <= twice, str(account)
 
     def reset(self) -> None:
-        """Empty the broker."""
-        self.sh("systemctl start redis-server")
-        self.sh(f"redis-cli --no-auth-warning --user celery --pass {self.password} flushall")
+        """Empty the broker, which lets nobody in who could."""
+        self.sh("systemctl stop redis-server && rm -rf /var/lib/redis/* && systemctl start redis-server")
         self.client = self._client()  # what the old one has declared is gone
+        until(self.client.ping, 90, "Redis answers")
 
     def reboot(self) -> None:
         """End and start the machine."""
@@ -171,6 +222,28 @@ class Host:
     def remove(self) -> None:
         """End it and leave nothing."""
         self.container.remove(force=True, v=True)
+
+
+@dataclass(frozen=True)
+class WithoutSystemd:
+    """A machine with another init system."""
+
+    container: Any
+    port: int
+
+
+def without_systemd(host: Host) -> WithoutSystemd:
+    """Start a machine like ``host``, with the same login, on which sshd is all that runs."""
+    port = _free_port()
+    container = docker.from_env().containers.run(
+        f"{IMAGE}-{host.suite}",
+        ["sh", "-c", f"{host.let_in} && ssh-keygen -A && mkdir -p /run/sshd && exec /usr/sbin/sshd -D"],
+        detach=True,
+        labels={LABEL: ""},
+        ports={"22/tcp": ("127.0.0.1", port)},
+    )
+    until(lambda: container.exec_run(["ss", "-ltnH", "sport = :22"]).output.strip(), 60, "sshd")
+    return WithoutSystemd(container, port)
 
 
 def suites() -> list[str]:

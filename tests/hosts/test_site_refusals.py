@@ -1,0 +1,111 @@
+"""What is wrong in an inventory is refused, with variable and remedy, before anything that runs is touched."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.rig.hosts import Host, without_systemd
+from tests.rig.playing import Play, play
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OLD_PYTHON = "/opt/old/python3.9"
+OF_REDIS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "no-password": ({"redis_password": None}, ("redis_password is not set", "lookup(")),
+    "quoting": ({"redis_password": "a/b"}, ("redis_password is set, but", "a URL would need quoted", "lookup(")),
+    "elsewhere": ({"redis_bind": ["192.0.2.1"]}, ("redis_bind has 192.0.2.1", "Its addresses are")),
+    "evicting": (
+        {"redis_settings": {"maxmemory-policy": "allkeys-lru"}},
+        ("redis_settings has maxmemory-policy", "Take it out"),
+    ),
+    "unknown": ({"redis_settings": {"maxclient": 10}}, ("maxclient 10", "correct redis_settings")),
+}
+OF_CELERY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "no-app": ({"celery_app": None}, ("celery_app",)),
+    "no-broker": ({"celery_broker_url": None}, ("celery_broker_url",)),
+    "no-source": ({"celery_app_source": {}}, ("celery_app_source", "folder", "git", "wheel", "index")),
+    "misspelt": (
+        {"celery_workers": [{"name": "default", "options": {"concurency": 2}}]},
+        ("CELERY_WORKER_CONCURENCY", "worker-default.env", "CELERY_WORKER_CONCURRENCY"),
+    ),
+    "twins": (
+        {"celery_workers": [{"name": "imports"}, {"name": "imports"}]},
+        ("celery_workers[1].name=imports", "two pools are named imports", "Rename one of them"),
+    ),
+    "dialect": (
+        {"celery_workers": [{"name": "default", "options": {"queues": "imports;mails"}}]},
+        ("the options of pool default in celery_workers", "CELERY_WORKER_QUEUES=imports;mails"),
+    ),
+    "unimportable": (
+        {"celery_app": "broken", "celery_app_source": {"folder": "{{ inventory_dir }}/broken"}},
+        ("CELERY_APP=broken", "no_such_module"),
+    ),
+    "locked-out": (
+        {"celery_broker_url": "redis://celery:another@127.0.0.1:6379/0"},
+        ("CELERY_BROKER_URL", "password"),
+    ),
+    "old-python": (
+        {"ansible_python_interpreter": OLD_PYTHON},
+        ("ansible_python_interpreter=", "Python 3.9.2", "3.10", "Install"),
+    ),
+    "no-systemd": ({}, ("ansible_service_mgr=sshd", "systemd", "Take a host with")),
+}
+"""By the name of a host: its variables, and what must be said of it."""
+REFUSED = OF_REDIS | OF_CELERY
+UNITS = "celeryd celeryd@default celeryd@imports celerybeat celery-flower redis-server"
+FILES = "/etc /opt/celery/venv /opt/celery/app/current /opt/celery/files.json /opt/celery/pending"
+STATE = (
+    f"systemctl show --property=Id,MainPID,NRestarts {UNITS}; find {FILES} -xdev -printf '%p %i %s %m %T@\\n' | sort"
+)
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """What one run of the playbook said of one machine under many names, and how it was before and after."""
+
+    play: Play
+    before: str
+    after: str
+
+
+@pytest.fixture(scope="module")
+def refusals(machine: Host) -> Iterator[Refusals]:
+    """One run for all of it: a machine under as many names as there are mistakes, and one without systemd."""
+    broken = machine.folder / "broken"
+    shutil.copytree(machine.app, broken)
+    (broken / "broken.py").write_text("import no_such_module\n")
+    machine.write(f"{OLD_PYTHON}", '#!/bin/sh\nPYTHONPATH=/opt/old exec /usr/bin/python3 "$@"\n')
+    machine.sh(f"chmod 0755 {OLD_PYTHON}")
+    machine.write("/opt/old/sitecustomize.py", 'import platform\nplatform.python_version = lambda: "3.9.2"\n')
+    other = without_systemd(machine)
+    try:
+        # One without a mistake: a play ends when it has lost all its hosts.
+        inventory = machine.inventory({"sound": {}} | {name: variables for name, (variables, _) in REFUSED.items()})
+        inventory["all"]["hosts"]["no-systemd"]["ansible_port"] = other.port
+        for group, names in (("brokers", OF_REDIS), ("workers", OF_CELERY), ("beat", []), ("monitoring", [])):
+            inventory[group] = {"hosts": dict.fromkeys(["sound", *names])}
+        before = machine.sh(STATE)
+        # A login takes one connection, of which sshd lets no more than ten be at work.
+        done = play(inventory, machine.folder, "--forks", "5")
+        yield Refusals(done, before, machine.sh(STATE))
+    finally:
+        other.container.remove(force=True, v=True)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_is_refused_with_its_variable_and_a_remedy(refusals: Refusals, name: str) -> None:
+    """The last words of the playbook say where, what, and how to mend it."""
+    said = refusals.play.refusal(name)
+    assert [word for word in REFUSED[name][1] if word not in said] == [], said
+
+
+def test_what_runs_is_not_touched(refusals: Refusals) -> None:
+    """After all these mistakes every process and every file is as it was."""
+    assert refusals.after == refusals.before
+    assert (refusals.play.code, refusals.play.changed("sound")) == (2, 0)
+    assert "another@" not in refusals.play.text
