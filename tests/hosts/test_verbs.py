@@ -56,6 +56,7 @@ def test_every_verb_works_by_the_other_name(host: Host) -> None:
     assert [host.ready(pool) for pool in POOLS] == [True, True]
 
 
+@pytest.mark.slow
 def test_an_idle_pool_is_back_within_three_seconds_and_the_import_of_its_app(host: Host) -> None:
     """A restart waits for nothing that is not there: neither the stop for jobs nor the start for processes."""
 
@@ -68,7 +69,7 @@ def test_an_idle_pool_is_back_within_three_seconds_and_the_import_of_its_app(hos
 
     tries: list[float] = []
     # A machine that has other things to do may be late now and then; a needless wait is there each time.
-    until(lambda: tries.append(over()) or tries[-1] <= 3.0, 180, lambda: f"3 s: {tries}")
+    until(lambda: tries.append(over()) or tries[-1] <= 3.0, 400, lambda: f"3 s: {tries}")
 
 
 def test_stop_returns_when_every_pool_has_drained(host: Host) -> None:
