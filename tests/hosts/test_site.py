@@ -30,6 +30,11 @@ def workers(**options: Any) -> list[dict[str, Any]]:
     return [default, {**imports, **options}]
 
 
+def release(host: Host) -> str:
+    """Return the folder of the release that is current."""
+    return host.sh("readlink --canonicalize /opt/celery/app/current")
+
+
 class Watch:
     """Which pools were ready, at every moment between its beginning and its end."""
 
@@ -131,11 +136,11 @@ def test_a_changed_option_restarts_its_pool_and_no_other(site: Host) -> None:
 
 def test_a_release_of_the_app_comes_into_effect_and_loses_nothing(site: Host) -> None:
     """`--tags app` under load: one pool after the other runs the new code, and no job is lost or run twice."""
-    before = pids(site)
+    before, old = pids(site), release(site)
     with site.client.load(), Watch(site) as watch:
         site.wait_running(4)
         with (site.app / "plain.py").open("a") as code:
-            code.write("print('the new release')\n")
+            code.write("# The new release.\n")
         play = site.deploy("--tags", "app")
     assert play.code == 0, play.text
     after = pids(site)
@@ -143,7 +148,8 @@ def test_a_release_of_the_app_comes_into_effect_and_loses_nothing(site: Host) ->
     assert changed == {"celeryd@default", "celeryd@imports", "celerybeat", "celery-flower"}
     assert all(any(pools) for pools in watch.seen), watch.seen
     assert any(not all(pools) for pools in watch.seen), "no restart was seen, so this proves nothing"
-    assert all("the new release" in site.journal(f"celeryd@{pool}") for pool in POOLS)
+    assert release(site) != old
+    assert {site.sh(f"readlink /proc/{site.pid(pool)}/cwd") for pool in POOLS} == {release(site)}
     site.assert_nothing_lost()
 
 
