@@ -155,6 +155,6 @@ def test_jobs_survive_an_oom_kill(host: Host) -> None:
         host.client.work(4, 0.5)
         host.assert_nothing_lost(PATIENCE, twice=1)
     finally:
-        host.container.update(mem_limit="1t", memswap_limit="1t")
+        host.container.update(mem_limit="1024g", memswap_limit="1024g")
     assert host.ledger.account().starts[hungry or ""] == 2
     assert {pool: host.pid(pool) for pool in POOLS} == before
