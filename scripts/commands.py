@@ -77,7 +77,9 @@ def _test() -> None:
     _prepare()
     virtualenv.ensure_virtualenv()
     stack.build()
-    stack.build_allinone()
+    if not os.environ.get("CELERYKIT_TEST_APP"):
+        stack.build_allinone()
+        testhosts.build_sysvinit()
     checks.test_in_containers()
     if not os.environ.get("CELERYKIT_TEST_APP"):
         _prepare_hosts()

@@ -6,6 +6,7 @@ import debian
 from console import run, step
 
 FILE = "images/testhost.Dockerfile"
+SYSVINIT = "celerykit/testhost-sysvinit"
 
 
 def image(suite: str) -> str:
@@ -22,6 +23,19 @@ def build(suite: str) -> None:
             [
                 *("docker", "buildx", "build", "--load", "--progress", "plain", "--file", FILE),
                 *("--build-arg", f"SUITE={suite}", "--tag", image(suite), "images"),
+            ],
+            "See its last lines above: mostly the network, or Debian's archive",
+        )
+
+
+def build_sysvinit() -> None:
+    """Build the image of a host without systemd; it stands on ``celerykit/celery``."""
+    with step(f"image: {SYSVINIT}"):
+        run(
+            "build-testhost-sysvinit",
+            [
+                *("docker", "buildx", "build", "--load", "--progress", "plain"),
+                *("--file", "images/testhost-sysvinit.Dockerfile", "--tag", SYSVINIT, "."),
             ],
             "See its last lines above: mostly the network, or Debian's archive",
         )
