@@ -132,11 +132,11 @@ def test_what_there_is_no_such_thing_of_has_the_exit_code_of_lsb(host: Host) -> 
 def test_nodes_of_an_old_file_are_pools(host: Host) -> None:
     """/etc/default/celeryd of Celery's own script, with nodes and options, starts as it is."""
     host.sh("service celeryd stop")
-    host.sh("mkdir -p /root/kept && mv /etc/celery/worker-*.env /root/kept")
+    host.sh("mkdir -p /var/tmp/kept && mv /etc/celery/worker-*.env /var/tmp/kept")
     host.write("/etc/default/celeryd", 'CELERYD_NODES="old"\nCELERYD_OPTS="--concurrency=1"\n')
     try:
         host.sh("service celeryd start")
         assert host.ready("old")
         host.sh("service celeryd stop")
     finally:
-        host.sh("mv /root/kept/* /etc/celery")
+        host.sh("mv /var/tmp/kept/* /etc/celery")
