@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from typing import TYPE_CHECKING
 
 import host
 from console import SetupError, output_of, run, say, step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 COMPOSE = ("docker", "compose", "--profile", "flower", "--profile", "client")
 ALLINONE = ("docker", "compose", "--project-directory", ".", "--file", "compose/allinone.yaml")
@@ -25,24 +29,23 @@ def environment() -> dict[str, str]:
 def build() -> None:
     """Build the kit's images; where nothing has changed, that is quick."""
     with step("images: celerykit/celery, celerykit/installer, celerykit/redis"):
-        run(
-            "build",
-            [*COMPOSE, "--progress", "plain", "build"],
-            "See its last lines above. On a network that inspects TLS, name its CA: CELERYKIT_CA_BUNDLE=FILE",
-            environment(),
-        )
+        _build("build", COMPOSE)
         remove_untagged_images()
 
 
 def build_allinone() -> None:
     """Build the image that holds everything; it stands on the others."""
     with step("image: celerykit/allinone"):
-        run(
-            "build-allinone",
-            [*ALLINONE, "--progress", "plain", "build"],
-            "See its last lines above. On a network that inspects TLS, name its CA: CELERYKIT_CA_BUNDLE=FILE",
-            environment(),
-        )
+        _build("build-allinone", ALLINONE)
+
+
+def _build(log: str, compose: Sequence[str]) -> None:
+    run(
+        log,
+        [*compose, "--progress", "plain", "build"],
+        "See its last lines above. On a network that inspects TLS, name its CA: CELERYKIT_CA_BUNDLE=FILE",
+        environment(),
+    )
 
 
 def remove_untagged_images() -> None:

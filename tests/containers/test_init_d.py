@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rig.ledger import folder_in_memory
 from tests.rig.sysvinit import POOLS, Host
 from tests.rig.waiting import until
 
@@ -21,9 +20,8 @@ pytestmark = pytest.mark.xdist_group("sysvinit")
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Host]:
     """A booted machine with its broker."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True) as name:
-        host = Host(Path(name))
+    with folder_in_memory() as folder:
+        host = Host(folder)
         try:
             host.prepare()
             yield host

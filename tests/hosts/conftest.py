@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.rig.hosts import POOLS, Host, suites
+from tests.rig.ledger import folder_in_memory
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -36,9 +35,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 )
 def machine(request: pytest.FixtureRequest) -> Iterator[Host]:
     """A machine that was empty, with broker, app, two pools, beat and Flower deployed to it."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True) as name:
-        host = Host(request.param, Path(name))
+    with folder_in_memory() as folder:
+        host = Host(request.param, folder)
         try:
             host.prepare()
             yield host

@@ -95,6 +95,7 @@ def test_a_password_is_in_its_file_and_nowhere_else(site: Host) -> None:
         assert site.password in site.sh(f"cat /etc/celery/{name}")
     assert site.sh("stat -c '%a %U:%G' /etc/celery").strip() == "750 root:celery"
     assert site.sh("stat -c '%a %U:%G' /etc/redis/users.acl").strip() == "640 root:redis"
+    # A process may end while it is looked at.
     shown = site.sh("ps -ef; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' || true; journalctl --no-pager")
     shown += site.sh("systemctl show 'celery*' redis-server; systemctl cat 'celery*' redis-server")
     shown += "".join(play.text for play in (site.asked, site.first, site.second))

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """Have a folder for ledger and broker data, in memory: its syncs wait for no other test and no image build."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @dataclass(frozen=True)

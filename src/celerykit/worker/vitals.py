@@ -62,10 +62,6 @@ class Consuming(bootsteps.StartStopStep):  # type: ignore[misc]
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
-    def __init__(self, consumer: Any, **options: Any):
-        super().__init__(consumer, **options)
-        self._first = True
-
     def start(self, consumer: Any) -> None:
         """Say so as soon as the loop, which asks the broker for jobs, has been entered."""
         queues = ", ".join(sorted(consumer.app.amqp.queues.consume_from))
