@@ -17,6 +17,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 import zipfile
 from pathlib import Path
 
@@ -68,7 +69,10 @@ def reach(network: dict, scratch: Path) -> None:
         trusted.write_text((Path(own).read_text(encoding="utf-8") if own else "") + network["ca"], encoding="utf-8")
         os.environ.update(SSL_CERT_FILE=str(trusted), PIP_CERT=str(trusted))
     if network.get("index_url"):
+        index = urllib.parse.urlsplit(network["index_url"])
         os.environ.update(PIP_INDEX_URL=network["index_url"], UV_DEFAULT_INDEX=network["index_url"])
+        if index.scheme == "http":  # all that pip gets here is checked by its hash
+            os.environ["PIP_TRUSTED_HOST"] = index.netloc.rpartition("@")[2]
     if network.get("wheelhouse"):
         wheels = scratch / "wheels"
         unpack(Path(network["wheelhouse"]), wheels)
