@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import environment, launch, settings
+from celerykit import brokers, environment, launch, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
     yield from _judge_layer(app, where)
     if own.delivery == settings.AT_LEAST_ONCE:
         yield from _judge_tasks(app, where)
+        yield from brokers.advice(app, where)
     yield from _judge_content(app, where)
     yield from _judge_encryption(app, where)
     yield from _judge_visibility(app, own, where)

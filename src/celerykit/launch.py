@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from celerykit import defaults, envfile, environment, names, settings
+from celerykit import brokers, defaults, envfile, environment, names, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ def _enter_folder(told: Environment) -> None:
 def load_app(launch: Launch) -> Any:
     """Import and return the app that ``CELERY_APP`` names; Celery finds it imported.
 
-    :raises ConfigurationError: with the last line of the traceback, where it happened and where was searched.
+    :raises ConfigurationError: with the last line of the traceback, where it happened and where was searched; or if
+        its broker or result backend cannot be had, or cannot keep what is promised.
     """
     from celery.app.utils import find_app
 
@@ -141,6 +142,8 @@ def load_app(launch: Launch) -> Any:
             f"Searched in {Path.cwd()} and on the Python path; install what is missing there, or mend the name",
         )
         raise ConfigurationError(finding) from exc
+    if refused := list(brokers.refusals(app, launch.settings.delivery, launch.environment.sources)):
+        raise ConfigurationError(*refused)
     return app
 
 

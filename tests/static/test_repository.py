@@ -88,16 +88,11 @@ def test_ci_runs_what_everybody_can_run() -> None:
     assert commands == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "exec make test"]
 
 
-def test_the_page_of_settings_is_what_the_code_says() -> None:
-    """No setting, default or reason in docs/settings.md is out of date; scripts/settings_doc.py --write renews it."""
-    generator = runpy.run_path(str(ROOT / "scripts" / "settings_doc.py"))
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == generator["page"]()
-
-
-def test_the_page_of_variables_is_what_the_roles_specify() -> None:
-    """No variable or default in docs/roles.md is out of date; scripts/roles_doc.py --write renews it."""
-    generator = runpy.run_path(str(ROOT / "scripts" / "roles_doc.py"))
-    assert (ROOT / "docs" / "roles.md").read_text(encoding="utf-8") == generator["page"]()
+@pytest.mark.parametrize("name", ["settings", "roles", "brokers"])
+def test_a_generated_page_is_what_the_code_says(name: str) -> None:
+    """No default or reason in it is out of date; scripts/NAME_doc.py --write renews it."""
+    generator = runpy.run_path(str(ROOT / "scripts" / f"{name}_doc.py"))
+    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == generator["page"]()
 
 
 def test_every_variable_in_the_docs_exists() -> None:

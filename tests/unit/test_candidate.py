@@ -138,7 +138,7 @@ def test_a_result_backend_that_refuses_the_password_is_refused(judge: Judge, ser
     """A worker whose results nobody takes would fail every job."""
     port = server(b"-WRONGPASS invalid username-password pair or user is disabled.\r\n")
     shared = (
-        "CELERY_APP=nothing\nCELERY_BROKER_URL=memory://\n"
+        "CELERY_APP=nothing\nCELERY_BROKER_URL=memory://\nCELERYKIT_DELIVERY=at-most-once\n"
         f"CELERY_RESULT_BACKEND=redis://celery:hunter2@127.0.0.1:{port}/0\n"
     )
     answer = judge(connect=True, default="", shared=shared)

@@ -1,0 +1,175 @@
+"""Every broker and result backend that Celery has or had: what becomes of a dead worker's jobs, and what it takes."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from celerykit import envfile, names
+from celerykit.errors import Finding
+from celerykit.settings import AT_LEAST_ONCE, AT_MOST_ONCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+class Promise(Enum):
+    """What a broker keeps of a job whose worker ends while it runs."""
+
+    REDELIVERS = "A job runs again after its worker's death"
+    GRACEFUL = "A job runs again after a graceful stop alone, and is lost after a kill"
+    UNTESTED = "Nobody has tried here"
+    GONE = "Not in Celery any more"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A kind of broker or result backend, by the schemes of its URLs.
+
+    ``package`` is the requirement that installs ``modules``: the extras of Celery that should do so do not always.
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    promise: Promise
+    package: str = ""
+    modules: tuple[str, ...] = ()
+    instead: str = ""
+
+
+USE = "RabbitMQ (amqp://) or Redis (redis://)"
+PGMQ = "PGMQ (pgmq://), which keeps them in PostgreSQL"
+REDELIVERS, GRACEFUL, UNTESTED, GONE = Promise
+BROKERS = (
+    Server("Redis, Valkey", ("redis", "rediss", "sentinel"), REDELIVERS, "celery[redis]", ("redis",)),
+    Server("RabbitMQ", ("amqp", "amqps", "pyamqp"), REDELIVERS),
+    Server("PGMQ on PostgreSQL", ("pgmq",), REDELIVERS, "kombu[pgmq] psycopg[binary]", ("pgmq", "psycopg")),
+    Server("Amazon SQS", ("sqs",), REDELIVERS, "celery[sqs]", ("boto3",)),
+    Server("SQLAlchemy", ("sqla", "sqlalchemy"), GRACEFUL, "celery[sqlalchemy]", ("sqlalchemy",), f"{PGMQ}, {USE}"),
+    Server("Zookeeper", ("zookeeper",), GRACEFUL, "celery[zookeeper]", ("kazoo",), USE),
+    Server("etcd", ("etcd",), GRACEFUL, "python-etcd", ("etcd",), USE),
+    Server("filesystem", ("filesystem",), GRACEFUL, instead=USE),
+    Server("Pyro", ("pyro",), GRACEFUL, "Pyro4", ("Pyro4",), USE),
+    Server("a broker in memory", ("memory",), GRACEFUL, instead=USE),
+    Server("Kafka", ("confluentkafka", "kafka"), UNTESTED, "kombu[confluentkafka]", ("confluent_kafka",)),
+    Server("MongoDB", ("mongodb",), UNTESTED, "celery[mongodb]", ("pymongo",)),
+    Server("Consul", ("consul",), UNTESTED, "celery[consul]", ("consul",)),
+    Server("Google Cloud Pub/Sub", ("gcpubsub",), UNTESTED, "celery[gcpubsub]", ("google.cloud.pubsub_v1",)),
+    Server("Azure Service Bus", ("azureservicebus",), UNTESTED, "kombu[azureservicebus]", ("azure.servicebus",)),
+    Server(
+        "Azure Storage Queues", ("azurestoragequeues",), UNTESTED, "kombu[azurestoragequeues]", ("azure.storage.queue",)
+    ),
+    Server("librabbitmq", ("librabbitmq",), GONE, instead="amqp://, whose client is fast enough by now"),
+    Server("Qpid", ("qpid",), GONE, instead="RabbitMQ (amqp://)"),
+    Server("SoftLayer MQ", ("slmq",), GONE, instead=USE),
+    Server("Beanstalk", ("beanstalk",), GONE, instead=USE),
+    Server("CouchDB", ("couchdb",), GONE, instead=USE),
+    Server("Django's database", ("django", "djkombu"), GONE, instead=f"{PGMQ}, {USE}"),
+    Server("IronMQ", ("ironmq", "ironmq_transport"), GONE, instead=f"Amazon SQS (sqs://), {USE}"),
+    Server("ghettoq", ("ghettoq",), GONE, instead=USE),
+)
+BACKENDS = (
+    Server("Redis, Valkey", ("redis", "rediss", "sentinel"), REDELIVERS, "celery[redis]", ("redis",)),
+    Server("SQLAlchemy", ("db", "database"), REDELIVERS, "celery[sqlalchemy]", ("sqlalchemy",)),
+    Server("Django", ("django-db", "django-cache"), REDELIVERS, "django-celery-results", ("django_celery_results",)),
+    Server("memcached", ("cache",), REDELIVERS, "celery[pymemcache]", ("pymemcache",)),
+    Server("MongoDB", ("mongodb",), REDELIVERS, "celery[mongodb]", ("pymongo",)),
+    # The client that the extra installs since 9 knows nothing of an argument that Celery passes.
+    Server("Elasticsearch, OpenSearch", ("elasticsearch",), REDELIVERS, "elasticsearch<7.14", ("elasticsearch",)),
+    Server("Amazon S3, DynamoDB", ("s3", "dynamodb"), REDELIVERS, "celery[s3,dynamodb]", ("boto3",)),
+    Server("AMQP", ("amqp",), GONE, instead="rpc://, or a Redis (redis://)"),
+    Server("Riak", ("riak",), GONE, instead="Redis (redis://)"),
+    Server("IronCache", ("ironcache",), GONE, instead="Redis (redis://)"),
+    Server("django-celery", ("djcelery",), GONE, instead="django-db of the package django-celery-results"),
+)
+
+
+def refusals(app: Any, delivery: str, sources: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield why processes of ``app`` must not start with its broker or its result backend.
+
+    :param delivery: what the operator promises of jobs, as ``Settings.delivery``.
+    :param sources: where each variable comes from, for messages.
+    """
+    for url in broker_urls(app):
+        yield from _refusals(BROKERS, "CELERY_BROKER_URL", url, _known_brokers(), delivery, sources)
+    url = app.conf.result_backend
+    if isinstance(url, str) and url:
+        yield from _refusals(BACKENDS, "CELERY_RESULT_BACKEND", url, _known_backends(app), AT_MOST_ONCE, sources)
+
+
+def advice(app: Any, where: str) -> Iterator[Finding]:
+    """Yield what nobody knows of the broker of ``app``."""
+    for url in broker_urls(app):
+        server = find(BROKERS, url)
+        if server is not None and server.promise is UNTESTED:
+            problem = f"whether a job outlives its worker on {server.name} was never tried"
+            yield Finding("broker_url", envfile.mask("CELERY_BROKER_URL", url), where, problem, f"Use {USE}")
+
+
+def broker_urls(app: Any) -> list[str]:
+    """Return the URLs of the brokers that workers of ``app`` read from."""
+    urls = app.conf.broker_read_url or "amqp://"
+    return urls.split(";") if isinstance(urls, str) else list(urls)
+
+
+def scheme_of(url: str) -> str:
+    """Return what decides on the kind of server: ``sqla`` of ``sqla+postgresql://host/name``."""
+    return url.partition("://")[0].partition("+")[0].lower()
+
+
+def find(servers: Sequence[Server], url: str) -> Server | None:
+    """Return the kind of server of a URL, None if it is none of these."""
+    scheme = scheme_of(url).partition(".")[0]
+    return next((server for server in servers if scheme in server.schemes), None)
+
+
+def _refusals(
+    servers: Sequence[Server],
+    variable: str,
+    url: str,
+    known: Sequence[str],
+    delivery: str,
+    sources: Mapping[str, str],
+) -> Iterator[Finding]:
+    server = find(servers, url)
+    problem, remedy = "", ""
+    if server is None:
+        if "://" not in url or scheme_of(url) in known:
+            return  # a name of the app's own, or what somebody has added to Celery
+        near = names.closest(scheme_of(url), known)
+        problem, remedy = f"Celery knows no scheme {scheme_of(url)}://", f"Did you mean {near}://?" if near else USE
+    elif server.promise is GONE:
+        problem, remedy = f"Celery 5.7 has no {server.name} any more", f"Use {server.instead}"
+    elif server.promise is GRACEFUL and delivery == AT_LEAST_ONCE:
+        problem = f"{server.name} forgets a job when a worker fetches it, so it is lost when the worker dies"
+        remedy = f"Use {server.instead}; or say that jobs may be lost: CELERYKIT_DELIVERY={AT_MOST_ONCE}"
+    elif missing := _missing(server):
+        problem = f"{server.name} needs the module {missing}, which cannot be imported here"
+        remedy = f"Add {server.package} to the app's requirements"
+    if problem:
+        yield Finding(
+            variable, envfile.mask(variable, url), sources.get(variable, "the app's own settings"), problem, remedy
+        )
+
+
+def _missing(server: Server) -> str:
+    for module in server.modules:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            return module
+    return ""
+
+
+def _known_brokers() -> list[str]:
+    from kombu.transport import TRANSPORT_ALIASES
+
+    return sorted(name.lower() for name in TRANSPORT_ALIASES)
+
+
+def _known_backends(app: Any) -> list[str]:
+    from celery.app.backends import BACKEND_ALIASES
+
+    return sorted({*BACKEND_ALIASES, *app.loader.override_backends})
