@@ -114,14 +114,15 @@ def down() -> None:
 
 
 def remove_with_volumes() -> None:
-    """Take the stack down with all it has kept."""
+    """Take the stack down with all it has kept, and the one that is a single container."""
     with step("stack: removed with its volumes"):
-        run(
-            "down",
-            [*COMPOSE, "down", "--volumes", "--remove-orphans"],
-            "Look at: docker compose ps --all",
-            environment(),
-        )
+        for compose in (COMPOSE, ALLINONE):
+            run(
+                "down",
+                [*compose, "down", "--volumes", "--remove-orphans"],
+                "Look at: docker ps --all",
+                environment(),
+            )
 
 
 def flower_port() -> int:
