@@ -165,6 +165,8 @@ def run(launch: Launch) -> NoReturn:
 def _own_values(process: str, pool: str, environ: Mapping[str, str]) -> dict[str, str]:
     if process == "beat" and (folder := environ.get("STATE_DIRECTORY")):
         return {"CELERY_BEAT_SCHEDULE": f"{folder.partition(':')[0]}/celerybeat-schedule"}
+    if process == "flower":
+        return {"FLOWER_ADDRESS": "127.0.0.1"}  # Flower's own default is every address
     if process != "worker":
         return {}
     # The node is named after its pool, so that two pools of one host never share a name. A pool's children must ignore

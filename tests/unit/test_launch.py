@@ -222,3 +222,9 @@ def test_a_working_directory_that_is_not_there_is_refused(monkeypatch: pytest.Mo
         ConfigurationError, match=r"CELERY_WORKDIR=/none .environment.: cannot be entered: No such file"
     ):
         launch.enter(launched("worker", CELERY_WORKDIR="/none"))
+
+
+def test_flower_is_on_this_machine_only_unless_it_is_told_otherwise() -> None:
+    """Who starts it without a word about addresses opens it to nobody else."""
+    assert prepared(process="flower").environment.values["FLOWER_ADDRESS"] == "127.0.0.1"
+    assert prepared(process="flower", FLOWER_ADDRESS="0.0.0.0").environment.values["FLOWER_ADDRESS"] == "0.0.0.0"
