@@ -12,7 +12,7 @@ demo: ## Restart and kill workers and the broker under load, and count the jobs 
 test: ## Prove it: all checks, the tests in containers, those on hosts; APP=FOLDER tests an app of your own
 	CELERYKIT_TEST_APP="$(APP)" $(PYTHON) scripts test
 
-test-hosts-all: ## Prove the playbook and the units on Debian 12 and 13, with the tests that make test leaves out
+test-hosts-all: ## Prove the playbook and the verbs on Debian 12 and 13 and each init system, with what make test leaves out
 	$(PYTHON) scripts test-hosts-all
 
 test-ansible-oldest: ## Prove that the oldest Ansible that the roles are for deploys an empty machine

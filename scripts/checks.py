@@ -9,15 +9,22 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import debian
 import stack
+import testhosts
 from console import SetupError, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 BIN = Path(".venv/bin")
-SHELL = ("images/with-ca", "init.d/celeryd", "init.d/celerybeat", "images/redis/redis-health", ".ci/run")
+SHELL = (
+    "images/with-ca",
+    "init.d/celeryd",
+    "init.d/celerybeat",
+    "init.d/celery-flower",
+    "images/redis/redis-health",
+    ".ci/run",
+)
 CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
@@ -59,11 +66,11 @@ def test_in_containers() -> None:
 
 
 def test_on_hosts(selection: Sequence[str]) -> None:
-    """Run the tests of the playbook and the units, on a host of each release of Debian.
+    """Run the tests of the playbook and the verbs, on a host of each release of Debian and each init system.
 
     :raises SetupError: if one fails.
     """
-    if not _passes((*ON_HOSTS, *selection), {"CELERYKIT_TEST_SUITES": " ".join(debian.SUITES)}):
+    if not _passes((*ON_HOSTS, *selection), {"CELERYKIT_TEST_SUITES": " ".join(testhosts.KINDS)}):
         raise SetupError("failed: pytest tests/hosts", "See above; the journal is beside its failure")
 
 

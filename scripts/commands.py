@@ -79,7 +79,6 @@ def _test() -> None:
     stack.build()
     if not os.environ.get("CELERYKIT_TEST_APP"):
         stack.build_allinone()
-        testhosts.build_sysvinit()
     checks.test_in_containers()
     if not os.environ.get("CELERYKIT_TEST_APP"):
         _prepare_hosts()
@@ -112,8 +111,8 @@ def _prepare_hosts() -> None:
     host.require_disk(ROOM_FOR_IMAGES)
     plugins.ensure_plugins()
     virtualenv.ensure_virtualenv()
-    for suite in debian.SUITES:
-        testhosts.build(suite)
+    for kind in testhosts.KINDS:
+        testhosts.build(kind)
 
 
 def _hosts() -> None:

@@ -1,4 +1,4 @@
-"""The images of the test hosts: Debian with systemd as PID 1 and ssh, and nothing of the kit."""
+"""The images of the test hosts: Debian with ssh and an init system as PID 1, and nothing of the kit."""
 
 from __future__ import annotations
 
@@ -6,36 +6,28 @@ import debian
 from console import run, step
 
 FILE = "images/testhost.Dockerfile"
-SYSVINIT = "celerykit/testhost-sysvinit"
+KINDS = {
+    **{suite: (suite, "systemd") for suite in debian.SUITES},
+    **{f"{debian.SUITE}-{init}": (debian.SUITE, init) for init in ("sysvinit", "bare")},
+}
+"""The release of Debian and the init system of each."""
 
 
-def image(suite: str) -> str:
-    """Return the name of a release's image."""
-    return f"celerykit/testhost-{suite}"
+def image(kind: str) -> str:
+    """Return the name of a host's image."""
+    return f"celerykit/testhost-{kind}"
 
 
-def build(suite: str) -> None:
+def build(kind: str) -> None:
     """Build the image of a host."""
+    suite, init = KINDS[kind]
     debian.ensure_image(suite)
-    with step(f"image: {image(suite)}"):
+    with step(f"image: {image(kind)}"):
         run(
-            f"build-testhost-{suite}",
+            f"build-testhost-{kind}",
             [
-                *("docker", "buildx", "build", "--load", "--progress", "plain", "--file", FILE),
-                *("--build-arg", f"SUITE={suite}", "--tag", image(suite), "images"),
-            ],
-            "See its last lines above: mostly the network, or Debian's archive",
-        )
-
-
-def build_sysvinit() -> None:
-    """Build the image of a host without systemd; it stands on ``celerykit/celery``."""
-    with step(f"image: {SYSVINIT}"):
-        run(
-            "build-testhost-sysvinit",
-            [
-                *("docker", "buildx", "build", "--load", "--progress", "plain"),
-                *("--file", "images/testhost-sysvinit.Dockerfile", "--tag", SYSVINIT, "."),
+                *("docker", "buildx", "build", "--load", "--progress", "plain", "--file", FILE, "--target", init),
+                *("--build-arg", f"SUITE={suite}", "--tag", image(kind), "images"),
             ],
             "See its last lines above: mostly the network, or Debian's archive",
         )
