@@ -1,9 +1,13 @@
-"""Have the units of the kit on a host enabled, running, and with what their files say now."""
+"""Have the units of the kit on a host enabled, running, and with what their files say now.
+
+A unit is what systemd calls so, a program of supervisor, or a script of sysvinit with the name of a pool behind an @.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import subprocess
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -17,6 +21,7 @@ description:
   - What is pending and wanted no more is disabled and, last, stopped, which drains a pool.
   - Without a systemd that runs, as in the build of an image, units are only enabled.
 options:
+  manager: { description: "Who starts and stops them: systemd, sysvinit or supervisor.", type: str, required: true }
   wanted: { description: "The units that are to run, the umbrella first.", type: list, elements: str, required: true }
   if_enabled: { description: Those of them that are left alone where they are not enabled., type: list, elements: str }
   unwanted: { description: Units that are not to run., type: list, elements: str }
@@ -25,26 +30,189 @@ options:
 """
 
 RELOAD = "daemon-reload"
-UMBRELLA = "celeryd.service"
-BOOTED = Path("/run/systemd/system")
+UMBRELLA, BEAT, FLOWER = "celeryd", "celerybeat", "celery-flower"
+KIT = "/opt/celery/venv/bin/celerykit"
+STATE = "/run/celery"
+ALIVE = ("STARTING", "RUNNING")
 RUNNING = ("active", "reloading")
 ASLEEP = ("inactive", "failed")
 LINES = "15"
+NOT_CONFIGURED = 6
+PATIENCE = 90.0
+"""Seconds that a start may take until the process does its work; systemd's units and the scripts wait as long."""
 
 
 class UnitError(Exception):
-    """systemd refused; the message says why."""
+    """What is wanted was refused; the message says why."""
+
+
+class Answer:
+    """What came of a verb."""
+
+    def __init__(self, code, text):
+        self.code = code
+        self.text = text
+
+
+class Systemd:
+    """systemctl."""
+
+    name = "systemctl"
+
+    def __init__(self, root="/"):
+        self.booted = Path(root, "run/systemd/system").is_dir()
+
+    def is_enabled(self, unit: str) -> bool:
+        """Say whether it comes up at boot."""
+        return run("systemctl", "is-enabled", "--quiet", unit).code == 0
+
+    def state(self, unit: str) -> str:
+        """Return how it is, in systemd's words."""
+        return self._show(unit, "ActiveState")
+
+    def do(self, verb: str, *units: str) -> Answer:
+        """Do it and wait for its end."""
+        return run("systemctl", verb, *units)
+
+    def why(self, unit: str) -> str:
+        """Return what is known of a unit that does not run."""
+        state = ", ".join(filter(None, [self._show(unit, name) for name in ("ActiveState", "Result", "StatusText")]))
+        said = run("journalctl", "--no-pager", "--output", "cat", "--lines", LINES, "--unit", unit).text
+        return f"{state}. " + (f"Its journal ends in:\n{said}" if said else f"See journalctl -u {unit}")
+
+    def _show(self, unit: str, name: str) -> str:
+        return run("systemctl", "show", "--value", f"--property={name}", unit).text
+
+
+class Sysvinit:
+    """The scripts, which wait until a process does its work, and say why it does not."""
+
+    name = "service"
+    booted = True
+
+    def __init__(self, root="/"):
+        self.root = Path(root)
+
+    def is_enabled(self, unit: str) -> bool:
+        """Say whether it comes up at boot: the script does, and the pool has a file."""
+        script, _, pool = unit.partition("@")
+        links = list(self.root.glob(f"etc/rc2.d/S[0-9][0-9]{script}"))
+        return bool(links) and (not pool or (self.root / f"etc/celery/worker-{pool}.env").exists())
+
+    def state(self, unit: str) -> str:
+        """Return how it is, in systemd's words."""
+        answer = self._script("status", unit)
+        if answer.code == 0:
+            return "active" if answer.text.endswith(", ready") else "activating"
+        return "activating" if answer.code == 1 else "inactive"
+
+    def do(self, verb: str, *units: str) -> Answer:
+        """Do it, and wait for its end."""
+        answers = [self._do(verb, unit) for unit in units]
+        return next((answer for answer in answers if answer.code), answers[-1])
+
+    def why(self, unit: str) -> str:
+        """Return what is known of a unit that does not run."""
+        return self._script("status", unit).text
+
+    def _do(self, verb: str, unit: str) -> Answer:
+        script, _, pool = unit.partition("@")
+        if verb == "enable":
+            run("update-rc.d", script, "defaults")
+            return run("update-rc.d", script, "enable")
+        if verb == "disable":
+            # What keeps a pool from the next boot is that its file is gone.
+            return Answer(0, "") if pool else run("update-rc.d", "-f", script, "remove")
+        return self._script(verb, unit)
+
+    def _script(self, verb: str, unit: str) -> Answer:
+        script, *pool = unit.split("@")
+        answer = run("service", script, verb, *pool)
+        # What was never started need not be stopped.
+        return Answer(0, answer.text) if (verb, answer.code) == ("stop", NOT_CONFIGURED) else answer
+
+
+class Supervisor:
+    """supervisorctl, and the probe: RUNNING says no more than that a process has lived for a while."""
+
+    name = "supervisorctl"
+    booted = True
+
+    def __init__(self, root="/"):
+        self.programs = Path(root, "etc/supervisor/conf.d")
+        self.logs = Path(root, "var/log/celery")
+
+    def is_enabled(self, unit: str) -> bool:
+        """Say whether it comes up with supervisord."""
+        return (self.programs / f"{unit}.conf").exists()
+
+    def state(self, unit: str) -> str:
+        """Return how it is, in systemd's words."""
+        said = self._said(unit)
+        if self._is_ready(unit, said):
+            return "active"
+        return "activating" if said in {*ALIVE, "BACKOFF", "STOPPING"} else "inactive"
+
+    def do(self, verb: str, *units: str) -> Answer:
+        """Do it, and wait for its end."""
+        answers = [getattr(self, f"_{verb}")(unit) for unit in units]
+        return next((answer for answer in answers if answer.code), answers[-1])
+
+    def why(self, unit: str) -> str:
+        """Return what is known of a unit that does not run."""
+        said = run("tail", "-n", LINES, str(self.logs / f"{unit}.log")).text
+        return f"{run('supervisorctl', 'status', unit).text}. Its log ends in:\n{said}"
+
+    def _enable(self, unit: str) -> Answer:
+        return Answer(0, "")  # its program is there, or is not
+
+    def _disable(self, unit: str) -> Answer:
+        with contextlib.suppress(FileNotFoundError):
+            (self.programs / f"{unit}.conf").unlink()
+        return Answer(0, "")
+
+    def _start(self, unit: str) -> Answer:
+        run("supervisorctl", "update", unit)
+        answer = run("supervisorctl", "start", unit)
+        give_up = time.monotonic() + PATIENCE
+        while self._said(unit) in ALIVE and time.monotonic() < give_up:
+            if self.state(unit) == "active":
+                return Answer(0, "")
+            time.sleep(0.2)
+        return Answer(1, answer.text)
+
+    def _stop(self, unit: str) -> Answer:
+        """Stop it, and forget it where its program is gone; both wait for running jobs."""
+        answer = run("supervisorctl", "stop", unit)
+        run("supervisorctl", "update", unit)
+        return Answer(0, "") if self.state(unit) == "inactive" else answer
+
+    def _restart(self, unit: str) -> Answer:
+        run("supervisorctl", "stop", unit)
+        return self._start(unit)
+
+    def _said(self, unit: str) -> str:
+        """Return how it is, in supervisor's words."""
+        return [*run("supervisorctl", "status", unit).text.split(), "", ""][1]
+
+    def _is_ready(self, unit: str, said: str) -> bool:
+        if unit == FLOWER:  # which says nothing of itself
+            return said == "RUNNING"
+        process = ["beat"] if unit == BEAT else ["worker", unit.partition("@")[2]]
+        return said in ALIVE and run("env", f"CELERYKIT_STATE_DIR={STATE}", KIT, "probe", *process, "--ready").code == 0
+
+
+MANAGERS = {"systemd": Systemd, "sysvinit": Sysvinit, "supervisor": Supervisor}
 
 
 class Units:
-    """What systemd is asked to do."""
+    """What the manager is asked to do."""
 
-    def __init__(self, parameters, pending, ask, booted=True, check_mode=False):
+    def __init__(self, parameters, pending, manager, check_mode=False):
         self.parameters = parameters
         self.wanted = parameters["wanted"]
         self.pending = pending
-        self.ask = ask
-        self.booted = booted
+        self.manager = manager
         self.check_mode = check_mode
         self.touched = set()
         self.done = []
@@ -55,7 +223,7 @@ class Units:
         leaving = sorted({*(self.touched - {RELOAD, *self.wanted}), *filter(self._is_on, self.parameters["unwanted"])})
         self.wanted = [unit for unit in self.wanted if self._is_meant(unit)]
         self._enable()
-        if self.booted:
+        if self.manager.booted:
             if RELOAD in self.touched:
                 self._do("daemon-reload")
                 self._forget(RELOAD)
@@ -72,28 +240,25 @@ class Units:
         return self.done
 
     def _enable(self) -> None:
-        off = [unit for unit in self.wanted if not self._is_enabled(unit)]
+        off = [unit for unit in self.wanted if not self.manager.is_enabled(unit)]
         if off:
             self._do("enable", *off)
 
-    def _is_enabled(self, unit: str) -> bool:
-        return self.ask("is-enabled", "--quiet", unit).returncode == 0
-
     def _is_meant(self, unit: str) -> bool:
-        return unit not in self.parameters["if_enabled"] or self._is_enabled(unit)
+        return unit not in self.parameters["if_enabled"] or self.manager.is_enabled(unit)
 
     def _is_on(self, unit: str) -> bool:
-        return self._is_enabled(unit) or self._state(unit) in RUNNING
+        return self.manager.is_enabled(unit) or self.manager.state(unit) in RUNNING
 
     def _start_umbrella(self) -> None:
         """Start the umbrella where it does not run, and with it all pools at once."""
-        if UMBRELLA in self.wanted and self._state(UMBRELLA) not in RUNNING:
-            asleep = [unit for unit in self.wanted if self._state(unit) in ASLEEP]
+        if UMBRELLA in self.wanted and self.manager.state(UMBRELLA) not in RUNNING:
+            asleep = [unit for unit in self.wanted if self.manager.state(unit) in ASLEEP]
             self._do("start", UMBRELLA)
             self._forget(*filter(is_pool, asleep))  # they have just read their files
 
     def _take_up(self, unit: str) -> None:
-        state = self._state(unit)
+        state = self.manager.state(unit)
         if unit in self.touched and state not in ASLEEP:
             self._do("restart", unit)
         elif state not in RUNNING:
@@ -101,31 +266,20 @@ class Units:
         self._forget(unit)
 
     def _require_running(self) -> None:
-        down = [] if self.check_mode else [unit for unit in self.wanted if self._state(unit) not in RUNNING]
+        down = [] if self.check_mode else [unit for unit in self.wanted if self.manager.state(unit) not in RUNNING]
         if down:
-            raise UnitError("\n".join(f"{unit} does not run: {self._why(unit)}" for unit in down))
+            raise UnitError("\n".join(f"{unit} does not run: {self.manager.why(unit)}" for unit in down))
 
-    def _state(self, unit: str) -> str:
-        return self._show(unit, "ActiveState")
-
-    def _show(self, unit: str, name: str) -> str:
-        return self.ask("show", "--value", f"--property={name}", unit).stdout.strip()
-
-    def _why(self, unit: str) -> str:
-        state = ", ".join(filter(None, [self._show(unit, name) for name in ("ActiveState", "Result", "StatusText")]))
-        return f"{state}. {journal(unit)}"
-
-    def _do(self, verb: str, *arguments: str) -> None:
-        self.done.append(" ".join(["systemctl", verb, *arguments]))
+    def _do(self, verb: str, *units: str) -> None:
+        self.done.append(" ".join([self.manager.name, verb, *units]))
         if self.check_mode:
             return
-        answer = self.ask(verb, *arguments)
-        if answer.returncode:
-            units = [unit for unit in arguments if unit.endswith(".service")]
-            if UMBRELLA in units:
-                units += [unit for unit in self.wanted if is_pool(unit) and self._state(unit) not in RUNNING]
-            reasons = "\n".join(f"{unit}: {self._why(unit)}" for unit in units)
-            raise UnitError(f"{self.done[-1]}: {answer.stderr.strip()}\n{reasons}")
+        answer = self.manager.do(verb, *units)
+        if answer.code:
+            pools = [unit for unit in self.wanted if is_pool(unit) and self.manager.state(unit) not in RUNNING]
+            concerned = [*units, *(pools if UMBRELLA in units else [])]
+            reasons = "\n".join(f"{unit}: {self.manager.why(unit)}" for unit in concerned)
+            raise UnitError(f"{self.done[-1]}: {answer.text}\n{reasons}")
 
     def _forget(self, *units: str) -> None:
         self.touched -= {*units}
@@ -139,22 +293,20 @@ def is_pool(unit: str) -> bool:
     return unit.startswith("celeryd@")
 
 
-def systemctl(*arguments):
-    """Run systemctl and wait for it."""
-    return subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
-
-
-def journal(unit: str) -> str:
-    """Return the last that a unit has said."""
-    command = ["journalctl", "--no-pager", "--output", "cat", "--lines", LINES, "--unit", unit]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return f"Its journal ends in:\n{said}" if said else f"See journalctl -u {unit}"
+def run(*command: str) -> Answer:
+    """Run a command and wait for it; one that is not there has failed."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    except FileNotFoundError as exc:
+        return Answer(127, str(exc))
+    return Answer(done.returncode, done.stdout.strip())
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "manager": {"type": "str", "required": True, "choices": [*MANAGERS]},
             "wanted": {"type": "list", "elements": "str", "required": True},
             "if_enabled": {"type": "list", "elements": "str", "default": []},
             "unwanted": {"type": "list", "elements": "str", "default": []},
@@ -165,7 +317,7 @@ def main() -> None:
     )
     pending = Path(module.params["pending"])
     noted = [path.name for path in pending.iterdir()] if pending.is_dir() else []
-    units = Units(module.params, pending, systemctl, BOOTED.is_dir(), module.check_mode)
+    units = Units(module.params, pending, MANAGERS[module.params["manager"]](), module.check_mode)
     try:
         done = units.converge({*noted, *module.params["touched"]})
     except UnitError as exc:

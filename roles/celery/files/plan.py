@@ -7,6 +7,7 @@ variables.
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -18,15 +19,21 @@ sys.path.insert(0, str(HERE / "kit/src"))
 import pack  # noqa: E402
 import sources  # noqa: E402
 
-from celerykit import envfile, environment  # noqa: E402
+from celerykit import envfile, environment, settings  # noqa: E402
 from celerykit.errors import ConfigurationError  # noqa: E402
 
 PHASES = ("kit", "app", "configure", "units", "pools", "beat", "flower")
 ROOT = "/opt/celery"
 ETC = "/etc/celery"
 SYSTEMD = "/etc/systemd/system"
-UMBRELLA, BEAT, FLOWER = "celeryd.service", "celerybeat.service", "celery-flower.service"
-UNITS = (UMBRELLA, "celeryd@.service", BEAT, FLOWER)
+PROGRAMS = "/etc/supervisor/conf.d"
+UMBRELLA, BEAT, FLOWER = "celeryd", "celerybeat", "celery-flower"
+"""What systemd calls units, and supervisor programs; of sysvinit the scripts."""
+UNITS = (UMBRELLA, "celeryd@", BEAT, FLOWER)
+BOOTERS = ("systemd", "sysvinit")
+"""What starts, at boot, what is enabled."""
+MARGIN = 10
+"""Seconds beyond its own budget after which supervisor kills a worker."""
 RISING_DELAY = 254
 """The release of systemd that knows what is in restart-delay.conf."""
 
@@ -41,6 +48,7 @@ class Plan:
         self.texts: dict[str, str] = {}
         self.drop_ins: dict[str, str] = {}
         self.origins: dict[str, str] = {}
+        self.manager = manager_of(told)
         self.pools = self._instances()
         self.readers = [*map(unit_of, self.pools), *[BEAT] * told["beat"], *[FLOWER] * told["flower"]]
         """What reads a file for all; not the umbrella, which would restart all pools at once."""
@@ -55,17 +63,21 @@ class Plan:
             self._configure_pools()
             self._configure_beat()
             self._configure_flower()
-            self._lay_out_units()
-        units = [*[UMBRELLA] * bool(self.pools), *self.readers]
+            {"systemd": self._lay_out_units, "sysvinit": self._lay_out_scripts, "supervisor": self._lay_out_programs}[
+                self.manager
+            ]()
+        units = [*[UMBRELLA] * (bool(self.pools) and self.manager == "systemd"), *self.readers]
         others = [unit for unit in (*units, UMBRELLA, BEAT, FLOWER) if phase_of(unit) not in self._phases()]
         return {
             "errors": self.errors,
+            "manager": self.manager,
+            "booted": self.told["service_mgr"] in BOOTERS,
             "phases": self._phases(),
             "files": self.files,
             "units": units,
             # What this run does not deploy is neither enabled nor disabled by it, and restarted with what it reads.
             "if_enabled": [unit for unit in units if unit in others],
-            "unwanted": [unit for unit in (UMBRELLA, BEAT, FLOWER) if unit not in [*units, *others]],
+            "unwanted": [unit for unit in self._kinds() if unit not in [*units, *others]],
             "kit": kit,
             "app": app,
             "candidate": self._candidate(),
@@ -98,6 +110,9 @@ class Plan:
                 self._refuse(
                     f"{where}.processes={count}", "not at least 1", "To have no such pool, take it off the list"
                 )
+            if pool.get("limits") and self.manager != "systemd":
+                problem = f"directives of systemd, and this host has {self.manager}"
+                self._refuse(f"{where}.limits", problem, "Take them out; max_memory_per_child is an option everywhere")
             for instance in [name] if count == 1 else [f"{name}-{index}" for index in range(1, count + 1)]:
                 if instance in found:
                     self._refuse(f"{where}.name={name}", f"two pools are named {instance}", "Rename one of them")
@@ -105,12 +120,19 @@ class Plan:
         return found
 
     def _judge_host(self) -> None:
-        if self.told["service_mgr"] != "systemd":
+        booted = self.told["service_mgr"]
+        # Supervisor runs anywhere; under systemd, which ends it with all that runs after 90 seconds, it had better not.
+        if self.manager != booted and (self.manager != "supervisor" or booted == "systemd"):
             self._refuse(
-                f"ansible_service_mgr={self.told['service_mgr']}",
-                "this host was not booted by systemd, and the role knows no other init system yet: init.d and "
-                "supervisor are not there",
-                "Take a host with systemd, or run the containers of the kit there",
+                f"celery_service_manager={self.manager}",
+                f"PID 1 of this host is not that, but {booted}",
+                "Leave it empty, and what fits the host is taken",
+            )
+        if self.manager not in self.told["managers"]:
+            self._refuse(
+                f"celery_service_manager={self.manager}",
+                "not known on this family of systems",
+                f"Take a host with {' or '.join(self.told['managers'])}, or run the containers of the kit there",
             )
         manifest = (HERE / "kit/pyproject.toml").read_text(encoding="utf-8")
         oldest, end = map(int, re.findall(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', manifest)[0])
@@ -198,20 +220,58 @@ class Plan:
         for name in [name for name in values if envfile.SECRET_NAME.search(name) and not name.endswith("_FILE")]:
             values |= self._secret("flower", name, values.pop(name), [FLOWER])
         self._env("flower", "flower.env", values, "celery_flower_options", [FLOWER])
-        if address := values.get("FLOWER_ADDRESS"):
-            # The unit says this machine only, and what a unit says wins over files.
-            line = {"Environment": f"FLOWER_ADDRESS={address}"}
-            self._drop_in("flower", FLOWER, "address", line, "celery_flower_options")
 
     def _lay_out_units(self) -> None:
         """Have all units of the kit there, whichever are enabled: what is to stop needs its unit until it has."""
         for name in UNITS:
             readers = [unit for unit in self.readers if unit == name or ("@" in unit and "@" in name)]
-            self._add("units", f"{SYSTEMD}/{name}", text=static(name), units=readers)
+            self._add("units", f"{SYSTEMD}/{name}.service", text=static(f"systemd/{name}.service"), units=readers)
             if name != UMBRELLA:
-                path = f"{SYSTEMD}/{name}.d/restart-delay.conf"
-                self._add("units", path, text=static("restart-delay.conf"), units=readers, systemd=RISING_DELAY)
-        self._add("units", "/etc/tmpfiles.d/celery.conf", text=static("tmpfiles.d/celery.conf"))
+                path = f"{SYSTEMD}/{name}.service.d/restart-delay.conf"
+                text = static("systemd/restart-delay.conf")
+                self._add("units", path, text=text, units=readers, systemd=RISING_DELAY)
+        self._add("units", "/etc/tmpfiles.d/celery.conf", text=static("systemd/tmpfiles.d/celery.conf"))
+
+    def _lay_out_scripts(self) -> None:
+        """Have all scripts of the kit there; celeryd is what the others call."""
+        for name in (UMBRELLA, BEAT, FLOWER):
+            readers = [unit for unit in self.readers if name in (UMBRELLA, unit)]
+            self._add("units", f"/etc/init.d/{name}", text=static(f"init.d/{name}"), mode="0755", units=readers)
+
+    def _lay_out_programs(self) -> None:
+        """Have a program for each process that is to run, and the folders that it stands on."""
+        for folder in ("/run/celery", "/var/lib/celery"):
+            self._add("units", folder, mode="0775", group="celery")
+        self._add("units", "/var/log/celery", mode="0755")
+        self._program("folders", "units", "celery-folders", [])
+        for name, pool in self.pools.items():
+            wait = f"stopwaitsecs={self._budget(pool) + MARGIN}"
+            changes = {"@default": f"@{name}", "worker default": f"worker {name}", "stopwaitsecs=610": wait}
+            self._program("worker", "pools", unit_of(name), [unit_of(name)], changes)
+        for name, phase in ((BEAT, "beat"), (FLOWER, "flower")):
+            if self.told[phase]:
+                self._program(phase, phase, name, [name])
+
+    def _program(
+        self, source: str, phase: str, name: str, units: list[str], changes: dict[str, str] | None = None
+    ) -> None:
+        text = static(f"supervisor/{source}.conf")
+        for old, new in (changes or {}).items():
+            text = text.replace(old, new)
+        header = self.told["header"].replace("#", ";")
+        self._add(phase, f"{PROGRAMS}/{name}.conf", text=header + text, units=units)
+
+    def _budget(self, pool: dict[str, Any]) -> int:
+        """Return the stop budget of a pool, wherever it is said; what is no number is refused by the check."""
+        name = f"{settings.PREFIX}STOP_TIMEOUT"
+        given = [(pool.get("options") or {}).get(name), self.told["environment"].get(name), self.told["stop_timeout"]]
+        said = str(next(value for value in given if value is not None))
+        return math.ceil(float(said)) if re.fullmatch(r"\d+(\.\d+)?", said) else 0
+
+    def _kinds(self) -> list[str]:
+        """Return what is not to be on where nothing of it runs."""
+        scripts = [UMBRELLA] * (self.manager == "systemd" or not self.pools)
+        return [*scripts, BEAT, FLOWER]
 
     def _candidate(self) -> dict[str, Any]:
         """Return what the check reads: texts that are to be in place, or none to judge what is there."""
@@ -219,10 +279,15 @@ class Plan:
         return {
             "folder": ETC,
             "files": self.texts if {"configure", "pools", "beat", "flower"} & {*self._phases()} else {},
-            "units": {**{name: static(name) for name in UNITS}, **self.drop_ins},
+            "units": self._judged_units(),
             "origins": self.origins,
             "processes": [["worker", pool] for pool in self.pools] + others,
         }
+
+    def _judged_units(self) -> dict[str, str]:
+        if self.manager != "systemd":
+            return {}
+        return {**{f"{name}.service": static(f"systemd/{name}.service") for name in UNITS}, **self.drop_ins}
 
     def _network(self) -> dict[str, str]:
         """Return what the host needs to reach a package index, and must not keep."""
@@ -298,7 +363,7 @@ class Plan:
                 if not re.fullmatch(r"[A-Za-z0-9]+", key) or "\n" in said or said.endswith("\\"):
                     self._refuse(f"{where}: {key}={said}", "no line of a unit can say this", "Write one line's worth")
                 text += f"{key}={said}\n"
-        file = f"{unit}.d/{name}.conf"
+        file = f"{unit}.service.d/{name}.conf"
         self.drop_ins[file], self.origins[file] = text, where
         self._add(phase, f"{SYSTEMD}/{file}", text=text, units=[unit])
 
@@ -326,7 +391,14 @@ def text_of(value: Any, yes: str = "true", no: str = "false") -> str:
 
 def unit_of(pool: str) -> str:
     """Return the unit of a pool."""
-    return f"celeryd@{pool}.service"
+    return f"celeryd@{pool}"
+
+
+def manager_of(told: dict[str, Any]) -> str:
+    """Return what is to start, watch and stop the processes."""
+    if told["service_manager"]:
+        return str(told["service_manager"])
+    return str(told["service_mgr"] if told["service_mgr"] in BOOTERS else "supervisor")
 
 
 def phase_of(unit: str) -> str:
@@ -336,7 +408,7 @@ def phase_of(unit: str) -> str:
 
 def static(name: str) -> str:
     """Return a file of the kit's that is the same on every host."""
-    return (HERE / "systemd" / name).read_text(encoding="utf-8")
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ pytest.importorskip("ansible", reason="ansible-core needs Python 3.11")
 celery_files = load(ROOT / "plugins" / "modules" / "celery_files.py")
 
 ALL = ("app", "configure", "pools")
-POOL = "celeryd@default.service"
+POOL = "celeryd@default"
 DROP_IN = "/etc/systemd/system/celeryd@default.service.d/limits.conf"
 
 

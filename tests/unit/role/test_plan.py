@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import subprocess
 import sys
@@ -17,6 +18,8 @@ HEADER = "#\n# Ansible managed\n#\n"
 TOLD: dict[str, Any] = {
     "header": HEADER,
     "service_mgr": "systemd",
+    "service_manager": "",
+    "managers": ["systemd", "sysvinit", "supervisor"],
     "python": "/usr/bin/python3",
     "python_version": "3.13.5",
     "tags": ["all"],
@@ -104,22 +107,22 @@ def test_a_file_restarts_who_reads_it(plan: Any) -> None:
     """A pool's own file restarts the pool, celery.env everything; nothing the umbrella, which takes all pools down."""
     planned = plan(workers=[{"name": "a"}, {"name": "b", "limits": {"MemoryMax": "1G"}}], beat=True)
     units = {path: entry.get("units", []) for path, entry in files(planned).items()}
-    everything = ["celeryd@a.service", "celeryd@b.service", "celerybeat.service"]
-    assert units["/etc/celery/worker-a.env"] == ["celeryd@a.service"]
-    assert units["/etc/systemd/system/celeryd@b.service.d/limits.conf"] == ["celeryd@b.service"]
-    assert units["/etc/celery/beat.env"] == ["celerybeat.service"]
+    everything = ["celeryd@a", "celeryd@b", "celerybeat"]
+    assert units["/etc/celery/worker-a.env"] == ["celeryd@a"]
+    assert units["/etc/systemd/system/celeryd@b.service.d/limits.conf"] == ["celeryd@b"]
+    assert units["/etc/celery/beat.env"] == ["celerybeat"]
     assert units["/etc/systemd/system/celeryd@.service"] == everything[:2]
     for path in ("/etc/celery/celery.env", "/etc/celery/broker-url", "/opt/celery/venv", "/opt/celery/app/current"):
         assert units[path] == everything
-    assert not any("celeryd.service" in readers for readers in units.values())
-    assert planned["units"] == ["celeryd.service", *everything]
-    assert planned["unwanted"] == ["celery-flower.service"]
+    assert not any("celeryd" in readers for readers in units.values())
+    assert planned["units"] == ["celeryd", *everything]
+    assert planned["unwanted"] == ["celery-flower"]
 
 
 def test_several_processes_are_several_pools(plan: Any) -> None:
     """Pools alike restart one after the other, so that one of them consumes."""
     planned = plan(workers=[{"name": "a", "processes": 2, "options": {"concurrency": 1}}])
-    assert planned["units"] == ["celeryd.service", "celeryd@a-1.service", "celeryd@a-2.service"]
+    assert planned["units"] == ["celeryd", "celeryd@a-1", "celeryd@a-2"]
     assert text(planned, "/etc/celery/worker-a-1.env") == text(planned, "/etc/celery/worker-a-2.env")
 
 
@@ -127,8 +130,8 @@ def test_a_host_without_pools_has_no_umbrella(plan: Any) -> None:
     """A host for beat alone runs beat alone."""
     planned = plan(workers=[], beat=True)
     assert (planned["units"], planned["unwanted"]) == (
-        ["celerybeat.service"],
-        ["celeryd.service", "celery-flower.service"],
+        ["celerybeat"],
+        ["celeryd", "celery-flower"],
     )
 
 
@@ -141,11 +144,44 @@ def test_limits_are_lines_of_the_unit(plan: Any) -> None:
     )
 
 
-def test_an_address_of_flower_beats_the_unit_s(plan: Any) -> None:
-    """The unit keeps Flower on its machine, and the variable opens it."""
-    planned = plan(flower=True, flower_options={"address": "0.0.0.0"})
-    path = "/etc/systemd/system/celery-flower.service.d/address.conf"
-    assert text(planned, path) == "[Service]\nEnvironment=FLOWER_ADDRESS=0.0.0.0\n"
+@pytest.mark.parametrize(
+    ("pid_1", "manager", "starts_at_boot"),
+    [("systemd", "systemd", True), ("sysvinit", "sysvinit", True), ("sshd", "supervisor", False)],
+)
+def test_what_the_host_has_manages_its_processes(plan: Any, pid_1: str, manager: str, starts_at_boot: bool) -> None:
+    """The manager follows from what the host was booted by; where that is none that is known, supervisor is brought."""
+    planned = plan(service_mgr=pid_1)
+    assert (planned["manager"], planned["booted"], planned["errors"]) == (manager, starts_at_boot, [])
+
+
+def test_a_host_with_sysvinit_has_scripts_and_the_same_env_files(plan: Any) -> None:
+    """One inventory for both: env files are alike, and scripts are there instead of units."""
+    told = {"workers": [{"name": "a", "options": {"concurrency": 4}}], "beat": True}
+    units, scripts = files(plan(**told)), files(plan(service_mgr="sysvinit", **told))
+    env = [path for path in units if path.startswith(("/etc/celery", "/opt"))]
+    assert [units[path] for path in env] == [scripts[path] for path in env]
+    assert not [path for path in scripts if "systemd" in path]
+    assert (scripts["/etc/init.d/celeryd"]["mode"], scripts["/etc/init.d/celeryd"]["units"]) == (
+        "0755",
+        ["celeryd@a", "celerybeat"],
+    )
+    planned = plan(service_mgr="sysvinit", **told)
+    assert (planned["units"], planned["unwanted"]) == (["celeryd@a", "celerybeat"], ["celery-flower"])
+    assert plan(service_mgr="sysvinit", workers=[])["unwanted"] == ["celeryd", "celerybeat", "celery-flower"]
+
+
+def test_a_host_with_supervisor_has_a_program_a_process(plan: Any) -> None:
+    """Each pool has its own, under the name that systemd has for it, and time for its stop budget."""
+    options = {"CELERYKIT_STOP_TIMEOUT": 30}
+    planned = plan(service_mgr="sshd", workers=[{"name": "a"}, {"name": "b", "options": options}], flower=True)
+    programs = {path: entry for path, entry in files(planned).items() if path.startswith("/etc/supervisor")}
+    assert [Path(path).stem for path in programs] == ["celery-folders", "celeryd@a", "celeryd@b", "celery-flower"]
+    found = configparser.RawConfigParser()
+    found.read_string(programs["/etc/supervisor/conf.d/celeryd@b.conf"]["text"])
+    assert found["program:celeryd@b"]["command"] == "/opt/celery/venv/bin/celerykit worker b"
+    assert found["program:celeryd@b"]["stopwaitsecs"] == "40"
+    assert programs["/etc/supervisor/conf.d/celeryd@b.conf"]["units"] == ["celeryd@b"]
+    assert "stopwaitsecs=610\n" in programs["/etc/supervisor/conf.d/celeryd@a.conf"]["text"]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +213,14 @@ def test_an_address_of_flower_beats_the_unit_s(plan: Any) -> None:
         ({"app_source": {"wheel": "/myapp.zip"}}, "celery_app_source.wheel=/myapp.zip: no wheel"),
         ({"python_version": "3.9.2"}, "ansible_python_interpreter=/usr/bin/python3: that is Python 3.9.2"),
         ({"python_version": "3.15.0"}, "celerykit needs 3.10 to 3.14"),
-        ({"service_mgr": "sysvinit"}, "ansible_service_mgr=sysvinit: this host was not booted by systemd"),
+        ({"service_manager": "sysvinit"}, "celery_service_manager=sysvinit: PID 1 of this host is not that, but"),
+        ({"service_manager": "supervisor"}, "celery_service_manager=supervisor: PID 1 of this host is not that"),
+        ({"service_mgr": "sshd", "service_manager": "systemd"}, "celery_service_manager=systemd: PID 1 of this host"),
+        ({"service_mgr": "sysvinit", "managers": ["systemd"]}, "not known on this family of systems"),
+        (
+            {"service_mgr": "sysvinit", "workers": [{"name": "a", "limits": {"Nice": 5}}]},
+            "celery_workers[0].limits: directives of systemd, and this host has sysvinit",
+        ),
         ({"ca_bundle": "/no/such.pem"}, "celery_ca_bundle=/no/such.pem: cannot be read"),
         ({"wheelhouse": "/no/such"}, "celery_wheelhouse=/no/such: No such file or directory"),
     ],
@@ -212,7 +255,7 @@ def test_tags_select_phases(plan: Any) -> None:
     """`--tags app` deploys the app, with the kit that runs it, and judges it under the env files that are there."""
     app = plan(tags=["app"])
     assert (app["phases"], app["candidate"]["files"]) == (["kit", "app"], {})
-    assert (app["units"], app["if_enabled"]) == (["celeryd.service", "celeryd@default.service"],) * 2
+    assert (app["units"], app["if_enabled"]) == (["celeryd", "celeryd@default"],) * 2
     assert app["unwanted"] == []
     pools = plan(tags=["pools"])
     assert (pools["if_enabled"], pools["unwanted"]) == ([], [])
