@@ -1,4 +1,7 @@
-"""What the tests on hosts share: one machine per release of Debian, and a clean account for each test."""
+"""What the tests on hosts share: a machine a release of Debian and init system, and a clean account for each test.
+
+A test runs on machines with systemd, or on those that its mark ``inits`` names: in `make test`, or ``slowly``.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.rig.hosts import POOLS, Host, suites
+from tests.rig.hosts import Host, kinds
 from tests.rig.ledger import folder_in_memory
+from tests.rig.managers import POOLS
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -17,7 +21,19 @@ if TYPE_CHECKING:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Look first at what the playbook has left: after changes by hand it would have to be deployed once more."""
-    items.sort(key=lambda item: "test_site" not in item.nodeid)
+    items.sort(key=lambda item: "host" in getattr(item, "fixturenames", ()))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on each machine that it is for; all of a machine's are run by one process."""
+    if "machine" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("inits") or pytest.mark.inits("systemd").mark
+        slowly = mark.kwargs.get("slowly", ())
+        machines = [
+            pytest.param(kind, marks=[pytest.mark.xdist_group(kind), *[pytest.mark.slow] * (kind in kinds(*slowly))])
+            for kind in kinds(*mark.args, *slowly)
+        ]
+        metafunc.parametrize("machine", machines, indirect=True, scope="session")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -30,9 +46,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-@pytest.fixture(
-    scope="session", params=[pytest.param(suite, marks=pytest.mark.xdist_group(suite)) for suite in suites()]
-)
+@pytest.fixture(scope="session")
 def machine(request: pytest.FixtureRequest) -> Iterator[Host]:
     """A machine that was empty, with broker, app, two pools, beat and Flower deployed to it."""
     with folder_in_memory() as folder:
@@ -61,20 +75,18 @@ def host(machine: Host) -> Host:
     if machine.pools_deployed or not is_as_it_should_be(machine):
         machine.pools_deployed = set()
         tidy(machine)
+        machine.reset()
         for pool in POOLS:
             machine.pool(pool)
-        machine.reset()
-        machine.sh("systemctl enable -q redis-server; systemctl start celeryd")
+        machine.do("start")
     machine.ledger.clear()
     return machine
 
 
 def tidy(host: Host) -> None:
     """Stop everything but the broker, and take away what tests have put there by hand."""
-    host.run("systemctl disable -q --now celerybeat celery-flower")
-    host.run("systemctl stop celeryd 'celeryd@*'; systemctl reset-failed")
-    host.run("rm -rf /etc/systemd/system/celeryd.service.wants /etc/celery/worker-*.env /etc/celery/beat.env")
-    host.run("rm -rf /etc/systemd/system/celeryd@*.service.d/test.conf; systemctl daemon-reload")
+    host.manager.turn_off()
+    host.run("rm -rf /etc/celery/worker-*.env /etc/celery/beat.env")
 
 
 def is_as_it_should_be(host: Host) -> bool:
@@ -91,14 +103,15 @@ def is_as_it_should_be(host: Host) -> bool:
 
 def is_tidy(host: Host) -> bool:
     """Say whether the files are as they should be."""
-    files = host.sh("ls /etc/celery /etc/systemd/system/celeryd@*.service.d").split()
+    files = host.run("ls /etc/celery /etc/systemd/system/celeryd@*.service.d /etc/default/celeryd")[1].split()
     pools = [name for name in files if name.startswith("worker-")]
     same = all(host.run(f"cat {host.env_file(pool)}")[1] == host.pool_text(pool) for pool in POOLS)
-    return same and len(pools) == len(POOLS) and not {"test.conf", "beat.env"} & set(files)
+    return same and len(pools) == len(POOLS) and not {"test.conf", "beat.env", "celeryd"} & set(files)
 
 
 def is_well(host: Host) -> bool:
     """Say whether both pools consume and no job is anywhere."""
-    code, said = host.run("systemctl is-active -q celeryd && /opt/celery/venv/bin/celerykit status")
-    well = code == 0 and "not enabled" not in said
+    umbrella = "systemctl is-active -q celeryd && " * (host.manager.name == "systemd")
+    code, said = host.run(f"{umbrella}/opt/celery/venv/bin/celerykit status")
+    well = code == 0 and "not enabled" not in said and all(map(host.pid, POOLS))
     return well and host.client.ping() and host.client.queued() + host.client.unacknowledged() == 0

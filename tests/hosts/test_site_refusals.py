@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.rig.hosts import Host, without_systemd
 from tests.rig.playing import Play, play
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.rig.hosts import Host
 
 OLD_PYTHON = "/opt/old/python3.9"
 OF_REDIS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
@@ -53,7 +52,7 @@ OF_CELERY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"ansible_python_interpreter": OLD_PYTHON},
         ("ansible_python_interpreter=", "Python 3.9.2", "3.10", "Install"),
     ),
-    "no-systemd": ({}, ("ansible_service_mgr=sshd", "systemd", "Take a host with")),
+    "other-init": ({"celery_service_manager": "sysvinit"}, ("celery_service_manager=sysvinit", "systemd", "Leave it")),
 }
 """By the name of a host: its variables, and what must be said of it."""
 REFUSED = OF_REDIS | OF_CELERY
@@ -74,27 +73,22 @@ class Refusals:
 
 
 @pytest.fixture(scope="module")
-def refusals(machine: Host) -> Iterator[Refusals]:
-    """One run for all of it: a machine under as many names as there are mistakes, and one without systemd."""
+def refusals(machine: Host) -> Refusals:
+    """One run for all of it: a machine under as many names as there are mistakes."""
     broken = machine.folder / "broken"
     shutil.copytree(machine.app, broken)
     (broken / "broken.py").write_text("import no_such_module\n")
     machine.write(f"{OLD_PYTHON}", '#!/bin/sh\nPYTHONPATH=/opt/old exec /usr/bin/python3 "$@"\n')
     machine.sh(f"chmod 0755 {OLD_PYTHON}")
     machine.write("/opt/old/sitecustomize.py", 'import platform\nplatform.python_version = lambda: "3.9.2"\n')
-    other = without_systemd(machine)
-    try:
-        # One without a mistake: a play ends when it has lost all its hosts.
-        inventory = machine.inventory({"sound": {}} | {name: variables for name, (variables, _) in REFUSED.items()})
-        inventory["all"]["hosts"]["no-systemd"]["ansible_port"] = other.port
-        for group, names in (("brokers", OF_REDIS), ("workers", OF_CELERY), ("beat", []), ("monitoring", [])):
-            inventory[group] = {"hosts": dict.fromkeys(["sound", *names])}
-        before = machine.sh(STATE)
-        # A login takes one connection, of which sshd lets no more than ten be at work.
-        done = play(inventory, machine.folder, "--forks", "5")
-        yield Refusals(done, before, machine.sh(STATE))
-    finally:
-        other.container.remove(force=True, v=True)
+    # One without a mistake: a play ends when it has lost all its hosts.
+    inventory = machine.inventory({"sound": {}} | {name: variables for name, (variables, _) in REFUSED.items()})
+    for group, names in (("brokers", OF_REDIS), ("workers", OF_CELERY), ("beat", []), ("monitoring", [])):
+        inventory[group] = {"hosts": dict.fromkeys(["sound", *names])}
+    before = machine.sh(STATE)
+    # A login takes one connection, of which sshd lets no more than ten be at work.
+    done = play(inventory, machine.folder, "--forks", "5")
+    return Refusals(done, before, machine.sh(STATE))
 
 
 @pytest.mark.parametrize("name", REFUSED)

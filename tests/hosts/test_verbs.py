@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rig.managers import POOLS
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
     from tests.rig.hosts import Host
 
-POOLS = ("default", "imports")
+EVERYWHERE = pytest.mark.inits("systemd", "sysvinit", "supervisor")
 APP = "/opt/celery/app/current"
 STATUS = "/opt/celery/venv/bin/celerykit status"
 
@@ -73,32 +74,36 @@ def test_an_idle_pool_is_back_within_three_seconds_and_the_import_of_its_app(hos
     until(lambda: tries.append(over()) or tries[-1] <= 3.0, 400, lambda: f"3 s: {tries}")
 
 
+@EVERYWHERE
 def test_stop_returns_when_every_pool_has_drained(host: Host) -> None:
     """Running jobs end, waiting jobs wait, and no process is left."""
     host.client.work(6, 3.0)
     host.wait_running(4)
-    host.sh("systemctl stop celeryd")
+    host.do("stop")
     account = host.ledger.account()
     assert not account.running and 4 <= len(account.done) <= 6, str(account)
     assert pids(host) == {"default": 0, "imports": 0}
-    assert host.run("systemctl is-active celeryd")[1].strip() == "inactive"
-    host.sh("systemctl start celeryd")
+    assert host.run("pgrep -f '[c]elerykit worker'")[1] == ""
+    host.do("start")
+    assert [host.ready(pool) for pool in POOLS] == [True, True]
     host.assert_nothing_lost()
 
 
-def test_restart_replaces_every_enabled_pool_and_loses_nothing(host: Host) -> None:
-    """`systemctl restart celeryd` under load: each pool is new and ready, each job was done once."""
+@EVERYWHERE
+def test_restart_replaces_every_pool_and_loses_nothing(host: Host) -> None:
+    """`restart` under load: each pool is new and ready, each job was done once."""
     before = pids(host)
     host.client.work(16, 1.0)
     host.wait_running(4)
-    host.sh("systemctl restart celeryd")
+    host.do("restart")
     assert all(host.pid(pool) not in {0, before[pool]} for pool in POOLS)
     assert [host.ready(pool) for pool in POOLS] == [True, True]
     host.assert_nothing_lost()
 
 
+@pytest.mark.inits("systemd", "sysvinit")
 def test_reload_leaves_some_worker_consuming_at_every_moment(host: Host) -> None:
-    """`systemctl reload celeryd` restarts one pool after the other; nothing is lost, nothing is run twice."""
+    """`reload` of celeryd restarts one pool after the other; nothing is lost, nothing is run twice."""
     before = pids(host)
     ended, seen = threading.Event(), []
 
@@ -110,7 +115,7 @@ def test_reload_leaves_some_worker_consuming_at_every_moment(host: Host) -> None
     host.wait_running(4)
     watcher = threading.Thread(target=watch)
     watcher.start()
-    host.sh("systemctl reload celeryd")
+    host.do("reload")
     ended.set()
     watcher.join()
     assert all(any(pools) for pools in seen) and len(seen) > 3, seen
@@ -130,12 +135,13 @@ def test_reload_ends_at_a_pool_that_does_not_come_back(host: Host) -> None:
     host.sh("systemctl is-active celeryd")
 
 
+@EVERYWHERE
 def test_one_pool_restarts_alone(host: Host) -> None:
-    """`systemctl restart celeryd@imports` leaves the other pool's process as it is."""
+    """A restart of one pool leaves the other pool's process as it is."""
     before = pids(host)
     host.client.work(8, 1.0)
     host.wait_running(2)
-    host.sh("systemctl restart celeryd@imports")
+    host.do("restart", "imports")
     assert host.ready("imports")
     after = pids(host)
     assert after["default"] == before["default"] and after["imports"] != before["imports"]

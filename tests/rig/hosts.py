@@ -1,4 +1,4 @@
-"""A test host: a container with systemd as PID 1, to which the playbook deploys as to a real machine."""
+"""A test host: a container that boots like a machine, to which the playbook deploys as to one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import secrets
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import testinfra
 from tests.rig.client import Client
 from tests.rig.containers import APPS, INSIDE, LABEL, _free_port
 from tests.rig.ledger import Ledger
+from tests.rig.managers import POOLS, REDIS, Manager, Supervisor, Systemd, Sysvinit
 from tests.rig.playing import GROUPS, Play, play
 from tests.rig.waiting import until
 
@@ -24,16 +24,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 IMAGE = "celerykit/testhost"
-FLAGS: Mapping[str, Any] = {
+FLAGS: Mapping[str, Mapping[str, Any]] = {
     # What systemd as PID 1 needs, and Debian's own sandboxed units; `privileged` is not wanted.
-    "cap_add": ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"],
-    "security_opt": ["seccomp=unconfined"],
-    "cgroupns": "private",
-    "tmpfs": {"/run": "", "/run/lock": "", "/tmp": ""},
+    "systemd": {
+        "cap_add": ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"],
+        "security_opt": ["seccomp=unconfined"],
+        "cgroupns": "private",
+    },
+    # What init ends its container with, and what Debian's scripts recognise processes of other users by.
+    "sysvinit": {"cap_add": ["SYS_BOOT", "SYS_PTRACE"]},
+    "supervisor": {"cap_add": ["SYS_PTRACE"]},
 }
+TMPFS = {"/run": "", "/run/lock": "", "/tmp": ""}
+MANAGERS: Mapping[str, type[Manager]] = {"sysvinit": Sysvinit, "bare": Supervisor}
+"""By what follows the release in the name of a machine."""
 KEPT = ("/etc", "/opt", "/srv", "/usr", "/var/lib")
 """Where a machine keeps what it has been given."""
-POOLS = ("default", "imports")
 WRITES_LEDGER = "/etc/systemd/system/celeryd@.service.d/ledger.conf"
 VARIABLES: Mapping[str, Any] = {
     "celery_app": "plain",
@@ -52,8 +58,9 @@ VARIABLES: Mapping[str, Any] = {
 class Host:
     """One machine; :meth:`remove` ends it."""
 
-    def __init__(self, suite: str, folder: Path, **options: Any):
-        self.suite = suite
+    def __init__(self, kind: str, folder: Path):
+        self.kind = kind
+        self.manager = MANAGERS.get(kind.partition("-")[2], Systemd)(self)
         self.folder = folder
         (folder / "ledger").mkdir()
         self.ledger = Ledger(folder / "ledger")
@@ -64,17 +71,17 @@ class Host:
         self._texts: dict[str, str] = {}
         engine = docker.from_env()
         self.container = engine.containers.run(
-            f"{IMAGE}-{suite}",
+            f"{IMAGE}-{kind}",
             detach=True,
             labels={LABEL: ""},
             hostname="host",
+            tmpfs=TMPFS,
             ports={"6379/tcp": ("127.0.0.1", self._port), "22/tcp": ("127.0.0.1", self._ssh_port)},
             volumes={str(self.ledger.folder): {"bind": "/ledger", "mode": "rw"}},
-            **FLAGS,
-            **options,
+            **FLAGS[self.manager.name],
         )
         self.testinfra = testinfra.get_host(f"docker://{self.container.id}")
-        self.wait_booted()
+        self.manager.wait_booted()
         self.key = folder / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
         self.sh(self.let_in)
@@ -91,14 +98,15 @@ class Host:
         self.app.mkdir()
         for path in (*APPS.glob("*.py"), *INSIDE.glob("*.py")):
             shutil.copy(path, self.app)
-        self.write(WRITES_LEDGER, "[Service]\nReadWritePaths=/ledger\n")
+        if self.manager.name == "systemd":
+            self.write(WRITES_LEDGER, "[Service]\nReadWritePaths=/ledger\n")
         self.sh("touch /tmp/begin")
         self.asked = self.deploy("--check", "--diff")
         self.written_when_asked = self.sh(f"find {' '.join(KEPT)} -xdev -newer /tmp/begin").split()
         self.first = self.deploy()
         assert self.first.code == 0, self.first.text
         self.second = self.deploy()
-        self.said = self.sh("journalctl --no-pager --output cat --unit 'celery*' --unit redis-server")
+        self.said = self.run("journalctl --no-pager --output cat --unit 'celery*' --unit redis-server")[1]
         self._texts = {pool: self.sh(f"cat {self.env_file(pool)}") for pool in POOLS}
         until(self.client.ping, 90, "Redis answers")
 
@@ -135,7 +143,7 @@ class Host:
         """Write the env file of a pool, and enable it."""
         self.write(self.env_file(name), self.pool_text(name, **options), owner="root:celery")
         if enable:
-            self.sh(f"systemctl enable -q celeryd@{name}")
+            self.manager.add(name)
 
     def env_file(self, pool: str) -> str:
         """Return where the options of a pool are."""
@@ -177,21 +185,27 @@ class Host:
         """Return a property of a unit."""
         return self.sh(f"systemctl show --value --property={name} {unit}").strip()
 
-    def pid(self, pool: str) -> int:
-        """Return the main process of a pool, 0 if there is none."""
-        return int(self.show(f"celeryd@{pool}", "MainPID"))
+    def do(self, verb: str, pool: str = "") -> str:
+        """Start, stop or restart all pools or one, as an operator does."""
+        return self.sh(self.manager.verb(verb, pool))
+
+    def pid(self, process: str) -> int:
+        """Return the main process of a pool, of beat or of Flower, 0 if there is none."""
+        return self.manager.pid(process)
+
+    def probe(self, pool: str) -> str:
+        """Return the command that asks whether a pool consumes."""
+        return f"env CELERYKIT_STATE_DIR=/run/celery /opt/celery/venv/bin/celerykit probe worker {pool} --ready"
 
     def ready(self, pool: str) -> bool:
         """Say whether a pool consumes."""
-        return self.run(f"/opt/celery/venv/bin/celerykit probe worker {pool} --ready")[0] == 0
+        return self.run(self.probe(pool))[0] == 0
 
     def journal(self, unit: str = "celeryd*") -> str:
-        """Return the last lines of the units' journal."""
+        """Return the last lines of the units' journal, or what there is instead of it."""
+        if self.manager.name != "systemd":
+            return self.manager.log()
         return self.run(f"journalctl --no-pager -n 60 -u '{unit}'")[1]
-
-    def wait_booted(self) -> None:
-        """Wait until systemd has started everything."""
-        until(lambda: self.run("systemctl is-system-running")[1].strip() in {"running", "degraded"}, 180, "a boot")
 
     def wait_running(self, jobs: int = 1) -> None:
         """A fault proves nothing when no job runs while it happens."""
@@ -206,7 +220,7 @@ class Host:
 
     def reset(self) -> None:
         """Empty the broker, which lets nobody in who could."""
-        self.sh("systemctl stop redis-server && rm -rf /var/lib/redis/* && systemctl start redis-server")
+        self.sh(f"service {REDIS} stop && rm -rf /var/lib/redis/* && service {REDIS} start")
         self.client = self._client()  # what the old one has declared is gone
         until(self.client.ping, 90, "Redis answers")
 
@@ -214,7 +228,7 @@ class Host:
         """End and start the machine."""
         self.container.restart(timeout=120)
         time.sleep(0.5)
-        self.wait_booted()
+        self.manager.wait_booted()
 
     def _client(self) -> Client:
         return Client(f"redis://celery:{self.password}@127.0.0.1:{self._port}/0", self.ledger)
@@ -224,28 +238,7 @@ class Host:
         self.container.remove(force=True, v=True)
 
 
-@dataclass(frozen=True)
-class WithoutSystemd:
-    """A machine with another init system."""
-
-    container: Any
-    port: int
-
-
-def without_systemd(host: Host) -> WithoutSystemd:
-    """Start a machine like ``host``, with the same login, on which sshd is all that runs."""
-    port = _free_port()
-    container = docker.from_env().containers.run(
-        f"{IMAGE}-{host.suite}",
-        ["sh", "-c", f"{host.let_in} && ssh-keygen -A && mkdir -p /run/sshd && exec /usr/sbin/sshd -D"],
-        detach=True,
-        labels={LABEL: ""},
-        ports={"22/tcp": ("127.0.0.1", port)},
-    )
-    until(lambda: container.exec_run(["ss", "-ltnH", "sport = :22"]).output.strip(), 60, "sshd")
-    return WithoutSystemd(container, port)
-
-
-def suites() -> list[str]:
-    """Return the releases of Debian to test on."""
-    return os.environ.get("CELERYKIT_TEST_SUITES", "trixie").split()
+def kinds(*managers: str) -> list[str]:
+    """Return the machines to test on, by what manages their processes."""
+    wanted = os.environ.get("CELERYKIT_TEST_SUITES", "trixie").split()
+    return [kind for kind in wanted if MANAGERS.get(kind.partition("-")[2], Systemd).name in managers]
