@@ -9,6 +9,13 @@ from celery.loaders.app import AppLoader
 
 from celerykit import defaults, environment, settings
 
+WORKER_STEPS = (
+    "celerykit.worker.vitals:Vitals",
+    "celerykit.worker.stop:Stop",
+    "celerykit.worker.delivery:Delivery",
+    "celerykit.worker.reservations:Reservations",
+)
+
 
 class Layer(dict[str, Any]):
     """The kit's defaults as one map of ``app.conf``.
@@ -74,8 +81,7 @@ def configure(app: Any) -> None:
     """
     app.on_after_configure.connect(_on_after_configure, dispatch_uid="celerykit")
     app.on_after_finalize.connect(_on_after_finalize, dispatch_uid="celerykit")
-    for step in ("celerykit.worker.vitals:Vitals", "celerykit.worker.stop:Stop", "celerykit.worker.delivery:Delivery"):
-        app.steps["worker"].add(step)
+    app.steps["worker"].update(WORKER_STEPS)
     app.steps["consumer"].add("celerykit.worker.vitals:Consuming")
     if app.configured:
         insert_layer(app, app.conf)

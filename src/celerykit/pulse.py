@@ -30,6 +30,7 @@ class Pulse:
         self._state_file = state_file
         self._window = window
         self._held_until = 0.0
+        self._alive_until = time.monotonic() + window
         self._written_at = 0.0
         self._announced = False
         self._ready = False
@@ -37,6 +38,11 @@ class Pulse:
         self._patience = 0
         # A process that may write nowhere still works; only its probes cannot answer.
         self._pid = os.getpid()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the last sign of life still holds."""
+        return time.monotonic() < self._alive_until
 
     def beat(self) -> None:
         """Record that the main thread made progress."""
@@ -84,7 +90,7 @@ class Pulse:
         if os.getpid() != self._pid:
             return  # a forked pool child speaks for nobody
         self._written_at = now
-        alive_until = max(now + self._window, self._held_until)
+        alive_until = self._alive_until = max(now + self._window, self._held_until)
         faulthandler.dump_traceback_later(alive_until - now, exit=True, file=sys.__stderr__ or 2)
         notify("WATCHDOG=1", *self._watchdog(alive_until - now))
         with contextlib.suppress(OSError):

@@ -17,6 +17,8 @@ POOL = "CELERYKIT_POOL"
 """Set by ``celerykit worker POOL`` for its own process: the pool that it runs."""
 AT_LEAST_ONCE = "at-least-once"
 AT_MOST_ONCE = "at-most-once"
+KIT = "kit"
+STOCK = "stock"
 CONFIG_DIR = Path("/etc/celery")
 
 
@@ -57,6 +59,12 @@ class Settings:
         "Seconds without progress of the main thread after which the process writes all stacks to the log and ends "
         "itself.",
         kind="seconds",
+    )
+    redis_transport: str = _setting(
+        KIT,
+        f"`{KIT}`: workers on Redis hold their jobs under a lease, and no job is lost or waits for the visibility "
+        f"timeout. `{STOCK}`: they fetch jobs as Celery does everywhere else. See [Redis](redis.md).",
+        kind="transport",
     )
     state_dir: str = _setting(
         statefile.STATE_DIR,
@@ -148,4 +156,16 @@ def _delivery(text: str) -> str:
     return text
 
 
-_PARSERS: dict[str, Callable[[str], Any]] = {"seconds": _seconds, "count": _count, "delivery": _delivery, "folder": str}
+def _transport(text: str) -> str:
+    if text not in {KIT, STOCK}:
+        raise ValueError(f"neither {KIT} nor {STOCK}")
+    return text
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "seconds": _seconds,
+    "count": _count,
+    "delivery": _delivery,
+    "transport": _transport,
+    "folder": str,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from celerykit import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 
 class Delivery(bootsteps.Step):  # type: ignore[misc]
@@ -57,6 +60,9 @@ def acknowledge_first(process: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def process_task(request: Any) -> Any:
         if not request.task.acks_late and not request.acknowledged:
             request.message.ack()
+            if (lease := getattr(request.message.channel, "lease", None)) and lease.flush():
+                logger.warning("job %s[%s] is another worker's by now, and left to it", request.name, request.id)
+                return None
             request.acknowledged = True
         return process(request)
 

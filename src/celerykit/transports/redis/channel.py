@@ -1,0 +1,371 @@
+"""Channels whose jobs are reserved by the server in one step, and fetched when the server says that there are some."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+from kombu.transport import redis as stock
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import dumps, loads
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError
+
+from celerykit.transports.redis import scripts
+from celerykit.transports.redis.alarm import Alarm
+from celerykit.transports.redis.bell import Bell
+from celerykit.transports.redis.keys import BATCH
+from celerykit.transports.redis.poller import ALARM, ANSWER, BELL
+from celerykit.transports.redis.qos import QoS
+from celerykit.transports.redis.workplace import Workplace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celerykit.transports.redis.lease import Lease
+    from celerykit.transports.redis.poller import Poller
+
+logger = logging.getLogger(__name__)
+
+SLICE = 0.005
+"""Seconds of handing out jobs before everything else in the loop has its turn."""
+MOST_BYTES = 1 << 20
+"""A reservation ends with the job that passes this: larger ones hold up the server, and everybody with it."""
+BELIEF = 3
+"""Seconds for which somebody is believed to stand at the door without saying so again."""
+AT_THE_DOOR = 1
+ELSEWHERE = Workplace()
+"""Where a consumer works that no worker of the kit has told of itself."""
+
+
+@dataclass
+class Request:
+    """What has been asked of the server and not been answered yet."""
+
+    settled: list[str]
+    number: int
+    queues: Sequence[str]
+    command: tuple[Any, ...]
+
+
+class LeasedChannel(stock.Channel):  # type: ignore[misc]
+    """Kombu's channel, but for the way in which jobs that are acknowledged come in and are settled.
+
+    Queues that are consumed without acknowledgement are Kombu's still, as long as no other is consumed beside them.
+    """
+
+    QoS = QoS
+    is_leased = False
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        self._lease: Lease | None = None
+        self._alarm: Alarm | None = None
+        self._bell: Bell | None = None
+        self._request: Request | None = None
+        self._at_door = False
+        self._hung_on: Any = None
+        self._looks = True
+        self._unacknowledged: set[str] = set()
+        self._arrived: deque[tuple[str, str, bytes]] = deque()
+        super().__init__(*args, **kwargs)
+        self.handlers.update({ANSWER: self._on_answer, BELL: self._on_bell, ALARM: self._on_alarm})
+
+    @property
+    def lease(self) -> Lease:
+        """The lease under which this channel holds jobs."""
+        if self._lease is None:
+            workplace: Workplace = getattr(self.connection.client, "workplace", ELSEWHERE)
+            self._lease = workplace.lease_for(self)
+        return self._lease
+
+    def basic_consume(self, queue: str, no_ack: bool = False, *args: Any, **kwargs: Any) -> Any:
+        """Consume a queue; with acknowledgements, under a lease."""
+        answer = super().basic_consume(queue, no_ack, *args, **kwargs)
+        if no_ack:
+            self._unacknowledged.add(queue)
+        else:
+            self._unacknowledged.discard(queue)
+            if queue not in self.active_fanout_queues:
+                self._become_leased()
+        self.ring()
+        return answer
+
+    def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
+        """Take one job, if there is one."""
+        if no_ack:
+            return super().basic_get(queue, no_ack, **kwargs)
+        self._become_leased()
+        number = self.lease.ask()
+        request = self._ask([], number, [queue], want=1, slots=1, stands=False)
+        if not self._take(request, scripts.run(self.lease.client, request.command, scripts.RESERVE)):
+            return None
+        job, _, body = self._arrived.pop()
+        message = self.Message(self._payload(job, body), channel=self)
+        self.qos.append(message, job)
+        return message
+
+    def ring(self) -> None:
+        """Look into the queues at the next turn; from any thread."""
+        self._looks = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have a turn soon; from any thread."""
+        if self._alarm is not None:
+            self._alarm.raise_()
+
+    def on_turn(self, poller: Poller) -> None:
+        """Send what is due: acknowledgements, and the request for the next jobs."""
+        if self._request is None or self.client.connection._sock is None:
+            self._connect(poller)
+        if self._request is not None:
+            return
+        settled = self.lease.take_settled()
+        want, slots = self._wanted() if self._looks or settled else (0, 0)
+        if not settled and not want:
+            return
+        if want:
+            self._looks = False
+        queues = self._queue_cycle.consume(len(self.active_queues)) if want else []
+        self._send(self._ask(settled, self.lease.ask(), queues, want=want, slots=slots, stands=True))
+
+    def has_work(self, client: Any) -> bool:
+        """Say whether there is work for this channel that nobody has rung for.
+
+        :param client: of the thread that asks.
+        """
+        if self._looks or not self._wanted()[0]:
+            return False
+        keys = [self.lease.keys.line(self.active_queues), self.lease.keys.doorman(self.active_queues)]
+        arguments = (self.lease.owner, BELIEF, *(key for queue in self.active_queues for key in self._lists(queue)))
+        return bool(scripts.LOOK(client, keys, arguments))
+
+    def check_bell(self) -> None:
+        """Drop a bell that does not answer."""
+        if self._bell is not None and self._bell.is_dead():
+            logger.warning("the connection on which Redis wakes this worker is dead: dropping it")
+            self._bell.close()
+
+    def close(self) -> None:
+        """Give back what does not run, and let the rest outlast the connection."""
+        if self.is_leased and not self.closed:
+            self._settle_request()
+            cycle = self.connection.cycle
+            for kind, source in ((ALARM, self._alarm), (BELL, self._bell), (ANSWER, self.client)):
+                cycle.forget(self, kind, source)
+        super().close()
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
+        if self._bell is not None:
+            self._bell.close()
+        if self._lease is not None:
+            self._lease.leave(self)
+
+    # Becoming, and being, connected.
+
+    def _become_leased(self) -> None:
+        if not self.is_leased:
+            if self._in_poll:
+                with suppress(Empty):
+                    self._brpop_read()
+            self._alarm = Alarm()
+            self.is_leased = True
+            self.lease.enter(self)
+
+    def _connect(self, poller: Poller) -> None:
+        """Have the connections that jobs come by, in the poller."""
+        client = self.client
+        if getattr(client, "connection", None) is None:
+            client.connection = client.connection_pool.get_connection()
+        if client.connection._sock is None:
+            self._forget_request()
+            client.connection.connect()
+        if self._bell is None:
+            self._bell = Bell(self.async_pool, self.lease.bell)
+        if self._hung_on != (client.connection._sock, self._bell.connection._sock) or not self._bell.is_up:
+            self._bell.close()
+            self._bell.hang_up(client.connection)
+            self._hung_on = (client.connection._sock, self._bell.connection._sock)
+            self._looks = True
+        for kind, source in ((ANSWER, client), (BELL, self._bell), (ALARM, self._alarm)):
+            poller.listen(self, kind, source)
+
+    def _on_connection_disconnect(self, connection: Any) -> None:
+        if self._request is not None and connection is self.client.connection:
+            self._forget_request()
+        super()._on_connection_disconnect(connection)
+
+    # Asking.
+
+    def _wanted(self) -> tuple[int, int]:
+        """Return how many jobs may be reserved now, and how many of them could start at once."""
+        qos = self.qos
+        if not self.active_queues or self._closing or not qos.can_consume():
+            return 0, 0
+        room = qos.prefetch_count - (len(qos._delivered) - len(qos._dirty)) if qos.prefetch_count else BATCH
+        want = max(0, min(room - len(self._arrived), BATCH))
+        slots = self.lease.workplace.free_slots()
+        slots = want if slots is None else max(0, slots - len(self._arrived))
+        if "can_consume" in vars(qos):  # worker_disable_prefetch has replaced it
+            want = min(want, slots)
+        return want, slots
+
+    def _ask(
+        self, settled: list[str], number: int, queues: Sequence[str], *, want: int, slots: int, stands: bool
+    ) -> Request:
+        lease = self.lease
+        keys = lease.keys
+        steps = [
+            keys.unacked, keys.index, lease.owned, keys.owners, keys.line(self.active_queues),
+            keys.doorman(self.active_queues),
+        ]  # fmt: skip
+        lists = [part for queue in queues for part in (dumps(queue), *self._lists(queue))]
+        arguments = (
+            lease.owner, lease.workplace.lease_seconds, number, want, slots, int(stands), int(self._takes_turns),
+            keys.bells, MOST_BYTES, BELIEF, len(settled), *settled, len(queues), len(self.priority_steps), *lists,
+        )  # fmt: skip
+        return Request(settled, number, queues, scripts.RESERVE.command(steps, arguments))
+
+    @property
+    def _takes_turns(self) -> bool:
+        return self.queue_order_strategy == "round_robin"
+
+    def _lists(self, queue: str) -> list[str]:
+        return [self.global_keyprefix + self._q_for_pri(queue, rank) for rank in self.priority_steps]
+
+    def _send(self, request: Request) -> None:
+        self._request = request
+        connection = self._in_poll = self.client.connection
+        self._brpop_sent_at = time.monotonic()
+        try:
+            connection.send_command(*request.command)
+        except BaseException:
+            self._forget_request()
+            raise
+
+    def _forget_request(self) -> None:
+        """Have no answer to wait for; what the server may not have heard is sent again."""
+        request, self._request, self._in_poll = self._request, None, None
+        self._at_door = False
+        self._looks = True
+        if request is not None:
+            self.lease.settle_again(request.settled)
+            self.lease.answered(request.number)
+
+    # Hearing.
+
+    def _on_alarm(self) -> bool:
+        if self._alarm is not None:
+            self._alarm.lower()
+        return self._hand_out()
+
+    def _on_bell(self) -> None:
+        if self._bell is not None:
+            self._looks = True
+            self._bell.listen()
+
+    def _on_answer(self) -> bool:
+        if self._request is None:
+            # Nothing is expected: the server has closed the connection.
+            self.client.connection.disconnect()
+            raise RedisConnectionError("the server has closed the connection by which jobs come")
+        return self._read() and self._hand_out()
+
+    def _read(self) -> bool:
+        """Read an answer, and say whether jobs have come."""
+        connection = self.client.connection
+        try:
+            answer = self.client.parse_response(connection, "EVALSHA")
+        except NoScriptError:
+            self.lease.client.script_load(scripts.RESERVE.text)
+            request, self._request = self._request, None
+            if request is not None:
+                self._send(request)
+            return False
+        except self.connection_errors:
+            connection.disconnect()
+            raise
+        except self.ResponseError:
+            self._forget_request()
+            raise
+        request = self._request
+        self._request = self._in_poll = None
+        if self._at_door:
+            self._at_door = False
+            self._looks |= bool(answer)
+            return False
+        return request is not None and self._take(request, answer)
+
+    def _take(self, request: Request, answer: list[Any]) -> bool:
+        """Note what a request has brought, and ask to be woken if it was less than was wanted."""
+        late, waits, *jobs = answer
+        for place, (queue, body) in enumerate(zip(jobs[::2], jobs[1::2], strict=True)):
+            job = f"{self.lease.owner}.{request.number + place}"
+            self.lease.held.add(job)
+            name = request.queues[queue - 1]
+            self._queue_cycle.rotate(name)
+            self._arrived.append((job, name, body))
+        self.lease.answered(request.number)
+        self.lease.is_late(late)
+        if waits == AT_THE_DOOR:
+            self._at_door = True
+            lists = [key for queue in request.queues for key in self._lists(queue)]
+            self._send(Request([], self.lease.ask(), request.queues, ("EXISTS", *lists)))
+        elif not waits and jobs:
+            self._looks = True  # there may be more
+        return bool(jobs)
+
+    def _hand_out(self) -> bool:
+        """Deliver what has arrived; what takes long leaves the rest to the next turn."""
+        end = time.monotonic() + SLICE
+        any_came = bool(self._arrived)
+        while self._arrived and not self._closing:
+            job, queue, body = self._arrived.popleft()
+            try:
+                payload = self._payload(job, body)
+            except (ValueError, KeyError, TypeError):
+                logger.exception("what lay in queue %s is no message: it goes to the dead letters", queue)
+                self.lease.bury(job)
+                continue
+            if queue in self._unacknowledged:
+                self.lease.settle(job)
+            self.connection._deliver(payload, queue)
+            if time.monotonic() > end:
+                break
+        if self._arrived:
+            self.wake()
+        return any_came
+
+    def _payload(self, job: str, body: bytes) -> Any:
+        """Return a message as it is delivered: settled by the name of its reservation."""
+        payload = loads(bytes_to_str(body))
+        payload["properties"]["delivery_tag"] = job
+        return payload
+
+    # Ending.
+
+    def _basic_cancel(self, consumer_tag: str) -> Any:
+        answer = super()._basic_cancel(consumer_tag)
+        if self.is_leased and not self.active_queues:
+            self._settle_request()
+        return answer
+
+    def _settle_request(self) -> None:
+        """Wait for the answer that is due, and give back the jobs that it brings."""
+        try:
+            while self._request is not None:
+                self._read()
+            if self._arrived:
+                self.lease.requeue([job for job, _, _ in self._arrived])
+                self._arrived.clear()
+        except (*self.connection_errors, self.ResponseError) as exc:
+            logger.info("jobs that were on their way come back by themselves: %r", exc)
+            self.lease.held.difference_update(job for job, _, _ in self._arrived)
+            self._arrived.clear()
+            self._forget_request()

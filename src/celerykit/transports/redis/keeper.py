@@ -1,0 +1,104 @@
+"""Keeps a lease beside whatever the worker's main thread does, for as long as the worker is alive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import redis
+
+if TYPE_CHECKING:
+    from celerykit.transports.redis.lease import Lease
+
+logger = logging.getLogger(__name__)
+logger.setLevel(logging.INFO)
+
+TICK = 0.25
+"""Seconds: a main thread that is busy for longer has its acknowledgements sent from here."""
+BEAT = 1.0
+"""Seconds between two renewals of the lease."""
+AUDIT = 5.0
+"""Seconds between two looks for jobs whose answer never came; what both find goes back."""
+
+
+class Keeper:
+    """A thread, or a greenlet where the standard library is patched."""
+
+    def __init__(self, lease: Lease):
+        self._lease = lease
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._unknown: set[str] = set()
+        self._failed = False
+
+    def start(self) -> None:
+        """Begin, unless it runs."""
+        if self._thread is not None and self._thread.is_alive() and not self._stopped.is_set():
+            return
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=[self._stopped], name="lease", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and renew no more."""
+        self._stopped.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(3.0)
+
+    def _run(self, stopped: threading.Event) -> None:
+        turn = self._turns()
+        while not stopped.is_set():
+            try:
+                next(turn)
+                self._succeeded()
+            except (redis.RedisError, OSError) as exc:
+                self._fail(exc)
+                turn = self._turns()
+                stopped.wait(BEAT)
+            stopped.wait(TICK)
+
+    def _turns(self):  # type: ignore[no-untyped-def]  # a generator of nothing
+        lease = self._lease
+        beat_at = audit_at = time.monotonic()
+        lease.beat()
+        lease.take_over_former_self()
+        waiting = False
+        while True:
+            if waiting and lease.has_settled:
+                lease.flush()
+            waiting = lease.has_settled
+            now = time.monotonic()
+            if now - beat_at >= BEAT and lease.workplace.is_alive():
+                beat_at = now
+                lease.beat()
+                self._look()
+            if now - audit_at >= AUDIT:
+                audit_at = now
+                self._audit()
+            yield
+
+    def _look(self) -> None:
+        """Wake channels that wait, where there is something to do and nobody has woken them."""
+        for channel in tuple(self._lease.channels):
+            if channel.has_work(self._lease.client):
+                channel.ring()
+
+    def _audit(self) -> None:
+        unknown = self._lease.find_unknown()
+        again = unknown & self._unknown
+        self._unknown = unknown - again
+        if again:
+            logger.warning("%d jobs were reserved for this worker and never reached it: they go back", len(again))
+            self._lease.requeue(again)
+
+    def _succeeded(self) -> None:
+        if self._failed:
+            self._failed = False
+            logger.info("the lease of %s is renewed again", self._lease.owner)
+
+    def _fail(self, exc: Exception) -> None:
+        if not self._failed:
+            self._failed = True
+            logger.warning("the lease of %s cannot be renewed: %r", self._lease.owner, exc)

@@ -1,0 +1,71 @@
+"""The names in Redis: Kombu's own, which stock workers share, and the kit's."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BATCH = 100
+"""Jobs that one reservation may hold; reservations are numbered in steps of it."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Every key but the queues', with the app's ``global_keyprefix``."""
+
+    prefix: str
+    unacked: str
+    index: str
+
+    @property
+    def owners(self) -> str:
+        """Sorted set: each worker with the time at which its lease ends."""
+        return f"{self.prefix}celerykit.owners"
+
+    @property
+    def clock(self) -> str:
+        """String: when a worker last renewed its lease."""
+        return f"{self.prefix}celerykit.clock"
+
+    @property
+    def bells(self) -> str:
+        """Channels, with a worker's name appended: somebody wakes it."""
+        return f"{self.prefix}celerykit.bell:"
+
+    @property
+    def owned_by(self) -> str:
+        """Hashes, with a worker's name appended: each job that it has reserved, with the list it came from."""
+        return f"{self.prefix}celerykit.owned:"
+
+    def line(self, queues: Iterable[str]) -> str:
+        """Sorted set: idle workers that consume just these queues, those that wait longest first."""
+        return f"{self.prefix}celerykit.line:{_digest(queues)}"
+
+    def doorman(self, queues: Iterable[str]) -> str:
+        """String: the one of them whom Redis tells of the next job."""
+        return f"{self.prefix}celerykit.doorman:{_digest(queues)}"
+
+
+def of(channel: Any) -> Keys:
+    """Return the names that a channel's options ask for."""
+    prefix = channel.global_keyprefix
+    return Keys(prefix, prefix + channel.unacked_key, prefix + channel.unacked_index_key)
+
+
+def owner_of(job: str) -> str:
+    """Return the worker that made a reservation."""
+    return job.rpartition(".")[0]
+
+
+def number_of(job: str) -> int:
+    """Return a reservation's number among those of its worker."""
+    return int(job.rpartition(".")[2])
+
+
+def _digest(queues: Iterable[str]) -> str:
+    """Return a short name of a set of queues."""
+    return hashlib.sha256("\0".join(sorted(queues)).encode()).hexdigest()[:12]

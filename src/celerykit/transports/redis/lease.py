@@ -1,0 +1,247 @@
+"""A worker's lease: while it lasts, the jobs that the worker has reserved are nobody else's."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import redis
+from kombu.utils.encoding import bytes_to_str
+
+from celerykit.transports.redis import keys as names
+from celerykit.transports.redis import messages, scripts
+from celerykit.transports.redis.keeper import Keeper
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from celerykit.transports.redis.channel import LeasedChannel
+    from celerykit.transports.redis.keys import Keys
+    from celerykit.transports.redis.workplace import Workplace
+
+logger = logging.getLogger(__name__)
+logger.setLevel(logging.INFO)
+
+FIRST, LAST = "RPUSH", "LPUSH"
+"""Where a job goes in its queue: workers take it from the right."""
+OUTAGE = 3.0
+"""Seconds without a beat of any worker after which no lease has run out: it was the server that was away."""
+PATIENCE = 2.0
+"""Seconds that one answer is waited for. Several fit into a lease."""
+
+
+class Lease:
+    """What one process owns on one server, over all connections that it makes."""
+
+    def __init__(self, client: Any, keys: Keys, workplace: Workplace, visibility_timeout: float):
+        self.client = client
+        self.keys = keys
+        self.workplace = workplace
+        self.owner = f"{workplace.name}/{uuid.uuid4().hex[:12]}"
+        self.channels: set[LeasedChannel] = set()
+        self.held: set[str] = set()
+        """Jobs that were delivered here and are not settled."""
+        self.lost: set[str] = set()
+        """Jobs that somebody else was given meanwhile; what still runs of them runs twice."""
+        self.late = 0
+        """Acknowledgements that came after the job was given to somebody else."""
+        self._settled: deque[str] = deque()
+        self._requests = itertools.count()
+        self._asked: set[int] = set()
+        self._renew_every = max(0.5, min(visibility_timeout / 4, 30.0))
+        self._renewed_at = 0.0
+        self._keeper = Keeper(self)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, channel: Any, workplace: Workplace) -> Lease:
+        """Return a lease on a channel's server, with connections of its own."""
+        pool = channel._get_pool()
+        pool.connection_kwargs.update(socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
+        client = redis.Redis(connection_pool=pool)
+        return cls(client, names.of(channel), workplace, channel.visibility_timeout)
+
+    @property
+    def owned(self) -> str:
+        """The key of what this worker owns."""
+        return self.keys.owned_by + self.owner
+
+    @property
+    def bell(self) -> str:
+        """The channel by which this worker is woken."""
+        return self.keys.bells + self.owner
+
+    def enter(self, channel: LeasedChannel) -> None:
+        """Let a channel reserve jobs under this lease, which is kept from now on."""
+        with self._lock:
+            self.channels.add(channel)
+            self._keeper.start()
+
+    def leave(self, channel: LeasedChannel) -> None:
+        """Take a channel off; with the last one, and nothing owned, the lease ends."""
+        with self._lock:
+            self.channels.discard(channel)
+            if self.channels:
+                return
+        try:
+            self.flush()
+            if not self.held:
+                self._keeper.stop()
+                self._requeue("mine", self.owner, FIRST, [], end=True)
+        except redis.RedisError as exc:
+            logger.info("the lease of %s is left to end by itself: %r", self.owner, exc)
+
+    # What is settled travels with the next reservation; see LeasedChannel and Keeper.
+
+    def settle(self, job: str) -> None:
+        """Note that a job is done with; Redis learns it with the next request."""
+        if job in self.lost:
+            self.lost.discard(job)
+            self.is_late(1)
+            return
+        self._settled.append(job)
+        self.held.discard(job)
+        for channel in tuple(self.channels)[:1]:
+            channel.wake()
+
+    def take_settled(self) -> list[str]:
+        """Return what Redis does not know to be done yet; give it back by :meth:`settle_again` if it never heard."""
+        taken: list[str] = []
+        try:
+            while len(taken) < 500:
+                taken.append(self._settled.popleft())
+        except IndexError:
+            pass
+        return taken
+
+    def settle_again(self, jobs: Iterable[str]) -> None:
+        """Take back what Redis may not have heard."""
+        self._settled.extend(jobs)
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether there is something that Redis does not know yet."""
+        return bool(self._settled)
+
+    def flush(self) -> int:
+        """Tell Redis all that is settled, and return how many acknowledgements came too late."""
+        late = 0
+        while jobs := self.take_settled():
+            try:
+                late += self._reserve_nothing(jobs)
+            except BaseException:
+                self.settle_again(jobs)
+                raise
+        self.is_late(late)
+        return late
+
+    def is_late(self, number: int) -> None:
+        """Note acknowledgements that were not Redis's to take any more."""
+        if number:
+            self.late += number
+            logger.warning("%d jobs ended here after they had been given to another worker: they ran twice", number)
+
+    def ask(self) -> int:
+        """Return the number of a new request; the jobs that it reserves are numbered from there."""
+        request = next(self._requests)
+        self._asked.add(request)
+        return request * names.BATCH
+
+    def answered(self, number: int) -> None:
+        """Note that a request has its answer, or will never have one."""
+        self._asked.discard(number // names.BATCH)
+
+    def requeue(self, jobs: Collection[str], push: str = FIRST) -> int:
+        """Put jobs of this worker back into their queues, and return how many were still its own."""
+        found = messages.read(self.client, self.keys, self.owner, jobs)
+        back = self._requeue("mine", self.owner, push, found)
+        self.held.difference_update(jobs)
+        return back
+
+    def bury(self, job: str) -> None:
+        """Move a job that is no message at all to the dead letters."""
+        row = messages.read_raw(self.client, self.keys, job)
+        self._requeue("mine", self.owner, LAST, [(job, self.keys.prefix + messages.DEAD_LETTERS, row)])
+        self.held.discard(job)
+
+    # What the keeper does once a second.
+
+    def beat(self) -> None:
+        """Renew the lease; take over from workers whose lease is over."""
+        now = time.monotonic()
+        renews = now - self._renewed_at >= self._renew_every
+        ttl = self.workplace.lease_seconds
+        arguments = (self.owner, ttl, OUTAGE, int(renews))
+        answer = scripts.BEAT(self.client, self._beat_keys, arguments)
+        if renews:
+            self._renewed_at = now
+        was_over, number, *over = answer
+        if was_over:
+            self.find_lost()
+        for owner in over:
+            self.take_over(bytes_to_str(owner), "over")
+
+    def take_over(self, owner: str, proof: str) -> int:
+        """Put the jobs of a dead worker back, and return how many there were.
+
+        :param proof: ``over`` if its lease is over, ``gone`` if nobody hears its bell; Redis looks once more.
+        """
+        back = 0
+        jobs = messages.owned(self.client, self.keys, owner)
+        for start in range(0, len(jobs) or 1, names.BATCH):
+            found = messages.read(self.client, self.keys, owner, jobs[start : start + names.BATCH], counted=True)
+            answer = self._requeue(proof, owner, FIRST, found, end=True)
+            if answer < 0:
+                break
+            back += answer
+        if back:
+            logger.warning("worker %s is gone: %d jobs of it are back in their queues", owner, back)
+        return back
+
+    def take_over_former_self(self) -> None:
+        """Put back at once what a worker of this name has left behind, if nobody hears its bell."""
+        mine = f"{self.workplace.name}/"
+        for owner in map(bytes_to_str, self.client.zrange(self.keys.owners, 0, -1)):
+            if owner.startswith(mine) and owner != self.owner:
+                self.take_over(owner, "gone")
+
+    def find_lost(self) -> None:
+        """Find jobs that are held here and owned by somebody else: this worker was taken for dead."""
+        held = set(self.held)
+        if not held:
+            return
+        owned = set(messages.owned(self.client, self.keys, self.owner))
+        lost = {job for job in held - owned if job in self.held}
+        if lost:
+            self.lost |= lost
+            self.held -= lost
+            logger.warning("this worker was taken for dead: %d of its jobs were given to others", len(lost))
+
+    def find_unknown(self) -> set[str]:
+        """Return jobs that are owned by this worker and unknown to it: their answer never came."""
+        unknown = set(messages.owned(self.client, self.keys, self.owner))
+        unknown -= self.held | set(self._settled)
+        return {job for job in unknown if names.number_of(job) // names.BATCH not in self._asked}
+
+    @property
+    def _beat_keys(self) -> list[str]:
+        return [self.keys.owners, self.owned, self.keys.clock, self.keys.index]
+
+    def _reserve_nothing(self, jobs: list[str]) -> int:
+        keys = [self.keys.unacked, self.keys.index, self.owned, self.keys.owners, "", ""]
+        arguments = (self.owner, 0, 0, 0, 0, 0, 0, "", 0, 0, len(jobs), *jobs)
+        return int(scripts.RESERVE(self.client, keys, arguments)[0])
+
+    def _requeue(
+        self, whose: str, owner: str, push: str, jobs: list[tuple[str, str, Any]], *, end: bool = False
+    ) -> int:
+        keys = [self.keys.unacked, self.keys.index, self.keys.owned_by + owner, self.keys.owners]
+        parts = [part for job in jobs for part in job]
+        arguments = (owner, whose, self.keys.bells + owner, push, len(jobs), *parts, int(end))
+        return int(scripts.REQUEUE(self.client, keys, arguments))

@@ -1,0 +1,14 @@
+-- Is there work for one who waits to be woken? Also keeps the line and the door as they are.
+--
+-- KEYS  line, doorman
+-- ARGV  me, seconds a doorman is believed, the queues' keys ...
+-- Returns 1 if jobs wait, or if nobody stands at the door.
+local me, belief = ARGV[1], ARGV[2]
+local there = redis.call('GET', KEYS[2])
+if there == me then redis.call('EXPIRE', KEYS[2], belief) end
+redis.call('EXPIRE', KEYS[1], 60)
+if not there then return 1 end
+for i = 3, #ARGV do
+  if redis.call('EXISTS', ARGV[i]) == 1 then return 1 end
+end
+return 0

@@ -1,0 +1,136 @@
+-- Settles jobs that are done and reserves the next ones, in one step.
+--
+-- KEYS  unacked, unacked_index, owned:<me>, owners, line, doorman
+-- ARGV  me, seconds of the lease, number of the first reservation, jobs wanted, jobs that can start at once,
+--       1 to be woken when the queues were short, 1 to take the queues in turn, prefix of the bells, bytes at most,
+--       seconds a doorman is believed, acknowledgements, their ids ..., queues, keys a queue,
+--       for each queue: its name as JSON, its keys by rising rank ...
+-- Returns acknowledgements that came too late, what to wait for (0 nothing, 1 at the door, 2 in line),
+--       and for each reserved job: the place of its queue in ARGV's order, its message.
+--
+-- The queues' keys are no KEYS: Redis 7.0 would track all of them for whoever calls the script, which would wake
+-- everybody at each job. Removals come first: a server that is full lets a script go on that has begun to write.
+local unacked, index, owned, owners, line, doorman = unpack(KEYS)
+local me, ttl, first, want, slots = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local stands, turns, bells, most, belief = ARGV[6] == '1', ARGV[7] == '1', ARGV[8], tonumber(ARGV[9]), ARGV[10]
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local at = 12
+
+local late = 0
+local settled = tonumber(ARGV[11])
+if settled > 0 then
+  local ids = {}
+  for i = 1, settled do ids[i] = ARGV[at + i - 1] end
+  at = at + settled
+  late = settled - redis.call('HDEL', unacked, unpack(ids))
+  redis.call('HDEL', owned, unpack(ids))
+  redis.call('ZREM', index, unpack(ids))
+end
+if want == 0 then return {late, 0} end
+
+local queues, ranks = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+at = at + 2
+local all, order = {}, {}
+for q = 1, queues do
+  order[q] = q
+  for r = 1, ranks do all[#all + 1] = ARGV[at + (q - 1) * (ranks + 1) + r] end
+end
+
+-- Somebody else is idle: waits in line, or is on the way to the door.
+local function others_wait()
+  local waiting = redis.call('ZCARD', line)
+  if waiting > 0 and redis.call('ZSCORE', line, me) then waiting = waiting - 1 end
+  local there = redis.call('GET', doorman)
+  return waiting > 0 or (there and there ~= me)
+end
+
+-- Take the next job: by rank first, then from each queue in turn.
+local empty = {}
+local function take()
+  for r = 1, ranks do
+    for place = 1, queues do
+      local q = order[place]
+      local key = ARGV[at + (q - 1) * (ranks + 1) + r]
+      if not empty[key] then
+        local body = redis.call('RPOP', key)
+        if body then
+          if turns then
+            table.remove(order, place)
+            order[queues] = q
+          end
+          return q, key, body
+        end
+        empty[key] = true
+      end
+    end
+  end
+end
+
+local taken, rows, scores, origins = {}, {}, {}, {}
+local count, bytes, short, greedy = 0, 0, false, nil
+if redis.call('EXISTS', unpack(all)) == 0 then short = true end
+while not short and count < want and bytes < most do
+  if stands and count == slots then
+    greedy = not others_wait()
+  end
+  if greedy == false then break end
+  local q, key, body = take()
+  if not q then
+    short = true
+  else
+    count = count + 1
+    bytes = bytes + #body
+    local id = me .. '.' .. string.format('%.0f', first + count - 1)
+    taken[#taken + 1] = q
+    taken[#taken + 1] = body
+    rows[#rows + 1] = id
+    rows[#rows + 1] = '[' .. body .. ',"",' .. ARGV[at + (q - 1) * (ranks + 1)] .. ']'
+    scores[#scores + 1] = now
+    scores[#scores + 1] = id
+    origins[#origins + 1] = id
+    origins[#origins + 1] = key
+  end
+end
+if count > 0 then
+  redis.call('HSET', unacked, unpack(rows))
+  redis.call('ZADD', index, unpack(scores))
+  redis.call('HSET', owned, unpack(origins))
+  redis.call('ZADD', owners, now + ttl, me)
+end
+if not stands then return {late, 0, unpack(taken)} end
+
+-- Wake the next in line; one that nobody hears is gone.
+local function wake(number)
+  local woken = 0
+  for _ = 1, 10 do
+    if woken == number then break end
+    local next = redis.call('ZPOPMIN', line)[1]
+    if not next then break end
+    if next ~= me and redis.call('PUBLISH', bells .. next, '') > 0 then woken = woken + 1 end
+  end
+  return woken
+end
+
+local there = redis.call('GET', doorman)
+local woken = 0
+if count > 0 then
+  if there == me then
+    redis.call('DEL', doorman)
+    there = false
+  end
+  if not short and redis.call('EXISTS', unpack(all)) > 0 then
+    woken = wake(2)
+  elseif not there then
+    woken = wake(1)
+  end
+end
+if not short or count >= slots then return {late, 0, unpack(taken)} end
+-- A full server refuses these two; then the next beat looks into the queues.
+if woken == 0 and (not there or there == me) then
+  redis.pcall('SET', doorman, me, 'EX', belief)
+  return {late, 1, unpack(taken)}
+end
+redis.pcall('ZADD', line, 'NX', now, me)
+redis.pcall('EXPIRE', line, 60)
+return {late, 2, unpack(taken)}

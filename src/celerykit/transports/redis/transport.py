@@ -1,0 +1,39 @@
+"""Kombu's transports for Redis and Sentinel, with channels that hold jobs under a lease."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu.transport import redis as stock
+
+from celerykit.transports.redis.channel import LeasedChannel
+from celerykit.transports.redis.poller import Poller
+
+
+class SentinelChannel(LeasedChannel, stock.SentinelChannel):  # type: ignore[misc]
+    """The same on whichever server Sentinel calls the master."""
+
+
+class Transport(stock.Transport):  # type: ignore[misc]
+    """Redis, alone or as the server of ``rediss://``."""
+
+    Channel = LeasedChannel
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.cycle = Poller()
+
+    def _reject_inbound_message(self, raw_message: Any) -> None:
+        """Put back, to be the next, a job of a queue that is no longer consumed."""
+        leased = next((channel for channel in self.channels if channel.is_leased), None)
+        if leased is None:
+            super()._reject_inbound_message(raw_message)
+        else:
+            leased.lease.requeue([raw_message["properties"]["delivery_tag"]])
+
+
+class SentinelTransport(Transport):
+    """Redis behind Sentinel."""
+
+    default_port = stock.SentinelTransport.default_port
+    Channel = SentinelChannel

@@ -1,0 +1,70 @@
+"""What a worker tells the transport of its jobs, where the kit has a transport of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from celery import bootsteps
+from celery.worker import state
+
+from celerykit import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+logger.setLevel(logging.INFO)
+
+SCHEMES = frozenset({"redis", "rediss", "sentinel"})
+
+
+class Reservations(bootsteps.Step):  # type: ignore[misc]
+    """Has the worker's jobs come by the kit's transport, on Redis."""
+
+    requires = ("celerykit.worker.vitals:Vitals", "celerykit.worker.delivery:Delivery")
+
+    def include_if(self, worker: Any) -> bool:
+        """Only there, and unless it is switched off."""
+        scheme = worker.app.connection_for_read().transport_cls
+        return scheme in SCHEMES and settings.from_environment(os.environ).redis_transport == settings.KIT
+
+    def create(self, worker: Any) -> None:
+        """Make the workplace known, and leave alone what was given to others."""
+        from celerykit import transports
+        from celerykit.transports.redis.workplace import Workplace
+
+        workplace = Workplace(
+            name=worker.hostname,
+            is_alive=lambda: worker.pulse.is_alive,
+            free_slots=lambda: free_slots(worker),
+            running=lambda: [request.message.delivery_tag for request in tuple(state.active_requests)],
+        )
+        transports.install(worker.app, workplace)
+        is_direct = worker.process_task == worker._process_task
+        worker._process_task = unless_lost(worker)
+        if is_direct:
+            worker.process_task = worker._process_task
+
+
+def free_slots(worker: Any) -> int:
+    """Return how many jobs the pool could start at once."""
+    return int(worker.pool.num_processes) - max(len(state.reserved_requests), len(state.active_requests))
+
+
+def unless_lost(worker: Any) -> Callable[[Any], Any]:
+    """Return what hands a request to the pool, for the jobs that are this worker's still."""
+    process = worker._process_task
+
+    def process_task(request: Any) -> Any:
+        if request.message.delivery_tag not in request.message.channel.lease.lost:
+            return process(request)
+        logger.warning("job %s[%s] is another worker's by now, and left to it", request.name, request.id)
+        state.task_ready(request)
+        request.message.ack()
+        if hasattr(worker, "_quick_release"):
+            worker._quick_release()
+        return None
+
+    return process_task
