@@ -53,7 +53,7 @@ class Request:
     command: tuple[Any, ...]
 
 
-class LeasedChannel(stock.Channel):  # type: ignore[misc]
+class LeasedChannel(stock.Channel):
     """Kombu's channel, but for the way in which jobs that are acknowledged come in and are settled.
 
     Queues that are consumed without acknowledgement are Kombu's still, as long as no other is consumed beside them.
@@ -61,6 +61,8 @@ class LeasedChannel(stock.Channel):  # type: ignore[misc]
 
     QoS = QoS
     is_leased = False
+    _in_poll: Any = False
+    _brpop_sent_at: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any):
         self._lease: Lease | None = None

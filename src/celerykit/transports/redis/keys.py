@@ -41,12 +41,17 @@ class Keys:
         """Hashes, with a worker's name appended: each job that it has reserved, with the list it came from."""
         return f"{self.prefix}celerykit.owned:"
 
+    @property
+    def access(self) -> str:
+        """A key that is never there: what a user may do is tried on it."""
+        return f"{self.prefix}celerykit.access"
+
     def line(self, queues: Iterable[str]) -> str:
-        """Sorted set: idle workers that consume just these queues, those that wait longest first."""
+        """Name a sorted set: idle workers that consume just these queues, those that wait longest first."""
         return f"{self.prefix}celerykit.line:{_digest(queues)}"
 
     def doorman(self, queues: Iterable[str]) -> str:
-        """String: the one of them whom Redis tells of the next job."""
+        """Name a string: that one of them whom Redis tells of the next job."""
         return f"{self.prefix}celerykit.doorman:{_digest(queues)}"
 
 

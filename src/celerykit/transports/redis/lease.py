@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import redis
 from kombu.utils.encoding import bytes_to_str
 
+from celerykit.transports.redis import access, messages, scripts
 from celerykit.transports.redis import keys as names
-from celerykit.transports.redis import messages, scripts
 from celerykit.transports.redis.keeper import Keeper
-
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -58,6 +57,7 @@ class Lease:
         self._renewed_at = 0.0
         self._keeper = Keeper(self)
         self._lock = threading.Lock()
+        self._is_allowed = False
 
     @classmethod
     def of(cls, channel: Any, workplace: Workplace) -> Lease:
@@ -78,7 +78,13 @@ class Lease:
         return self.keys.bells + self.owner
 
     def enter(self, channel: LeasedChannel) -> None:
-        """Let a channel reserve jobs under this lease, which is kept from now on."""
+        """Let a channel reserve jobs under this lease, which is kept from now on.
+
+        :raises ConfigurationError: if the server does not let this user do what that takes.
+        """
+        if not self._is_allowed:
+            access.require(self.client, self.keys)
+            self._is_allowed = True
         with self._lock:
             self.channels.add(channel)
             self._keeper.start()
@@ -181,7 +187,7 @@ class Lease:
         answer = scripts.BEAT(self.client, self._beat_keys, arguments)
         if renews:
             self._renewed_at = now
-        was_over, number, *over = answer
+        was_over, *over = answer
         if was_over:
             self.find_lost()
         for owner in over:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from kombu.transport import redis as stock
@@ -13,7 +14,7 @@ ANSWER, BELL, ALARM = "ANSWER", "BELL", "ALARM"
 OURS = frozenset({ANSWER, BELL, ALARM})
 
 
-class Poller(stock.MultiChannelPoller):  # type: ignore[misc]
+class Poller(stock.MultiChannelPoller):
     """Kombu's; a channel with a lease has an answer to read, a bell, and an alarm that other threads raise."""
 
     def on_poll_start(self) -> None:
@@ -39,7 +40,8 @@ class Poller(stock.MultiChannelPoller):  # type: ignore[misc]
         for fd, known in list(self._fd_to_chan.items()):
             if known == (channel, kind):
                 del self._fd_to_chan[fd]
-                self._unregister_from_poll(fd)
+                with suppress(OSError, KeyError, ValueError):  # closed already
+                    self._unregister_from_poll(fd)
 
     def on_readable(self, fileno: int) -> Any:
         """Let the channel read, and say whether a job was delivered."""
@@ -60,6 +62,12 @@ class Poller(stock.MultiChannelPoller):  # type: ignore[misc]
         for channel in tuple(self._channels):
             if channel.is_leased:
                 channel.check_bell()
+
+    def _on_connection_disconnect(self, connection: Any) -> None:
+        for channel, source, kind in list(self._chan_to_sock):
+            if kind in OURS and source.connection is connection:
+                self.forget(channel, kind, source)
+        super()._on_connection_disconnect(connection)
 
     def _register_BRPOP(self, channel: LeasedChannel) -> None:  # noqa: N802  # Kombu's name
         if not channel.is_leased:

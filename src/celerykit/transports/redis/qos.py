@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class QoS(stock.QoS):  # type: ignore[misc]
+class QoS(stock.QoS):
     """Settles jobs through the process's lease: it may outlive the connection by which they came."""
 
     _restored_at = 0.0

@@ -10,14 +10,16 @@ from celerykit.transports.redis.channel import LeasedChannel
 from celerykit.transports.redis.poller import Poller
 
 
-class SentinelChannel(LeasedChannel, stock.SentinelChannel):  # type: ignore[misc]
+class SentinelChannel(LeasedChannel, stock.SentinelChannel):
     """The same on whichever server Sentinel calls the master."""
 
 
-class Transport(stock.Transport):  # type: ignore[misc]
+class Transport(stock.Transport):
     """Redis, alone or as the server of ``rediss://``."""
 
-    Channel = LeasedChannel
+    Channel: Any = LeasedChannel
+    cycle: Any
+    default_port: Any = stock.DEFAULT_PORT
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)

@@ -2,7 +2,7 @@
 --
 -- KEYS  owners, owned:<me>, clock, unacked_index
 -- ARGV  me, seconds of the lease, seconds without any beat that count as an outage, 1 to renew the jobs' own time
--- Returns 1 if this worker's own lease had been over, how many jobs it owns, the owners whose lease is over ...
+-- Returns 1 if this worker's own lease had been over, and the owners whose lease is over ...
 --
 -- The clock is the server's. While nobody can beat (the server is away, a new one takes over, its clock is set) no
 -- lease runs: the first beat afterwards gives everybody a full one.
@@ -29,4 +29,4 @@ if ARGV[4] == '1' then
   end
 end
 local over = redis.call('ZRANGEBYSCORE', owners, '-inf', '(' .. string.format('%.6f', now))
-return {until_when < now and 1 or 0, redis.call('HLEN', owned), unpack(over)}
+return {until_when < now and 1 or 0, unpack(over)}

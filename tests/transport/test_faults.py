@@ -1,0 +1,144 @@
+"""What servers and networks do to a worker costs time, and no job."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from celerykit.errors import ConfigurationError
+from celerykit.transports.redis import access
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from tests.transport.bench import Bench, Consumer
+
+
+def settle(bench: Bench, consumer: Consumer) -> None:
+    """Acknowledge all and see it settled."""
+    for message in consumer.messages:
+        if not message.acknowledged:
+            message.ack()
+    until(lambda: consumer.turn(0.1) or bench.reserved == 0, 15, "settled")
+
+
+def test_a_server_that_forgot_the_scripts_is_told_again(bench: Bench) -> None:
+    """A flush of scripts, as a restart or a failover means, goes by unnoticed."""
+    consumer = bench.consume(prefetch=2)
+    consumer.turns(0.3)
+    bench.root.script_flush()
+    bench.send("one")
+    consumer.get(1, 3)
+    bench.root.script_flush()
+    settle(bench, consumer)
+
+
+def test_a_full_server_is_drained(bench: Bench) -> None:
+    """Where nothing can be sent any more, jobs still come, are settled, and are nobody else's meanwhile."""
+    bench.send(*range(200))
+    consumer = bench.consume(prefetch=50)
+    consumer.get(50)
+    bench.root.config_set("maxmemory", 1)
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        bench.send("refused")
+    time.sleep(8)
+    assert consumer.lease.owner.encode() in bench.root.zrange("celerykit.owners", 0, -1)
+    for expected in (100, 150, 200):
+        for message in consumer.messages:
+            if not message.acknowledged:
+                message.ack()
+        consumer.get(expected)
+    settle(bench, consumer)
+    assert consumer.bodies == list(range(200))
+    assert consumer.lease.late == 0
+
+
+def test_a_read_only_server_is_waited_for(bench: Bench) -> None:
+    """An error for the worker to connect anew by, as after a failover; then its acknowledgements are still known."""
+    bench.send("one", "two")
+    consumer = bench.consume()
+    message = consumer.get(1)[0]
+    bench.root.replicaof("127.0.0.1", "1")
+    message.ack()
+    with pytest.raises(redis.exceptions.RedisError):
+        consumer.turns(3)
+    bench.root.replicaof("NO", "ONE")
+    consumer.get(2)
+    settle(bench, consumer)
+    assert consumer.bodies == ["one", "two"]
+
+
+def test_a_killed_server_keeps_every_job(bench: Bench) -> None:
+    """Restarted from its log it knows who owns what; a worker in another process goes on by itself."""
+    bench.send("one", "two", "three")
+    consumer = bench.consume(prefetch=2)
+    first, second = consumer.get(2)
+    bench.server.kill()
+    first.ack()
+    bench.server.start()
+    with pytest.raises(redis.exceptions.RedisError):
+        consumer.turns(3)
+    consumer.get(3, 20)
+    assert consumer.bodies == ["one", "two", "three"]
+    second.ack()
+    settle(bench, consumer)
+
+
+def test_all_connections_are_cut_under_load(bench: Bench) -> None:
+    """Cut again and again between step and answer: every job is done."""
+    worker = bench.start(prefetch=4, reconnects=True)
+    worker.wait("ready")
+    sent = []
+    for number in range(12):
+        sent += [f"{number}.{each}" for each in range(50)]
+        bench.send(*sent[-50:])
+        bench.root.client_kill_filter(_type="normal", skipme=True)
+        bench.root.client_kill_filter(_type="pubsub", skipme=True)
+        bench.producer.connection.close()
+        bench.producer = bench.connect(stock=True).Producer()
+    until(lambda: set(sent) <= set(worker.lines("done")), 60, lambda: f"{len(set(worker.lines('done')))} done")
+    until(lambda: bench.reserved == 0, 15, "all settled")
+
+
+def test_a_bell_that_is_dead_is_noticed(bench: Bench) -> None:
+    """A job is there within a second or two, though the connection that should tell of it is cut in silence."""
+    consumer = bench.consume()
+    consumer.turns(0.3)
+    bell = consumer.channel._bell.connection
+    bell._sock, _other_end = socket.socketpair()
+    consumer.channel._hung_on = (consumer.channel.client.connection._sock, bell._sock)
+    bench.send("one")
+    consumer.get(1, 4)
+
+
+def test_the_kits_own_users_may_do_all_that_it_takes(bench: Bench) -> None:
+    """The users that images and role set up are asked for nothing more."""
+    lease = bench.consume().lease
+    access.require(lease.client, lease.keys)
+
+
+@pytest.mark.parametrize("command", ["zpopmin", "client|tracking", "hmget", "evalsha"])
+def test_a_user_that_may_not_is_told_what_is_missing(bench: Bench, command: str) -> None:
+    """Before the first job, with the command that grants it."""
+    bench.root.execute_command("ACL", "SETUSER", "celery", f"-{command}")
+    with pytest.raises(ConfigurationError) as refused:
+        bench.consume()
+    assert f"ACL SETUSER celery +{command}" in str(refused.value)
+
+
+def test_a_user_that_is_shut_out_comes_back(bench: Bench) -> None:
+    """Refused for a while in the middle of its work, a worker goes on when it is let in again."""
+    bench.send("one", "two")
+    consumer = bench.consume()
+    message = consumer.get(1)[0]
+    bench.root.execute_command("ACL", "SETUSER", "celery", "off")
+    bench.root.client_kill_filter(_type="normal", skipme=True)
+    message.ack()
+    with pytest.raises((redis.exceptions.RedisError, OSError)):
+        consumer.turns(3)
+    bench.root.execute_command("ACL", "SETUSER", "celery", "on")
+    consumer.get(2)
+    settle(bench, consumer)

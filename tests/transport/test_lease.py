@@ -1,0 +1,181 @@
+"""A job has one owner at a time, and is never without one that lives."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from celerykit import deadletters
+from celerykit.transports.redis.workplace import Workplace
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from tests.transport.bench import Bench
+
+TAKEOVER = 10.0
+"""Seconds within which a dead worker's jobs are with somebody else."""
+
+
+def test_the_jobs_of_a_killed_worker_are_taken_over(bench: Bench) -> None:
+    """Within 10 s another has them, marked as redelivered, and counted as what may have killed it."""
+    bench.send("one", "two")
+    victim = bench.start(prefetch=2, seconds=60)
+    victim.wait("got")
+    heir = bench.consume(prefetch=2)
+    victim.kill()
+    began = time.monotonic()
+    messages = heir.get(2, TAKEOVER)
+    assert time.monotonic() - began < TAKEOVER
+    assert [message.payload for message in messages] == ["one", "two"]
+    assert all(message.headers["redelivered"] and deadletters.deliveries(message) == 2 for message in messages)
+
+
+def test_a_worker_that_comes_back_takes_up_its_own_at_once(bench: Bench) -> None:
+    """Started again under its name, it waits for no lease of its former self to end."""
+    bench.send("one")
+    victim = bench.start(name="same@test", seconds=60)
+    victim.wait("got")
+    victim.kill()
+    began = time.monotonic()
+    again = bench.start(name="same@test")
+    again.wait("done", seconds=5)
+    assert time.monotonic() - began < 4
+
+
+def test_a_worker_of_the_same_name_that_lives_keeps_its_jobs(bench: Bench) -> None:
+    """A name given twice takes no job from whoever is connected."""
+    bench.send("one")
+    first = bench.start(name="same@test", seconds=8)
+    first.wait("got")
+    second = bench.start(name="same@test")
+    second.wait("ready")
+    first.wait("done")
+    time.sleep(1)
+    assert not second.lines("got")
+
+
+def test_a_job_sent_to_a_stopped_worker_is_not_lost(bench: Bench) -> None:
+    """Stopped, published to, killed: what loses a job in stock Celery, each time."""
+    victim = bench.start()
+    victim.wait("ready")
+    time.sleep(0.5)
+    victim.signal("SIGSTOP")
+    bench.send("one", "two")
+    time.sleep(0.2)
+    victim.kill()
+    heir = bench.start()
+    heir.wait("done", 2, TAKEOVER)
+
+
+def test_who_was_taken_for_dead_cannot_settle_for_the_new_owner(bench: Bench) -> None:
+    """Its acknowledgement is told to be late, and the second run goes on undisturbed."""
+    bench.send("one")
+    paused = bench.start(seconds=1.0)
+    paused.wait("got")
+    paused.signal("SIGSTOP")
+    heir = bench.consume()
+    message = heir.get(1, TAKEOVER)[0]
+    paused.signal("SIGCONT")
+    paused.wait("done")
+    time.sleep(1.5)
+    assert bench.owned() == {heir.lease.owner: 1}
+    assert bench.reserved == 1
+    message.ack()
+    until(lambda: heir.turn(0.1) or bench.reserved == 0, 5, "settled")
+
+
+def test_a_job_longer_than_the_visibility_timeout_runs_once(bench: Bench) -> None:
+    """12 s with a visibility timeout of 5 s, and stock workers that look for overdue jobs beside it."""
+    bench.send("long")
+    worker = bench.start(seconds=12, visibility_timeout=5)
+    worker.wait("got")
+    others = [bench.start(visibility_timeout=5, stock=stock) for stock in (True, False)]
+    worker.wait("done")
+    time.sleep(1.5)
+    assert not any(other.lines("got") for other in others)
+    assert bench.reserved == 0
+
+
+def test_jobs_of_a_dead_stock_worker_wait_for_the_visibility_timeout(bench: Bench) -> None:
+    """Nothing but time tells that it is dead; then the kit's workers put its jobs back as stock ones do."""
+    bench.send("one")
+    victim = bench.start(stock=True, seconds=60)
+    victim.wait("got")
+    victim.kill()
+    began = time.monotonic()
+    consumer = bench.consume(visibility_timeout=3)
+    consumer.get(1)
+    assert 1.5 < time.monotonic() - began < 8
+
+
+def test_running_jobs_outlast_a_connection(bench: Bench) -> None:
+    """After a reconnect what runs is still this worker's, and what did not run yet is back in its queue."""
+    running: list[str] = []
+    workplace = Workplace(name="one@test", running=lambda: running)
+    bench.send("runs", "waits")
+    consumer = bench.consume(prefetch=2, workplace=workplace)
+    runs, waits = consumer.get(2)
+    running.append(runs.delivery_tag)
+    bench.root.client_kill_filter(_type="normal", skipme=True)
+    consumer.connection.close()
+    again = bench.consume(prefetch=2, workplace=workplace)
+    assert again.get(1)[0].payload == "waits"
+    again.turns(8)
+    assert len(again.messages) == 1
+    runs.ack()
+    again.messages[0].ack()
+    until(lambda: again.turn(0.1) or bench.reserved == 0, 5, "both are settled")
+    assert again.lease.late == 0
+
+
+def test_an_answer_that_never_came_gives_its_jobs_back(bench: Bench) -> None:
+    """A connection that breaks between the server's step and its answer costs some seconds, and no job."""
+    consumer = bench.consume(prefetch=2)
+    consumer.turns(0.3)
+    bench.send("one", "two")
+    consumer.channel.ring()
+    consumer.connection.transport.cycle.on_poll_start()
+    until(lambda: bench.reserved == 2, 5, "reserved")
+    consumer.channel.client.connection.disconnect()
+    assert [message.payload for message in consumer.get(2, 20)] == ["one", "two"]
+    assert bench.reserved == 2
+
+
+def test_a_worker_without_progress_loses_its_jobs(bench: Bench) -> None:
+    """The lease is kept for a worker that lives, not for a process that exists."""
+    alive = [True]
+    stuck = bench.consume(workplace=Workplace(name="stuck@test", is_alive=lambda: alive[0]))
+    bench.send("one")
+    stuck.get(1)
+    heir = bench.consume()
+    heir.turns(7.5)
+    assert not heir.messages
+    alive[0] = False
+    heir.get(1, TAKEOVER)
+
+
+def test_a_lost_job_is_known_before_it_runs(bench: Bench) -> None:
+    """What was given to others while this worker was paused need not be begun here."""
+    alive = [True]
+    paused = bench.consume(workplace=Workplace(name="paused@test", is_alive=lambda: alive[0]))
+    bench.send("one")
+    job = paused.get(1)[0].delivery_tag
+    alive[0] = False
+    bench.consume().get(1, TAKEOVER)
+    alive[0] = True
+    until(lambda: job in paused.lease.lost, 5, "known as lost")
+
+
+def test_an_outage_takes_no_job_from_anybody(bench: Bench) -> None:
+    """A server that answers nobody for longer than a lease lasts has not seen anybody die."""
+    bench.send("one")
+    worker = bench.start(seconds=14)
+    worker.wait("got")
+    heir = bench.start()
+    heir.wait("ready")
+    bench.server.signal("SIGSTOP")
+    time.sleep(9)
+    bench.server.signal("SIGCONT")
+    worker.wait("done")
+    time.sleep(1)
+    assert not heir.lines("got")
