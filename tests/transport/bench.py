@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +55,8 @@ class Consumer:
 
     def turn(self, seconds: float = 0.2) -> None:
         """Wait once for whatever comes."""
-        try:
+        with suppress(TimeoutError):
             self.connection.drain_events(timeout=seconds)
-        except TimeoutError:
-            pass
 
     def turns(self, seconds: float) -> None:
         """Take what comes for so long."""

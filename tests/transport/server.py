@@ -81,7 +81,7 @@ class Server:
         folder = self._folder.name
         options = {"port": self.port, "dir": folder, "aclfile": f"{folder}/users.acl", "appendonly": "yes", "save": ""}
         command = [PROGRAM, *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def _start_container(self) -> None:
         self._container = docker.from_env().containers.run(

@@ -11,6 +11,7 @@ import redis
 
 from celerykit.errors import ConfigurationError
 from celerykit.transports.redis import access
+from celerykit.transports.redis.workplace import Workplace
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -85,6 +86,21 @@ def test_a_killed_server_keeps_every_job(bench: Bench) -> None:
     assert consumer.bodies == ["one", "two", "three"]
     second.ack()
     settle(bench, consumer)
+
+
+def test_what_a_worker_held_goes_back_after_an_outage(bench: Bench) -> None:
+    """Closed while the server is away, as Celery does before it connects anew, a channel keeps no job to itself."""
+    workplace = Workplace(name="one@test")
+    bench.send("one", "two")
+    consumer = bench.consume(prefetch=2, workplace=workplace)
+    consumer.get(2)
+    bench.server.kill()
+    consumer.connection.close()
+    bench.server.start()
+    again = bench.consume(prefetch=2, workplace=workplace)
+    again.get(2, 8)
+    assert again.bodies == ["one", "two"]
+    settle(bench, again)
 
 
 def test_all_connections_are_cut_under_load(bench: Bench) -> None:

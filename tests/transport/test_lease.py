@@ -114,7 +114,7 @@ def test_running_jobs_outlast_a_connection(bench: Bench) -> None:
     workplace = Workplace(name="one@test", running=lambda: running)
     bench.send("runs", "waits")
     consumer = bench.consume(prefetch=2, workplace=workplace)
-    runs, waits = consumer.get(2)
+    runs = consumer.get(2)[0]
     running.append(runs.delivery_tag)
     bench.root.client_kill_filter(_type="normal", skipme=True)
     consumer.connection.close()

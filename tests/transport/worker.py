@@ -1,8 +1,9 @@
 """A worker without Celery, in a process of its own: takes jobs of so many seconds, one after the other.
 
 Told in JSON: the ``url``, the ``log`` to write to, whether ``stock``, the ``queue``, ``prefetch``, ``seconds`` a job,
-whether it ``reconnects``, how many ``jobs`` there are if it is to end with them, and ``dies_at``: the numbers of the exchanges with Redis in which
-it is killed, one after the other; before the server has heard, or, at a half, after its answer.
+whether it ``reconnects``, how many ``jobs`` there are if it is to end with them, and ``dies_at``: the numbers of the
+exchanges with Redis in which it is killed, one after the other; before the server has heard, or, at a half, after its
+answer.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from kombu.common import ignore_errors
 from celerykit.transports.redis import Transport
 from celerykit.transports.redis.workplace import Workplace
 
-told = {"queue": "jobs", "prefetch": 1, "seconds": 0.0, "dies_at": (), "jobs": 0, "reconnects": False}
+told = {"queue": "jobs", "prefetch": 1, "seconds": 0.0, "dies_at": (), "jobs": None, "reconnects": False}
 told["name"] = f"worker{os.getpid()}@test"
 told.update(json.loads(sys.argv[1]))
 done = 0

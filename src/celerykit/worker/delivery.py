@@ -59,11 +59,18 @@ def acknowledge_first(process: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     def process_task(request: Any) -> Any:
         if not request.task.acks_late and not request.acknowledged:
-            request.message.ack()
-            if (lease := getattr(request.message.channel, "lease", None)) and lease.flush():
+            if not acknowledge(request.message):
                 logger.warning("job %s[%s] is another worker's by now, and left to it", request.name, request.id)
                 return None
             request.acknowledged = True
         return process(request)
 
     return process_task
+
+
+def acknowledge(message: Any) -> bool:
+    """Acknowledge a message before anything else, and say whether it was this worker's still."""
+    if hasattr(message.channel, "ack_now"):
+        return bool(message.channel.ack_now(message))
+    message.ack()
+    return True

@@ -9,6 +9,7 @@ from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
+from celery.exceptions import TaskRevokedError
 from celery.worker.request import Request as CeleryRequest
 
 from celerykit import deadletters, settings
@@ -18,11 +19,21 @@ logger.setLevel(logging.INFO)
 
 
 class DeliveriesExceeded(Exception):  # noqa: N818  # reads as the reason in a job's result
-    """A job was started as often as ``CELERYKIT_MAX_DELIVERIES`` allows, and its pool child died each time."""
+    """A job was started as often as ``CELERYKIT_MAX_DELIVERIES`` allows, and its pool child or worker died."""
 
 
 class Request(CeleryRequest):  # type: ignore[misc]
     """The request class of every task that names none of its own (``Task.Request``)."""
+
+    def execute_using_pool(self, pool: Any, **kwargs: Any) -> Any:
+        """Run the job, unless it was with as many workers that died as it may be started."""
+        deliveries = deadletters.deliveries(self.message) - 1
+        if deliveries >= settings.from_environment(os.environ).max_deliveries:
+            with self.app.producer_or_acquire() as producer:
+                self._bury(producer, deliveries)
+            super().on_failure(_given_up(deliveries))
+            raise TaskRevokedError(self.id)  # gives the slot back
+        return super().execute_using_pool(pool, **kwargs)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """Deliver a job whose child died again after a while, or give it up; anything else is Celery's."""
@@ -49,10 +60,7 @@ class Request(CeleryRequest):  # type: ignore[misc]
         limit = settings.from_environment(os.environ).max_deliveries
         with self.app.producer_or_acquire() as producer:
             if deliveries >= limit:
-                deadletters.bury(producer, self.message, _reason(deliveries))
-                logger.error(
-                    "job %s[%s]: given up after %d deliveries, see the dead letters", self.name, self.id, deliveries
-                )
+                self._bury(producer, deliveries)
                 return False
             delay = redelivery_delay(deliveries)
             eta = datetime.now(timezone.utc) + timedelta(seconds=delay)
@@ -68,6 +76,10 @@ class Request(CeleryRequest):  # type: ignore[misc]
         self._forget()
         return True
 
+    def _bury(self, producer: Any, deliveries: int) -> None:
+        deadletters.bury(producer, self.message, _reason(deliveries))
+        logger.error("job %s[%s]: given up after %d deliveries, see the dead letters", self.name, self.id, deliveries)
+
     def _forget(self) -> None:
         from celery.worker import state
 
@@ -81,7 +93,7 @@ def redelivery_delay(deliveries: int) -> int:
 
 
 def _reason(deliveries: int) -> str:
-    return f"its pool child died at each of {deliveries} deliveries"
+    return f"its pool child or its worker died at each of {deliveries} deliveries"
 
 
 def _given_up(deliveries: int) -> Any:

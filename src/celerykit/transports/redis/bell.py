@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 INVALIDATED = "__redis__:invalidate"
@@ -16,7 +17,8 @@ class Bell:
         kept = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith("maint_")}
         self.connection = pool.connection_class(**{**kept, "protocol": 2})
         self._channel = channel
-        self._asked = False
+        self._waits = False
+        self._asked_at = 0.0
 
     @property
     def is_up(self) -> bool:
@@ -26,36 +28,37 @@ class Bell:
     def hang_up(self, for_connection: Any) -> None:
         """Connect, and let another connection's reads be followed by a ring when what it has read changes."""
         self.connection.connect()
-        self._call(self.connection, "CLIENT", "ID")
-        number = self._answer
+        number = _call(self.connection, "CLIENT", "ID")
         self.connection.send_command("SUBSCRIBE", INVALIDATED, self._channel, check_health=False)
         self.connection.read_response()
         self.connection.read_response()
-        self._call(for_connection, "CLIENT", "TRACKING", "ON", "REDIRECT", number, "NOLOOP")
-        self._asked = False
+        _call(for_connection, "CLIENT", "TRACKING", "ON", "REDIRECT", number, "NOLOOP")
+        self._waits, self._asked_at = False, time.monotonic()
 
     def listen(self) -> None:
         """Take all rings that have come."""
         while True:
             self.connection.read_response()
-            self._asked = False
+            self._waits = False
             if not self.connection.can_read(timeout=0):
                 return
 
-    def is_dead(self) -> bool:
-        """Ask for a sign of life, and say whether the last question had no answer."""
-        if not self.is_up:
+    def is_dead(self, patience: float) -> bool:
+        """Ask for a sign of life every so many seconds, and say whether one has not come for as long."""
+        now = time.monotonic()
+        if not self.is_up or now - self._asked_at < patience:
             return False
-        if self._asked:
+        if self._waits:
             return True
         self.connection.send_command("PING", check_health=False)
-        self._asked = True
+        self._waits, self._asked_at = True, now
         return False
 
     def close(self) -> None:
         """Disconnect."""
         self.connection.disconnect()
 
-    def _call(self, connection: Any, *command: Any) -> None:
-        connection.send_command(*command, check_health=False)
-        self._answer = connection.read_response()
+
+def _call(connection: Any, *command: Any) -> Any:
+    connection.send_command(*command, check_health=False)
+    return connection.read_response()

@@ -149,25 +149,36 @@ class LeasedChannel(stock.Channel):
 
     def check_bell(self) -> None:
         """Drop a bell that does not answer."""
-        if self._bell is not None and self._bell.is_dead():
+        if self._bell is not None and self._bell.is_dead(0.9 * self.health_check_interval):
             logger.warning("the connection on which Redis wakes this worker is dead: dropping it")
             self._bell.close()
+
+    def ack_now(self, message: Any) -> bool:
+        """Acknowledge a message, wait for Redis to know, and say whether it was this worker's still."""
+        settled = self.lease.settle_now(message.delivery_tag)
+        self.qos._quick_ack(message.delivery_tag)
+        message._state = "ACK"
+        return settled
 
     def close(self) -> None:
         """Give back what does not run, and let the rest outlast the connection."""
         if self.is_leased and not self.closed:
             self._settle_request()
-            cycle = self.connection.cycle
-            for kind, source in ((ALARM, self._alarm), (BELL, self._bell), (ANSWER, self.client)):
-                cycle.forget(self, kind, source)
-        super().close()
-        if self._alarm is not None:
-            self._alarm.close()
-            self._alarm = None
+            self._stop_listening()
+        try:
+            super().close()
+        finally:
+            if self._lease is not None:
+                self._lease.leave(self)
+
+    def _stop_listening(self) -> None:
+        for kind, source in ((ALARM, self._alarm), (BELL, self._bell), (ANSWER, self.client)):
+            self.connection.cycle.forget(self, kind, source)
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None:
+            alarm.close()
         if self._bell is not None:
             self._bell.close()
-        if self._lease is not None:
-            self._lease.leave(self)
 
     # Becoming, and being, connected.
 
@@ -363,11 +374,9 @@ class LeasedChannel(stock.Channel):
         try:
             while self._request is not None:
                 self._read()
-            if self._arrived:
-                self.lease.requeue([job for job, _, _ in self._arrived])
-                self._arrived.clear()
         except (*self.connection_errors, self.ResponseError) as exc:
-            logger.info("jobs that were on their way come back by themselves: %r", exc)
-            self.lease.held.difference_update(job for job, _, _ in self._arrived)
-            self._arrived.clear()
+            logger.info("jobs may be on their way still, and come back by themselves: %r", exc)
             self._forget_request()
+        if self._arrived:
+            self.lease.give_back([job for job, _, _ in self._arrived])
+            self._arrived.clear()

@@ -66,6 +66,7 @@ class Keeper:
         lease.take_over_former_self()
         waiting = False
         while True:
+            lease.return_unwanted()
             if waiting and lease.has_settled:
                 lease.flush()
             waiting = lease.has_settled

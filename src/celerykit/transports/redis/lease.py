@@ -48,6 +48,8 @@ class Lease:
         """Jobs that were delivered here and are not settled."""
         self.lost: set[str] = set()
         """Jobs that somebody else was given meanwhile; what still runs of them runs twice."""
+        self.unwanted: set[str] = set()
+        """Jobs that are to go back and could not be put back yet."""
         self.late = 0
         """Acknowledgements that came after the job was given to somebody else."""
         self._settled: deque[str] = deque()
@@ -97,10 +99,11 @@ class Lease:
                 return
         try:
             self.flush()
+            self.return_unwanted()
             if not self.held:
                 self._keeper.stop()
                 self._requeue("mine", self.owner, FIRST, [], end=True)
-        except redis.RedisError as exc:
+        except (redis.RedisError, OSError) as exc:
             logger.info("the lease of %s is left to end by itself: %r", self.owner, exc)
 
     # What is settled travels with the next reservation; see LeasedChannel and Keeper.
@@ -115,6 +118,11 @@ class Lease:
         self.held.discard(job)
         for channel in tuple(self.channels)[:1]:
             channel.wake()
+
+    def settle_now(self, job: str) -> bool:
+        """Settle a job and wait for Redis to know; say whether it was this worker's still."""
+        self.held.discard(job)
+        return not self._reserve_nothing([job])
 
     def take_settled(self) -> list[str]:
         """Return what Redis does not know to be done yet; give it back by :meth:`settle_again` if it never heard."""
@@ -169,6 +177,21 @@ class Lease:
         back = self._requeue("mine", self.owner, push, found)
         self.held.difference_update(jobs)
         return back
+
+    def give_back(self, jobs: Collection[str]) -> None:
+        """Have jobs put back that are not wanted here: now, or as soon as the server can be reached."""
+        self.held.difference_update(jobs)
+        self.unwanted.update(jobs)
+        try:
+            self.return_unwanted()
+        except (redis.RedisError, OSError) as exc:
+            logger.info("%d jobs go back as soon as Redis can be reached: %r", len(jobs), exc)
+
+    def return_unwanted(self) -> None:
+        """Put back what could not be put back before."""
+        if jobs := set(self.unwanted):
+            self.requeue(jobs)
+            self.unwanted -= jobs
 
     def bury(self, job: str) -> None:
         """Move a job that is no message at all to the dead letters."""
@@ -232,7 +255,7 @@ class Lease:
     def find_unknown(self) -> set[str]:
         """Return jobs that are owned by this worker and unknown to it: their answer never came."""
         unknown = set(messages.owned(self.client, self.keys, self.owner))
-        unknown -= self.held | set(self._settled)
+        unknown -= self.held | self.unwanted | set(self._settled)
         return {job for job in unknown if names.number_of(job) // names.BATCH not in self._asked}
 
     @property

@@ -41,7 +41,7 @@ class QoS(stock.QoS):
         """Put everything back that does not run; what runs stays the worker's, over the connection's end."""
         self._flush()
         running = set(self.channel.lease.workplace.running())
-        self.channel.lease.requeue([job for job in self._delivered if job not in running])
+        self.channel.lease.give_back([job for job in self._delivered if job not in running])
         self._delivered.clear()
         return ()
 
