@@ -5,7 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from celerykit import deadletters
+from celerykit.transports.redis import messages
+from celerykit.transports.redis.keeper import Keeper
+from celerykit.transports.redis.lease import FIRST
 from celerykit.transports.redis.workplace import Workplace
 from tests.rig.waiting import until
 
@@ -179,3 +184,30 @@ def test_an_outage_takes_no_job_from_anybody(bench: Bench) -> None:
     worker.wait("done")
     time.sleep(1)
     assert not heir.lines("got")
+
+
+def test_two_that_see_the_same_death_put_a_job_back_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have read what the dead worker had; whoever is second finds nothing to do."""
+    monkeypatch.setattr(Keeper, "start", lambda _: None)
+    bench.send("one", "two")
+    dead = bench.consume(prefetch=2)
+    dead.get(2)
+    bench.root.zadd("celerykit.owners", {dead.lease.owner: 1})
+    heirs = [bench.consume("elsewhere").lease for _ in range(2)]
+    owner = dead.lease.owner
+    found = [
+        messages.read(heir.client, heir.keys, owner, messages.owned(heir.client, heir.keys, owner)) for heir in heirs
+    ]
+    back = [heir._requeue("over", owner, FIRST, jobs, end=True) for heir, jobs in zip(heirs, found, strict=True)]
+    assert (back, bench.waiting(), bench.reserved) == ([2, 0], 2, 0)
+
+
+def test_nothing_is_taken_from_a_worker_that_has_come_back(bench: Bench) -> None:
+    """Its lease was over when somebody looked, and is renewed when he acts: then nothing happens."""
+    bench.send("one")
+    consumer = bench.consume()
+    consumer.get(1)
+    heir = bench.consume("elsewhere").lease
+    assert heir.take_over(consumer.lease.owner, "over") == 0
+    assert heir.take_over(consumer.lease.owner, "gone") == 0
+    assert (bench.waiting(), bench.owned()) == (0, {consumer.lease.owner: 1})

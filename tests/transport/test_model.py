@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from celerykit.transports.redis import lease
 from celerykit.transports.redis.keeper import Keeper
 from celerykit.transports.redis.workplace import Workplace
 from tests.transport.bench import Bench
@@ -217,6 +218,7 @@ def body(message: bytes | str) -> int:
 def test_no_sequence_of_events_loses_a_job(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever workers, senders and the server do, in any order."""
     monkeypatch.setattr(Keeper, "start", lambda _: None)
+    monkeypatch.setattr(lease, "OUTAGE", 3600)
     Protocol.server = server
     run_state_machine_as_test(
         Protocol,
