@@ -91,8 +91,36 @@ def test_a_job_longer_than_the_stop_budget_is_given_back(stack: Rig, pool: str) 
 
 @pytest.mark.parametrize("app", STYLES)
 def test_jobs_survive_a_kill_of_the_worker(stack: Rig, app: str) -> None:
-    """A worker killed with all slots busy: its jobs run again within the visibility timeout and 10 s."""
-    worker = stack.worker(app=app, restart=True)
+    """A worker killed with all slots busy, and started again: its jobs run again as soon as it is there."""
+    worker = stack.worker(app=app, restart=True, CELERYKIT_LONGEST_JOB=600)
+    jobs = stack.client.work(2, 3.0)
+    wait_running(stack, 2)
+    kill_main_process(worker)
+    worker.wait_ready()
+    ready = time.time()
+    assert_nothing_lost(stack, 30, twice=2)
+    again = [stack.ledger.first("start", job, 2) for job in jobs]
+    assert all(at and at - ready < 4 for at in again), again
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_killed_workers_jobs_are_taken_over(stack: Rig, pool: str) -> None:
+    """A worker that is killed and stays away: another runs its jobs within 10 s."""
+    victim = stack.worker(pool, CELERYKIT_LONGEST_JOB=600)
+    jobs = stack.client.work(1 if pool == "solo" else 2, 15.0)
+    wait_running(stack, len(jobs))
+    stack.worker(pool, CELERYKIT_LONGEST_JOB=600)
+    assert len(stack.ledger.account().running) == len(jobs), "too late: this proves nothing"
+    killed = time.time()
+    victim.signal("SIGKILL")
+    assert_nothing_lost(stack, 60, twice=2)
+    again = [stack.ledger.first("start", job, 2) for job in jobs]
+    assert all(at and at - killed < 10 for at in again), again
+
+
+def test_jobs_of_a_killed_stock_worker_wait_for_the_visibility_timeout(stack: Rig) -> None:
+    """With the transport switched off, a killed worker's jobs run again within the visibility timeout and 10 s."""
+    worker = stack.worker(restart=True, CELERYKIT_REDIS_TRANSPORT="stock")
     jobs = stack.client.work(2, 3.0)
     wait_running(stack, 2)
     killed = time.time()
@@ -100,6 +128,30 @@ def test_jobs_survive_a_kill_of_the_worker(stack: Rig, app: str) -> None:
     assert_nothing_lost(stack, VISIBILITY_TIMEOUT + 15, twice=2)
     again = [stack.ledger.first("start", job, 2) for job in jobs]
     assert all(at and at - killed < VISIBILITY_TIMEOUT + 10 for at in again), again
+
+
+def test_a_job_that_always_kills_its_worker_ends_in_the_dead_letters(stack: Rig) -> None:
+    """Five starts, then FAILURE and a dead letter; what was behind it runs meanwhile."""
+    stack.worker("threads", restart=True)
+    poison = stack.client.submit("jobs.end_process") or ""
+    jobs = stack.client.work(3, 0.1)
+    until(lambda: stack.client.result(poison).state == "FAILURE", 120, lambda: str(stack.ledger.account()))
+    assert stack.ledger.account().starts[poison] == 5
+    letters = stack.client.dead_letters()
+    assert len(letters) == 1 and poison.encode() in letters[0]
+    assert set(jobs) <= set(stack.ledger.account().done)
+
+
+def test_a_job_longer_than_the_visibility_timeout_runs_once(stack: Rig) -> None:
+    """Neither a long job nor one that waits for its time runs again because of time, beside a stock worker."""
+    stack.worker(app="impatient", CELERYKIT_LONGEST_JOB=60)
+    long = stack.client.work(1, 12.0)
+    wait_running(stack)
+    stack.worker(app="impatient", CELERYKIT_LONGEST_JOB=60, CELERYKIT_REDIS_TRANSPORT="stock")
+    waits = stack.client.work(1, 0.1, countdown=12)
+    assert_nothing_lost(stack, 60)
+    account = stack.ledger.account()
+    assert [account.starts[job] for job in (*long, *waits)] == [1, 1]
 
 
 def test_the_default_visibility_timeout_follows_from_the_longest_job(stack: Rig) -> None:

@@ -211,3 +211,39 @@ def test_nothing_is_taken_from_a_worker_that_has_come_back(bench: Bench) -> None
     assert heir.take_over(consumer.lease.owner, "over") == 0
     assert heir.take_over(consumer.lease.owner, "gone") == 0
     assert (bench.waiting(), bench.owned()) == (0, {consumer.lease.owner: 1})
+
+
+def test_only_what_had_begun_counts_against_a_job(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job behind one that kills its workers is suspected once, when nobody can know, and then never again."""
+    monkeypatch.setattr(Keeper, "start", lambda _: None)
+    heir = bench.consume("elsewhere").lease
+    bench.send("poison", "innocent")
+    for deaths in range(4):
+        victim = bench.consume(prefetch=2)
+        jobs = {message.payload: message for message in victim.get(2)}
+        assert {body: deadletters.deliveries(message) for body, message in jobs.items()} == {
+            "poison": deaths + 1,
+            "innocent": min(deaths, 1) + 1,
+        }
+        assert list(jobs) == (["poison", "innocent"] if deaths < 2 else ["innocent", "poison"])
+        assert victim.lease.begin(jobs["poison"].delivery_tag)
+        bench.root.zadd("celerykit.owners", {victim.lease.owner: 1})
+        assert heir.take_over(victim.lease.owner, "over") == 2
+
+
+def test_a_keeper_survives_what_nobody_has_foreseen(bench: Bench) -> None:
+    """An error of any kind is told, and the lease is kept on."""
+    asked = []
+
+    def is_alive() -> bool:
+        asked.append(True)
+        if len(asked) == 2:
+            raise ZeroDivisionError("unforeseen")
+        return True
+
+    consumer = bench.consume(workplace=Workplace(name="one@test", is_alive=is_alive))
+    bench.send("one")
+    consumer.get(1)
+    consumer.turns(8)
+    assert len(asked) > 4
+    assert bench.root.zscore("celerykit.owners", consumer.lease.owner) > time.time()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker import state
 
-from celerykit import settings
+from celerykit import deadletters, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def unless_lost(worker: Any) -> Callable[[Any], Any]:
     process = worker._process_task
 
     def process_task(request: Any) -> Any:
-        if request.message.delivery_tag not in request.message.channel.lease.lost:
+        if is_held(request.message):
             return process(request)
         logger.warning("job %s[%s] is another worker's by now, and left to it", request.name, request.id)
         state.task_ready(request)
@@ -68,3 +68,11 @@ def unless_lost(worker: Any) -> Callable[[Any], Any]:
         return None
 
     return process_task
+
+
+def is_held(message: Any) -> bool:
+    """Say whether a job is this worker's still; Redis is asked only if another worker has died with it."""
+    lease = message.channel.lease
+    if deadletters.deliveries(message) > 1 and message.delivery_tag not in lease.lost:
+        return bool(lease.begin(message.delivery_tag))
+    return message.delivery_tag not in lease.lost

@@ -46,6 +46,13 @@ def kill_child(self):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@shared_task(bind=True, name="jobs.end_process")
+def end_process(self):
+    """End the worker itself, in a pool of threads: none of its own is left to tell."""
+    note(FOLDER, "start", self.request.id)
+    os._exit(1)
+
+
 @shared_task(bind=True, name="jobs.eat")
 def eat(self, megabytes):
     """Take more memory than there is, at the first try."""

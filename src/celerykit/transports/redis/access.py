@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kombu.utils.encoding import bytes_to_str
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.transports.redis import scripts
@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[Any, ...]] = {
     "script|load": ("SCRIPT", "LOAD", scripts.ACCESS.text),
     "client|id": ("CLIENT", "ID"),
     "client|tracking": ("CLIENT", "TRACKING", "OFF"),
+    "client|caching": ("CLIENT", "CACHING", "YES"),
     "hget": ("HGET", "", ""),
     "hkeys": ("HKEYS", ""),
     "hmget": ("HMGET", "", ""),
@@ -51,6 +52,8 @@ def _refused(client: Any, keys: Keys) -> Iterator[str]:
             client.execute_command(*(keys.access if part == "" else part for part in command))
         except NoPermissionError:
             yield name
+        except ResponseError:
+            continue  # allowed, but of no use in this place
     try:
         yield from map(bytes_to_str, scripts.ACCESS(client, [keys.access], ()))
     except NoPermissionError:

@@ -26,13 +26,13 @@ class Bell:
         return self.connection._sock is not None
 
     def hang_up(self, for_connection: Any) -> None:
-        """Connect, and let another connection's reads be followed by a ring when what it has read changes."""
+        """Connect, and ring when something changes that another connection has looked at, having said that it cares."""
         self.connection.connect()
         number = _call(self.connection, "CLIENT", "ID")
         self.connection.send_command("SUBSCRIBE", INVALIDATED, self._channel, check_health=False)
         self.connection.read_response()
         self.connection.read_response()
-        _call(for_connection, "CLIENT", "TRACKING", "ON", "REDIRECT", number, "NOLOOP")
+        _call(for_connection, "CLIENT", "TRACKING", "ON", "REDIRECT", number, "OPTIN", "NOLOOP")
         self._waits, self._asked_at = False, time.monotonic()
 
     def listen(self) -> None:

@@ -252,12 +252,12 @@ class LeasedChannel(stock.Channel):
     def _lists(self, queue: str) -> list[str]:
         return [self.global_keyprefix + self._q_for_pri(queue, rank) for rank in self.priority_steps]
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: Request, *before: tuple[str, ...]) -> None:
         self._request = request
         connection = self._in_poll = self.client.connection
         self._brpop_sent_at = time.monotonic()
         try:
-            connection.send_command(*request.command)
+            connection.send_packed_command(connection.pack_commands([*before, request.command]))
         except BaseException:
             self._forget_request()
             raise
@@ -294,6 +294,8 @@ class LeasedChannel(stock.Channel):
         """Read an answer, and say whether jobs have come."""
         connection = self.client.connection
         try:
+            if self._at_door:
+                connection.read_response()
             answer = self.client.parse_response(connection, "EVALSHA")
         except NoScriptError:
             self.lease.client.script_load(scripts.RESERVE.text)
@@ -329,7 +331,7 @@ class LeasedChannel(stock.Channel):
         if waits == AT_THE_DOOR:
             self._at_door = True
             lists = [key for queue in request.queues for key in self._lists(queue)]
-            self._send(Request([], self.lease.ask(), request.queues, ("EXISTS", *lists)))
+            self._send(Request([], self.lease.ask(), request.queues, ("EXISTS", *lists)), ("CLIENT", "CACHING", "YES"))
         elif not waits and jobs:
             self._looks = True  # there may be more
         return bool(jobs)

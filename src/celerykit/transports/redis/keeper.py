@@ -53,7 +53,7 @@ class Keeper:
             try:
                 next(turn)
                 self._succeeded()
-            except (redis.RedisError, OSError) as exc:
+            except Exception as exc:  # whatever it is, a worker must not go on without a lease
                 self._fail(exc)
                 turn = self._turns()
                 stopped.wait(BEAT)
@@ -102,4 +102,5 @@ class Keeper:
     def _fail(self, exc: Exception) -> None:
         if not self._failed:
             self._failed = True
-            logger.warning("the lease of %s cannot be renewed: %r", self._lease.owner, exc)
+            known = isinstance(exc, (redis.RedisError, OSError))
+            logger.warning("the lease of %s cannot be renewed: %r", self._lease.owner, exc, exc_info=not known)

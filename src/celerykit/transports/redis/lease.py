@@ -18,10 +18,11 @@ from celerykit.transports.redis import keys as names
 from celerykit.transports.redis.keeper import Keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from celerykit.transports.redis.channel import LeasedChannel
     from celerykit.transports.redis.keys import Keys
+    from celerykit.transports.redis.messages import Returned
     from celerykit.transports.redis.workplace import Workplace
 
 logger = logging.getLogger(__name__)
@@ -119,6 +120,10 @@ class Lease:
         for channel in tuple(self.channels)[:1]:
             channel.wake()
 
+    def begin(self, job: str) -> bool:
+        """Note that a job is begun that has been with a dead worker; say whether it is this worker's still."""
+        return bool(scripts.BEGIN(self.client, [self.owned], [job]))
+
     def settle_now(self, job: str) -> bool:
         """Settle a job and wait for Redis to know; say whether it was this worker's still."""
         self.held.discard(job)
@@ -196,7 +201,9 @@ class Lease:
     def bury(self, job: str) -> None:
         """Move a job that is no message at all to the dead letters."""
         row = messages.read_raw(self.client, self.keys, job)
-        self._requeue("mine", self.owner, LAST, [(job, self.keys.prefix + messages.DEAD_LETTERS, row)])
+        self._requeue(
+            "mine", self.owner, LAST, [messages.Returned(job, self.keys.prefix + messages.DEAD_LETTERS, row, 0)]
+        )
         self.held.discard(job)
 
     # What the keeper does once a second.
@@ -225,10 +232,11 @@ class Lease:
         jobs = messages.owned(self.client, self.keys, owner)
         for start in range(0, len(jobs) or 1, names.BATCH):
             found = messages.read(self.client, self.keys, owner, jobs[start : start + names.BATCH], counted=True)
-            answer = self._requeue(proof, owner, FIRST, found, end=True)
-            if answer < 0:
-                break
-            back += answer
+            # A job that may be why its workers die lets the others go first.
+            suspects = [job for job in reversed(found) if job.deaths > 1]
+            others = [job for job in found if job.deaths <= 1]
+            for push, some in ((LAST, suspects), (FIRST, others)):
+                back += max(0, self._requeue(proof, owner, push, some, end=True))
         if back:
             logger.warning("worker %s is gone: %d jobs of it are back in their queues", owner, back)
         return back
@@ -267,10 +275,8 @@ class Lease:
         arguments = (self.owner, 0, 0, 0, 0, 0, 0, "", 0, 0, len(jobs), *jobs)
         return int(scripts.RESERVE(self.client, keys, arguments)[0])
 
-    def _requeue(
-        self, whose: str, owner: str, push: str, jobs: list[tuple[str, str, Any]], *, end: bool = False
-    ) -> int:
+    def _requeue(self, whose: str, owner: str, push: str, jobs: Sequence[Returned], *, end: bool = False) -> int:
         keys = [self.keys.unacked, self.keys.index, self.keys.owned_by + owner, self.keys.owners]
-        parts = [part for job in jobs for part in job]
+        parts = [part for job in jobs for part in (job.name, job.origin, job.message)]
         arguments = (owner, whose, self.keys.bells + owner, push, len(jobs), *parts, int(end))
         return int(scripts.REQUEUE(self.client, keys, arguments))

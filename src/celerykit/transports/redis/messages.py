@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kombu.utils.encoding import bytes_to_str
 
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from celerykit.transports.redis.keys import Keys
 
 DEAD_LETTERS = deadletters.QUEUE
+BEGUN = "!"
+"""Before the list that a job came from: it was delivered before, and is begun again."""
+
+
+class Returned(NamedTuple):
+    """A job on its way back."""
+
+    name: str
+    origin: str
+    message: bytes
+    deaths: int
+    """How many workers have died with it, as far as anybody knows."""
 
 
 def owned(client: Any, keys: Keys, owner: str) -> list[str]:
@@ -24,12 +36,10 @@ def owned(client: Any, keys: Keys, owner: str) -> list[str]:
     return sorted(map(bytes_to_str, client.hkeys(keys.owned_by + owner)), key=number_of, reverse=True)
 
 
-def read(
-    client: Any, keys: Keys, owner: str, jobs: Collection[str], *, counted: bool = False
-) -> list[tuple[str, str, bytes]]:
-    """Return each job with the list that it came from, and its message as it is to go back there.
+def read(client: Any, keys: Keys, owner: str, jobs: Collection[str], *, counted: bool = False) -> list[Returned]:
+    """Return jobs as they are to go back.
 
-    :param counted: count this as a delivery that ended with the death of its worker.
+    :param counted: count this as a delivery that ended with the death of its worker, for those that may be why.
     """
     if not jobs:
         return []
@@ -37,7 +47,7 @@ def read(
     origins = client.hmget(keys.owned_by + owner, names)
     rows = client.hmget(keys.unacked, names)
     return [
-        (name, origin or "", b"" if row is None else _redelivered(_message(row), counted=counted))
+        _returned(name, bytes_to_str(origin or b""), _message(row or b""), counted=counted)
         for name, origin, row in zip(names, origins, rows, strict=True)
     ]
 
@@ -52,18 +62,21 @@ def _message(row: bytes) -> bytes:
     return row[1 : row.rindex(b',"",')] if b',"",' in row else row
 
 
-def _redelivered(message: bytes, *, counted: bool) -> bytes:
+def _returned(name: str, origin: str, message: bytes, *, counted: bool) -> Returned:
     """Mark a message as Kombu does; whatever else is in it stays as it is."""
+    begun = origin.startswith(BEGUN)
+    origin = origin.removeprefix(BEGUN)
     try:
         job = json.loads(message)
         headers = job["headers"]
         headers["redelivered"] = True
-        if counted and not _waits_for_its_time(headers):
-            headers[deadletters.DELIVERIES] = int(headers.get(deadletters.DELIVERIES, 0)) + 1
         job["properties"]["delivery_info"]["redelivered"] = True
+        deaths = int(headers.get(deadletters.DELIVERIES, 0))
+        if counted and (begun or (not deaths and not _waits_for_its_time(headers))):
+            deaths = headers[deadletters.DELIVERIES] = deaths + 1
     except (ValueError, KeyError, TypeError):
-        return message  # none of Celery's
-    return json.dumps(job).encode()
+        return Returned(name, origin, message, 0)  # none of Celery's
+    return Returned(name, origin, json.dumps(job).encode(), deaths)
 
 
 def _waits_for_its_time(headers: dict[str, Any]) -> bool:

@@ -8,8 +8,7 @@
 -- Returns acknowledgements that came too late, what to wait for (0 nothing, 1 at the door, 2 in line),
 --       and for each reserved job: the place of its queue in ARGV's order, its message.
 --
--- The queues' keys are no KEYS: Redis 7.0 would track all of them for whoever calls the script, which would wake
--- everybody at each job. Removals come first: a server that is full lets a script go on that has begun to write.
+-- Removals come first: a server that is full lets a script go on that has begun to write.
 local unacked, index, owned, owners, line, doorman = unpack(KEYS)
 local me, ttl, first, want, slots = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local stands, turns, bells, most, belief = ARGV[6] == '1', ARGV[7] == '1', ARGV[8], tonumber(ARGV[9]), ARGV[10]
