@@ -60,9 +60,11 @@ def test_in_containers() -> None:
     :raises SetupError: if one fails.
     """
     app = os.environ.get("CELERYKIT_TEST_APP")
-    tests = "tests/containers/test_your_app.py" if app else "tests/containers"
-    if not _passes((*IN_CONTAINERS, tests)):
-        raise SetupError(f"failed: pytest {tests}", "See above; the log of each container is beside its failure")
+    tests = ("tests/containers/test_your_app.py",) if app else ("tests/transport", "tests/containers")
+    if not _passes((*IN_CONTAINERS, *tests)):
+        raise SetupError(
+            f"failed: pytest {' '.join(tests)}", "See above; the log of each container is beside its failure"
+        )
 
 
 def test_on_hosts(selection: Sequence[str]) -> None:

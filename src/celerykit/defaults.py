@@ -47,7 +47,7 @@ def app_defaults(settings: Settings, pool_class: str = "prefork") -> list[Defaul
         Default(
             "task_time_limit",
             settings.longest_job,
-            "A job that outlives the visibility timeout runs twice at once; one that hangs holds its slot for ever.",
+            "A job that hangs holds its slot for ever; a stock worker's beyond the visibility timeout runs twice.",
         ),
         Default(
             "worker_eta_task_limit", 1000, "Without a bound a worker fetches every ETA job there is into its memory."
@@ -89,9 +89,11 @@ def transport_options(settings: Settings, scheme: str) -> list[Default]:
             Default(
                 "visibility_timeout",
                 settings.visibility_timeout,
-                "When a dead worker's jobs run again: as early as the longest job allows.",
+                "When a dead stock worker's jobs run again: as early as the longest job allows.",
             ),
-            Default("unacked_restore_interval", 5, "How often a worker looks for jobs of dead workers, in seconds."),
+            Default(
+                "unacked_restore_interval", 5, "How often a worker looks for jobs of dead stock workers, in seconds."
+            ),
             Default("unacked_restore_throttle", 1, "At each of those looks, instead of at every tenth."),
             Default(
                 "max_connections",

@@ -38,8 +38,8 @@ class Settings:
     )
     longest_job: float = _setting(
         3600.0,
-        "Seconds that a job, or the wait for its ETA, may last. The broker's visibility timeout and the default hard "
-        "time limit of tasks follow from it.",
+        "Seconds that a job may last; with stock workers on Redis, the wait for its ETA, too. The default hard time "
+        "limit of tasks and the broker's visibility timeout follow from it.",
         kind="seconds",
     )
     delivery: str = _setting(
@@ -50,8 +50,8 @@ class Settings:
     )
     max_deliveries: int = _setting(
         5,
-        "How often a job may be started when each time its pool child dies; after that it is marked FAILURE and "
-        "kept in the dead letters.",
+        "How often a job may be started when each time its pool child, or its worker, dies; after that it is marked "
+        "FAILURE and kept in the dead letters.",
         kind="count",
     )
     stuck_after: float = _setting(

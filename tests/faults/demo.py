@@ -26,9 +26,7 @@ JOBS = 500
 SECONDS = 0.5
 WORKERS = 2
 SLOTS = 8
-LONGEST_JOB = 20
 PATIENCE = 180.0
-ATTEMPTS = 200
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,6 @@ class Demo:
             PROJECT,
             self.ledger,
             CELERY_WORKER_CONCURRENCY=str(SLOTS),
-            CELERYKIT_LONGEST_JOB=str(LONGEST_JOB),
             CELERYKIT_STOP_TIMEOUT="60",
         )
 
@@ -87,19 +84,10 @@ class Demo:
         return at
 
     def kill_worker(self) -> float:
-        """Kill one worker while no fetch is under way, and start it again."""
-        victim = self.stack.processes("worker")[0]
-        for _ in range(ATTEMPTS):
-            victim.signal("SIGSTOP")
-            # The worker stands still. All slots full means that it had nothing left to ask for: no job is on its way.
-            if self.client.unacknowledged() == WORKERS * SLOTS:
-                at = time.time()
-                victim.signal("SIGKILL")
-                self.stack.up("worker", workers=WORKERS)
-                return at
-            victim.signal("SIGCONT")
-            time.sleep(0.05)
-        raise SystemExit("there was always a fetch under way")
+        """Kill one worker, whatever it is doing, and leave the jobs to the other."""
+        at = time.time()
+        self.stack.processes("worker")[0].signal("SIGKILL")
+        return at
 
     def restart_redis(self) -> float:
         """Restart the broker; its data stays on its volume, its port on loopback may change."""
@@ -112,8 +100,6 @@ class Demo:
 def main() -> int:
     """Run the demonstration and return 1 if a job was lost."""
     say(f"{JOBS} jobs of {SECONDS} s on {WORKERS} workers of {SLOTS} processes")
-    say(f"CELERYKIT_LONGEST_JOB={LONGEST_JOB} for this demo, so that a killed worker's jobs run again after 30 s,")
-    say("not an hour; and the kill waits for an instant without a fetch (see docs/delivery.md for the gap)")
     folder = Path(tempfile.mkdtemp(prefix="celerykit-demo-"))
     demo = Demo(folder)
     try:

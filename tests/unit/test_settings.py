@@ -33,10 +33,11 @@ def test_every_setting_is_read_from_its_variable() -> None:
             "CELERYKIT_DELIVERY": "at-most-once",
             "CELERYKIT_MAX_DELIVERIES": "2",
             "CELERYKIT_STUCK_AFTER": "10",
+            "CELERYKIT_REDIS_TRANSPORT": "stock",
             "CELERYKIT_STATE_DIR": "/srv/state",
         }
     )
-    assert own == settings.Settings(30.0, 7.5, "at-most-once", 2, 10.0, "/srv/state")
+    assert own == settings.Settings(30.0, 7.5, "at-most-once", 2, 10.0, "stock", "/srv/state")
 
 
 @pytest.mark.parametrize("name", ["CELERYKIT_STOP_TIMEOUT", "CELERYKIT_LONGEST_JOB", "CELERYKIT_STUCK_AFTER"])
@@ -53,6 +54,12 @@ def test_what_is_no_count_is_refused(value: str) -> None:
     """At least one delivery, in whole numbers."""
     (message,) = refused(CELERYKIT_MAX_DELIVERIES=value)
     assert message.startswith(f"CELERYKIT_MAX_DELIVERIES={value} (/etc/celery/celery.env:3): ")
+
+
+def test_an_unknown_transport_is_refused() -> None:
+    """There are two, and the message names both."""
+    (message,) = refused(CELERYKIT_REDIS_TRANSPORT="none")
+    assert "neither kit nor stock" in message
 
 
 def test_an_unknown_delivery_promise_is_refused() -> None:
