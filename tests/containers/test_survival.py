@@ -107,15 +107,13 @@ def test_jobs_survive_a_kill_of_the_worker(stack: Rig, app: str) -> None:
 def test_a_killed_workers_jobs_are_taken_over(stack: Rig, pool: str) -> None:
     """A worker that is killed and stays away: another runs its jobs within 10 s."""
     victim = stack.worker(pool, CELERYKIT_LONGEST_JOB=600)
-    jobs = stack.client.work(1 if pool == "solo" else 2, 15.0)
+    jobs = stack.client.work(1 if pool == "solo" else 2, 120.0)
     wait_running(stack, len(jobs))
     stack.worker(pool, CELERYKIT_LONGEST_JOB=600)
-    assert len(stack.ledger.account().running) == len(jobs), "too late: this proves nothing"
     killed = time.time()
     victim.signal("SIGKILL")
-    assert_nothing_lost(stack, 60, twice=2)
-    again = [stack.ledger.first("start", job, 2) for job in jobs]
-    assert all(at and at - killed < 10 for at in again), again
+    again = [until(lambda it=job: stack.ledger.first("start", it, 2), 30, "a second start") for job in jobs]
+    assert all(at - killed < 10 for at in again), again
 
 
 def test_jobs_of_a_killed_stock_worker_wait_for_the_visibility_timeout(stack: Rig) -> None:
@@ -143,15 +141,13 @@ def test_a_job_that_always_kills_its_worker_ends_in_the_dead_letters(stack: Rig)
 
 
 def test_a_job_longer_than_the_visibility_timeout_runs_once(stack: Rig) -> None:
-    """Neither a long job nor one that waits for its time runs again because of time, beside a stock worker."""
+    """Neither a long job nor one that waits for its time runs again because of time, with a stock worker there."""
     stack.worker(app="impatient", CELERYKIT_LONGEST_JOB=60)
-    long = stack.client.work(1, 12.0)
-    wait_running(stack)
+    jobs = stack.client.work(1, 12.0) + stack.client.work(1, 0.1, countdown=12)
+    until(lambda: stack.client.unacknowledged() == 2, 30, "both with the worker")
     stack.worker(app="impatient", CELERYKIT_LONGEST_JOB=60, CELERYKIT_REDIS_TRANSPORT="stock")
-    waits = stack.client.work(1, 0.1, countdown=12)
     assert_nothing_lost(stack, 60)
-    account = stack.ledger.account()
-    assert [account.starts[job] for job in (*long, *waits)] == [1, 1]
+    assert [stack.ledger.account().starts[job] for job in jobs] == [1, 1]
 
 
 def test_the_default_visibility_timeout_follows_from_the_longest_job(stack: Rig) -> None:
