@@ -21,6 +21,11 @@ def deliveries(message: Any) -> int:
     return int((message.headers or {}).get(DELIVERIES, 0)) + 1
 
 
+def redelivery_delay(deliveries: int) -> int:
+    """Return the seconds to wait after ``deliveries`` deliveries: 1, 2, 4, ... and at most 60."""
+    return int(min(2 ** (deliveries - 1), 60))
+
+
 def bury(producer: Any, message: Any, reason: str) -> None:
     """Keep a copy of ``message`` in the dead letters, without its priority: on Redis that would be another list.
 

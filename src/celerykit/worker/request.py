@@ -62,7 +62,7 @@ class Request(CeleryRequest):  # type: ignore[misc]
             if deliveries >= limit:
                 self._bury(producer, deliveries)
                 return False
-            delay = redelivery_delay(deliveries)
+            delay = deadletters.redelivery_delay(deliveries)
             eta = datetime.now(timezone.utc) + timedelta(seconds=delay)
             deadletters.send_again(producer, self.message, eta.isoformat())
         logger.warning(
@@ -85,11 +85,6 @@ class Request(CeleryRequest):  # type: ignore[misc]
 
         state.task_ready(self)
         self.acknowledge()
-
-
-def redelivery_delay(deliveries: int) -> int:
-    """Return the seconds to wait after ``deliveries`` deliveries: 1, 2, 4, ... and at most 60."""
-    return int(min(2 ** (deliveries - 1), 60))
 
 
 def _reason(deliveries: int) -> str:

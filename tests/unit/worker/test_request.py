@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celerykit.worker.request import redelivery_delay
+from celerykit.deadletters import redelivery_delay
 
 
 def test_the_delay_rises_and_is_capped() -> None:

@@ -201,9 +201,7 @@ class Lease:
     def bury(self, job: str) -> None:
         """Move a job that is no message at all to the dead letters."""
         row = messages.read_raw(self.client, self.keys, job)
-        self._requeue(
-            "mine", self.owner, LAST, [messages.Returned(job, self.keys.prefix + messages.DEAD_LETTERS, row, 0)]
-        )
+        self._requeue("mine", self.owner, LAST, [messages.Returned(job, self.keys.prefix + messages.DEAD_LETTERS, row)])
         self.held.discard(job)
 
     # What the keeper does once a second.
@@ -232,11 +230,10 @@ class Lease:
         jobs = messages.owned(self.client, self.keys, owner)
         for start in range(0, len(jobs) or 1, names.BATCH):
             found = messages.read(self.client, self.keys, owner, jobs[start : start + names.BATCH], counted=True)
-            # A job that may be why its workers die lets the others go first.
-            suspects = [job for job in reversed(found) if job.deaths > 1]
-            others = [job for job in found if job.deaths <= 1]
-            for push, some in ((LAST, suspects), (FIRST, others)):
-                back += max(0, self._requeue(proof, owner, push, some, end=True))
+            answer = self._requeue(proof, owner, FIRST, found, end=True)
+            if answer < 0:
+                break
+            back += answer
         if back:
             logger.warning("worker %s is gone: %d jobs of it are back in their queues", owner, back)
         return back

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+import random
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kombu.utils.encoding import bytes_to_str
@@ -27,8 +28,6 @@ class Returned(NamedTuple):
     name: str
     origin: str
     message: bytes
-    deaths: int
-    """How many workers have died with it, as far as anybody knows."""
 
 
 def owned(client: Any, keys: Keys, owner: str) -> list[str]:
@@ -71,12 +70,25 @@ def _returned(name: str, origin: str, message: bytes, *, counted: bool) -> Retur
         headers = job["headers"]
         headers["redelivered"] = True
         job["properties"]["delivery_info"]["redelivered"] = True
-        deaths = int(headers.get(deadletters.DELIVERIES, 0))
-        if counted and (begun or (not deaths and not _waits_for_its_time(headers))):
-            deaths = headers[deadletters.DELIVERIES] = deaths + 1
+        if counted:
+            _count(headers, begun=begun)
     except (ValueError, KeyError, TypeError):
-        return Returned(name, origin, message, 0)  # none of Celery's
-    return Returned(name, origin, json.dumps(job).encode(), deaths)
+        return Returned(name, origin, message)  # none of Celery's
+    return Returned(name, origin, json.dumps(job).encode())
+
+
+def _count(headers: dict[str, Any], *, begun: bool) -> None:
+    """Count the death of a job's worker, if the job may be why; from the second on, let it wait for its next turn.
+
+    Jobs that were there together wait for different times: one of them kills its worker, and the others do not.
+    """
+    deaths = int(headers.get(deadletters.DELIVERIES, 0))
+    if not begun and (deaths or _waits_for_its_time(headers)):
+        return
+    headers[deadletters.DELIVERIES] = deaths + 1
+    if deaths:
+        delay = deadletters.redelivery_delay(deaths) * random.uniform(0.5, 2.0)  # noqa: S311  # nobody's secret
+        headers["eta"] = (datetime.now(timezone.utc) + timedelta(seconds=delay)).isoformat()
 
 
 def _waits_for_its_time(headers: dict[str, Any]) -> bool:
