@@ -9,7 +9,6 @@ from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
-from celery.exceptions import TaskRevokedError
 from celery.worker.request import Request as CeleryRequest
 
 from celerykit import deadletters, settings
@@ -25,15 +24,15 @@ class DeliveriesExceeded(Exception):  # noqa: N818  # reads as the reason in a j
 class Request(CeleryRequest):  # type: ignore[misc]
     """The request class of every task that names none of its own (``Task.Request``)."""
 
-    def execute_using_pool(self, pool: Any, **kwargs: Any) -> Any:
-        """Run the job, unless it was with as many workers that died as it may be started."""
+    def gave_up(self) -> bool:
+        """Give the job up if as many workers have died with it as it may be started, and say whether."""
         deliveries = deadletters.deliveries(self.message) - 1
-        if deliveries >= settings.from_environment(os.environ).max_deliveries:
-            with self.app.producer_or_acquire() as producer:
-                self._bury(producer, deliveries)
-            super().on_failure(_given_up(deliveries))
-            raise TaskRevokedError(self.id)  # gives the slot back
-        return super().execute_using_pool(pool, **kwargs)
+        if deliveries < settings.from_environment(os.environ).max_deliveries:
+            return False
+        with self.app.producer_or_acquire() as producer:
+            self._bury(producer, deliveries)
+        super().on_failure(_given_up(deliveries))
+        return True
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """Deliver a job whose child died again after a while, or give it up; anything else is Celery's."""

@@ -43,7 +43,7 @@ class Reservations(bootsteps.Step):  # type: ignore[misc]
         )
         transports.install(worker.app, workplace)
         is_direct = worker.process_task == worker._process_task
-        worker._process_task = unless_lost(worker)
+        worker._process_task = of_this_worker(worker)
         if is_direct:
             worker.process_task = worker._process_task
 
@@ -53,16 +53,18 @@ def free_slots(worker: Any) -> int:
     return int(worker.pool.num_processes) - max(len(state.reserved_requests), len(state.active_requests))
 
 
-def unless_lost(worker: Any) -> Callable[[Any], Any]:
-    """Return what hands a request to the pool, for the jobs that are this worker's still."""
+def of_this_worker(worker: Any) -> Callable[[Any], Any]:
+    """Return what hands a request to the pool, for jobs that are this worker's still and not given up."""
     process = worker._process_task
 
     def process_task(request: Any) -> Any:
         if is_held(request.message):
-            return process(request)
-        logger.warning("job %s[%s] is another worker's by now, and left to it", request.name, request.id)
-        state.task_ready(request)
-        request.message.ack()
+            if not (hasattr(request, "gave_up") and request.gave_up()):
+                return process(request)
+        else:
+            logger.warning("job %s[%s] is another worker's by now, and left to it", request.name, request.id)
+            state.task_ready(request)
+            request.message.ack()
         if hasattr(worker, "_quick_release"):
             worker._quick_release()
         return None
