@@ -165,6 +165,7 @@ class LeasedChannel(stock.Channel):
         if self.is_leased and not self.closed:
             self._settle_request()
             self._stop_listening()
+            self.qos.restore_unacked()
         try:
             super().close()
         finally:
@@ -311,11 +312,14 @@ class LeasedChannel(stock.Channel):
             raise
         request = self._request
         self._request = self._in_poll = None
+        if request is None:
+            return False
         if self._at_door:
             self._at_door = False
             self._looks |= bool(answer)
+            self.lease.answered(request.number)
             return False
-        return request is not None and self._take(request, answer)
+        return self._take(request, answer)
 
     def _take(self, request: Request, answer: list[Any]) -> bool:
         """Note what a request has brought, and ask to be woken if it was less than was wanted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from kombu.transport import redis as stock
@@ -24,6 +25,13 @@ class Transport(stock.Transport):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.cycle = Poller()
+
+    def close_connection(self, connection: Any) -> None:
+        """Close the channels that hold jobs first: where the server is away, the others may fail to close."""
+        for channel in [channel for channel in self.channels if channel.is_leased]:
+            with suppress(*self.connection_errors, *self.channel_errors):
+                channel.close()
+        super().close_connection(connection)
 
     def _reject_inbound_message(self, raw_message: Any) -> None:
         """Put back, to be the next, a job of a queue that is no longer consumed."""
