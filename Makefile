@@ -1,13 +1,16 @@
 # Every target is one line: what it does is in scripts/, which needs Python's standard library and nothing else.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: up demo test test-hosts-all test-ansible-oldest hosts hosts-down check down clean help
+.PHONY: up demo bench test test-hosts-all test-ansible-oldest hosts hosts-down check down clean help
 
 up: ## Set up what is missing, start the whole stack in containers, and run a real app's jobs in it
 	$(PYTHON) scripts up
 
 demo: ## Restart and kill workers and the broker under load, and count the jobs that were lost
 	$(PYTHON) scripts demo
+
+bench: ## Measure the kit beside stock Celery; BENCH=CELL measures one cell
+	CELERYKIT_BENCH="$(BENCH)" $(PYTHON) scripts bench
 
 test: ## Prove it: all checks, the tests in containers, those on hosts; APP=FOLDER tests an app of your own
 	CELERYKIT_TEST_APP="$(APP)" $(PYTHON) scripts test

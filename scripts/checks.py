@@ -85,9 +85,9 @@ def test_site_once(ansible: Path, suite: str) -> None:
         raise SetupError(f"failed: pytest tests/hosts/test_site.py by {ansible}", "See above")
 
 
-def demo() -> int:
-    """Run the demonstration and return its exit code."""
-    return subprocess.run([BIN / "python", "-m", "tests.faults.demo"], check=False, env=_environment()).returncode
+def run_module(name: str) -> int:
+    """Run what is no test of pass or fail alone, such as the demonstration, and return its exit code."""
+    return subprocess.run([BIN / "python", "-m", name], check=False, env=_environment()).returncode
 
 
 def _passes(command: tuple[str, ...], also: Mapping[str, str] | None = None) -> bool:

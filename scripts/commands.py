@@ -63,11 +63,12 @@ def _up() -> None:
     stack.explain()
 
 
-def _demo() -> int:
+def _in_containers(module: str) -> int:
+    """Run a module of the tests, with the images and the virtualenv that it needs."""
     _prepare()
     virtualenv.ensure_virtualenv()
     stack.build()
-    return checks.demo()
+    return checks.run_module(module)
 
 
 def _test() -> None:
@@ -142,7 +143,8 @@ def _help() -> None:
 
 COMMANDS: dict[str, Callable[[], int | None]] = {
     "up": _up,
-    "demo": _demo,
+    "demo": lambda: _in_containers("tests.faults.demo"),
+    "bench": lambda: _in_containers("tests.bench"),
     "test": _test,
     "test-hosts-all": _test_hosts,
     "test-ansible-oldest": _test_ansible_oldest,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
-CELERY_IMAGE = os.environ.get("CELERYKIT_IMAGE", "celerykit/celery")
+CELERY_IMAGE = os.environ.get("CELERYKIT_IMAGE") or "celerykit/celery"
 REDIS_IMAGE = "celerykit/redis"
 INSTALLER_IMAGE = "celerykit/installer"
 APPS = Path(__file__).parents[1] / "containers" / "apps"

@@ -6,6 +6,7 @@ import ast
 import re
 import runpy
 import subprocess
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,13 @@ def test_a_generated_page_is_what_the_code_says(name: str) -> None:
     """No default or reason in it is out of date; scripts/NAME_doc.py --write renews it."""
     generator = runpy.run_path(str(ROOT / "scripts" / f"{name}_doc.py"))
     assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == generator["page"]()
+
+
+@pytest.mark.parametrize("name", ["bench"])
+def test_a_page_of_results_is_what_its_record_says(name: str) -> None:
+    """No figure in it is typed; python -m tests.NAME.page --write renews it from the record."""
+    results = import_module(f"tests.{name}.page")
+    assert results.PAGE.read_text(encoding="utf-8") == results.page()
 
 
 def test_every_variable_in_the_docs_exists() -> None:

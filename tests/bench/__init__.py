@@ -1,0 +1,1 @@
+"""The benchmark: what the kit costs and gains, always beside what it is compared with."""

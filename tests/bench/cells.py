@@ -1,0 +1,120 @@
+"""The cells: what is measured, on which sides, and what is promised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.bench import measure
+from tests.bench.measure import Side
+from tests.bench.results import Bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STOCK = Side("stock", {"CELERYKIT_REDIS_TRANSPORT": "stock"})
+KIT = Side("kit", {})
+BOTH = (STOCK, KIT)
+NOT_SLOWER = 0.95
+"""Two measurements of the same thing differ by up to so much."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One question to the benchmark."""
+
+    name: str
+    text: str
+    measure: Callable[[Side], dict[str, float]]
+    bars: tuple[Bar, ...]
+    rounds: int = 3
+    sides: tuple[Side, ...] = BOTH
+    """The first is what the others are compared with."""
+
+
+def _faster(times: float) -> tuple[Bar, ...]:
+    return (Bar("jobs/s", at_least=times),)
+
+
+CELLS = {
+    cell.name: cell
+    for cell in (
+        Cell(
+            "kombu-4",
+            "kombu alone: fetch and acknowledge, prefetch 4",
+            partial(measure.bare, prefetch=4),
+            (Bar("messages/s", at_least=5),),
+            rounds=5,
+        ),
+        Cell(
+            "kombu-100",
+            "the same, prefetch 100",
+            partial(measure.bare, prefetch=100),
+            (Bar("messages/s", at_least=5),),
+        ),
+        Cell("solo", "no-op jobs, solo, prefetch 4", partial(measure.rate, pool_class="solo"), _faster(3), rounds=5),
+        Cell(
+            "threads",
+            "no-op jobs, 4 threads, prefetch 4 each",
+            partial(measure.rate, pool_class="threads", concurrency=4),
+            _faster(3),
+            rounds=5,
+        ),
+        Cell(
+            "prefork",
+            "no-op jobs, 2 processes, prefetch 4 each",
+            partial(measure.rate, pool_class="prefork", concurrency=2),
+            _faster(1.5),
+            rounds=5,
+        ),
+        Cell(
+            "prefetch-1",
+            "no-op jobs, solo, prefetch 1",
+            partial(measure.rate, pool_class="solo", prefetch=1),
+            _faster(NOT_SLOWER),
+        ),
+        Cell(
+            "prefork-1",
+            "no-op jobs, 2 processes, prefetch 1 each: the kit's defaults",
+            partial(measure.rate, pool_class="prefork", concurrency=2, prefetch=1),
+            _faster(NOT_SLOWER),
+        ),
+        Cell(
+            "queues-8",
+            "no-op jobs from 8 queues, solo, prefetch 4",
+            partial(measure.rate, pool_class="solo", queues=8),
+            _faster(NOT_SLOWER),
+        ),
+        Cell(
+            "bodies-1mb",
+            "no-op jobs with a body of 1 MB, solo, prefetch 4",
+            partial(measure.drained, size=2**20, count=60),
+            _faster(NOT_SLOWER),
+        ),
+        Cell(
+            "long-jobs",
+            "16 jobs of 0.5 s come at once to 2 idle workers of 2 threads, prefetch 4 each",
+            partial(measure.shared, seconds=0.5, count=16),
+            _faster(NOT_SLOWER),
+        ),
+        Cell(
+            "latency",
+            "from sending to starting a job, idle solo worker",
+            partial(measure.latency, queues=1),
+            (Bar("p50 ms", at_most=1), Bar("p99 ms", at_most=1)),
+        ),
+        Cell(
+            "latency-8",
+            "the same, worker of 8 queues",
+            partial(measure.latency, queues=8),
+            (Bar("p50 ms", at_most=1), Bar("p99 ms", at_most=1)),
+        ),
+        Cell(
+            "idle-50",
+            "50 idle solo workers: nothing comes, then 50 jobs a second (what resting costs included)",
+            measure.idle,
+            (Bar("broker ms/idle s", at_most=2), Bar("broker us/job", at_most=1.5)),
+        ),
+    )
+}

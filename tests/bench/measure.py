@@ -1,0 +1,204 @@
+"""The measurements: one side, in containers of its own, from an empty broker to numbers."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.rig.containers import CELERY_IMAGE, Process, Rig
+from tests.rig.ledger import folder_in_memory
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+INSIDE = Path(__file__).parent / "inside"
+WARM_UP = 1.0
+WINDOW = 4.0
+"""Seconds over which a rate is taken."""
+FLEET = 50
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the things compared: the kit's image with an environment."""
+
+    name: str
+    environment: Mapping[str, str]
+
+
+class Scene:
+    """An empty broker, and workers and scripts of one side."""
+
+    def __init__(self, rig: Rig, side: Side):
+        self.rig = rig
+        self.redis = rig.redis()
+        self._side = side
+        self._client = self._run(["-c", "import time; time.sleep(3600)"])
+
+    @classmethod
+    @contextmanager
+    def of(cls, side: Side) -> Iterator[Scene]:
+        """Set it up, and remove all of it afterwards."""
+        with folder_in_memory() as folder:
+            rig = Rig(folder)
+            rig.app = str(INSIDE)
+            try:
+                yield cls(rig, side)
+            except AssertionError:
+                rig.show()
+                raise
+            finally:
+                rig.close()
+
+    def worker(self, pool_class: str, concurrency: int, **options: Any) -> Process:
+        """Start a worker of the side, and wait until it consumes."""
+        told = {**self._side.environment, "CELERYKIT_LONGEST_JOB": "600", **options}
+        return self.rig.worker(pool_class, "celerykit_bench", CELERY_WORKER_CONCURRENCY=concurrency, **told)
+
+    def fleet(self, number: int) -> Process:
+        """Start so many solo workers in one container, and wait until they all consume."""
+        process = self._run(["/app/fleet.py", str(number)])
+        ready = f"for n in $(seq 0 {number - 1}); do celerykit probe worker pool$n --ready || exit 1; done"
+        until(lambda: process.container.exec_run(["sh", "-c", ready]).exit_code == 0, 180, lambda: process.logs[-3000:])
+        return process
+
+    def publish(self, task: str, count: int, **options: Any) -> None:
+        """Send jobs by the script inside."""
+        self.script("publish", json.dumps({"task": task, "count": count, **options}))
+
+    def script(self, name: str, *arguments: object) -> str:
+        """Run a script inside and return its output."""
+        command = ["python", f"/app/{name}.py", *map(str, arguments)]
+        code, output = self._client.container.exec_run(command, demux=True)
+        assert code == 0, f"{name} ended with {code}: {output}"
+        return (output[0] or b"").decode()
+
+    def notes(self) -> list[list[float]]:
+        """Return what the jobs have noted, a list of numbers a job."""
+        file = self.rig.ledger.folder / "notes"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [[float(number) for number in line.split()] for line in lines]
+
+    def left(self, queues: Sequence[str]) -> int:
+        """Return how many jobs are not done yet."""
+        with self.rig.client.app.connection_for_read() as connection:
+            redis = connection.default_channel.client
+            return sum(redis.llen(queue) for queue in queues) + int(redis.hlen("unacked"))
+
+    def broker_seconds(self) -> float:
+        """Return the CPU seconds that all threads of redis-server have used."""
+        threads = self.redis.sh("cat /proc/1/task/*/schedstat").splitlines()
+        return sum(int(line.split()[0]) for line in threads) / 1e9
+
+    def _run(self, arguments: Sequence[str]) -> Process:
+        environment = {"CELERY_WORKER_POOL": "solo", **self._side.environment}
+        return self.rig.celery(arguments, "celerykit_bench", environment, entrypoint=["python"])
+
+
+def bare(side: Side, prefetch: int, backlog: int = 80_000) -> dict[str, float]:
+    """Return what kombu alone fetches and acknowledges a second."""
+    with Scene.of(side) as scene:
+        scene.publish("bench.nothing", backlog)
+        told = json.loads(scene.script("consume", prefetch, WINDOW))
+        assert scene.left(["celery"]), "the backlog was too small for this machine"
+        return {"messages/s": told["acknowledged"] / told["seconds"]}
+
+
+def rate(
+    side: Side, pool_class: str, concurrency: int = 1, prefetch: int = 4, backlog: int = 50_000, queues: int = 1
+) -> dict[str, float]:
+    """Return what a worker does a second of jobs that do nothing, and what each costs the broker."""
+    names = queue_names(queues)
+    with Scene.of(side) as scene:
+        scene.publish("bench.nothing", backlog, queues=names)
+        scene.worker(
+            pool_class,
+            concurrency,
+            CELERY_WORKER_PREFETCH_MULTIPLIER=prefetch,
+            CELERY_WORKER_QUEUES=",".join(names),
+        )
+        time.sleep(WARM_UP)
+        return window(scene, names)
+
+
+def window(scene: Scene, queues: Sequence[str]) -> dict[str, float]:
+    """Return the rate over a few seconds of a backlog that is being worked off."""
+    cost, began, before = scene.broker_seconds(), time.monotonic(), scene.left(queues)
+    time.sleep(WINDOW)
+    after, ended = scene.left(queues), time.monotonic()
+    cost = scene.broker_seconds() - cost
+    assert after, "the backlog was too small for this machine"
+    return {"jobs/s": (before - after) / (ended - began), "broker us/job": cost * 1e6 / (before - after)}
+
+
+def drained(side: Side, size: int, count: int) -> dict[str, float]:
+    """Return how many jobs with a large body a solo worker does a second, from the first to the last."""
+    with Scene.of(side) as scene:
+        worker = scene.worker("solo", 1, CELERY_WORKER_PREFETCH_MULTIPLIER=4)
+        worker.signal("SIGSTOP")
+        scene.publish("bench.nothing", count, size=size)
+        began = time.monotonic()
+        worker.signal("SIGCONT")
+        until(lambda: not scene.left(["celery"]), 60, "an empty broker", pause=0.05)
+        return {"jobs/s": count / (time.monotonic() - began)}
+
+
+def shared(side: Side, seconds: float, count: int) -> dict[str, float]:
+    """Return how many waiting jobs two idle workers with two slots each do a second, once those jobs come."""
+    with Scene.of(side) as scene:
+        for _ in range(2):
+            scene.worker("threads", 2, CELERY_WORKER_PREFETCH_MULTIPLIER=4)
+        scene.publish("bench.wait", count, arguments=[seconds])
+        until(lambda: len(scene.notes()) == count, 60 + count * seconds, "all jobs done")
+        return {"jobs/s": count / (max(end for _, end in scene.notes()) - min(start for start, _ in scene.notes()))}
+
+
+def latency(side: Side, queues: int, count: int = 400, pause: float = 0.02) -> dict[str, float]:
+    """Return how long an idle worker takes to start a job, in milliseconds."""
+    names = queue_names(queues)
+    with Scene.of(side) as scene:
+        scene.worker("solo", 1, CELERY_WORKER_QUEUES=",".join(names))
+        scene.publish("bench.latency", count, queues=names, pause=pause)
+        until(lambda: len(scene.notes()) == count, 30, "all jobs done")
+        cuts = statistics.quantiles((seconds * 1000 for (seconds,) in scene.notes()), n=100)
+        return {"p50 ms": cuts[49], "p99 ms": cuts[98]}
+
+
+def idle(side: Side, seconds: float = 10.0, pause: float = 0.02) -> dict[str, float]:
+    """Return what many idle workers cost the broker, while nothing comes and while a few jobs come."""
+    jobs = int(seconds / pause)
+    with Scene.of(side) as scene:
+        scene.fleet(FLEET)
+        time.sleep(WARM_UP)
+        before, began = scene.broker_seconds(), time.monotonic()
+        time.sleep(seconds)
+        resting, rested = scene.broker_seconds(), time.monotonic()
+        scene.publish("bench.latency", jobs, pause=pause)
+        until(lambda: len(scene.notes()) == jobs, 30, "all jobs done")
+        busy = scene.broker_seconds() - resting
+        return {"broker ms/idle s": (resting - before) * 1e3 / (rested - began), "broker us/job": busy * 1e6 / jobs}
+
+
+def queue_names(number: int) -> list[str]:
+    """Return the names of so many queues."""
+    return ["celery", *(f"celery{other}" for other in range(1, number))]
+
+
+def versions() -> dict[str, str]:
+    """Return what the images hold."""
+    code = (
+        "import celery, celerykit, json, kombu, platform, redis; "
+        "print(json.dumps({m.__name__: m.__version__ for m in (celerykit, celery, kombu, redis)} "
+        "| {'python': platform.python_version()}))"
+    )
+    import docker
+
+    engine = docker.from_env()
+    told = json.loads(engine.containers.run(CELERY_IMAGE, ["-c", code], entrypoint="python", remove=True))
+    return {**told, "celery image": engine.images.get(CELERY_IMAGE).id[7:19]}
