@@ -32,6 +32,7 @@ class Pulse:
         self._held_until = 0.0
         self._alive_until = time.monotonic() + window
         self._written_at = 0.0
+        self._written_until = 0.0
         self._announced = False
         self._ready = False
         self._reason = "starting"
@@ -80,7 +81,7 @@ class Pulse:
     def _turn(self, ready: bool, reason: str) -> None:
         if (ready, reason) == (self._ready, self._reason) or os.getpid() != self._pid:
             return
-        self._ready, self._reason = ready, reason
+        self._ready, self._reason, self._written_at = ready, reason, 0.0
         first = ready and not self._announced
         self._announced |= ready
         notify(*(["READY=1"] if first else []), f"STATUS={reason}")
@@ -89,9 +90,12 @@ class Pulse:
     def _tell(self, now: float) -> None:
         if os.getpid() != self._pid:
             return  # a forked pool child speaks for nobody
-        self._written_at = now
         alive_until = self._alive_until = max(now + self._window, self._held_until)
         faulthandler.dump_traceback_later(alive_until - now, exit=True, file=sys.__stderr__ or 2)
+        # The end of one job of many a second, and the next one's start, are news to nobody outside.
+        if now - self._written_at < 1.0 and alive_until < self._written_until + 1.0:
+            return
+        self._written_at, self._written_until = now, alive_until
         notify("WATCHDOG=1", *self._watchdog(alive_until - now))
         with contextlib.suppress(OSError):
             statefile.write(self._state_file, statefile.State(self._pid, alive_until, self._ready, self._reason))

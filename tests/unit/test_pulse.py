@@ -61,6 +61,14 @@ def pulse(target: str) -> Iterator[Pulse]:
 
 
 @pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the time that it is, to be set forward."""
+    now = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
 def messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """Listen as systemd does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
@@ -106,10 +114,21 @@ def test_progress_is_written_once_a_second_at_most(pulse: Pulse, target: str) ->
     assert not os.path.exists(target)
 
 
-def test_a_hold_is_seen_by_the_probe(pulse: Pulse, target: str) -> None:
+def test_short_jobs_write_no_more_than_progress_does(pulse: Pulse, target: str) -> None:
+    """A solo worker of a thousand jobs a second does not write two thousand files."""
+    pulse.hold(3600.0)
+    os.unlink(target)
+    pulse.release()
+    pulse.hold(3600.0)
+    assert not os.path.exists(target)
+
+
+def test_a_hold_is_seen_by_the_probe(pulse: Pulse, target: str, clock: list[float]) -> None:
     """A probe does not call a process stuck that may be silent for a known time."""
+    pulse.beat()
     pulse.hold(3600.0)
     held = statefile.read(target)
+    clock[0] += 1.0
     pulse.release()
     released = statefile.read(target)
     assert held is not None
@@ -161,10 +180,11 @@ def watched(monkeypatch: pytest.MonkeyPatch, target: str) -> Iterator[Pulse]:
     one.stop()
 
 
-def test_systemd_waits_longer_for_a_hold(watched: Pulse, messages: socket.socket) -> None:
+def test_systemd_waits_longer_for_a_hold(watched: Pulse, messages: socket.socket, clock: list[float]) -> None:
     """A solo job or a drain of an hour does not trip the watchdog, and the time after it is watched closely again."""
     watched.hold(3600.0)
     assert received(messages) == ["WATCHDOG=1", "WATCHDOG_USEC=3610000000"]
+    clock[0] += 1.0
     watched.release()
     assert received(messages) == ["WATCHDOG=1", "WATCHDOG_USEC=610000000"]
 
@@ -178,10 +198,11 @@ def test_systemd_waits_longer_than_the_process_itself(watched: Pulse, messages: 
 
 
 def test_a_unit_without_a_watchdog_gets_none(
-    monkeypatch: pytest.MonkeyPatch, pulse: Pulse, messages: socket.socket
+    monkeypatch: pytest.MonkeyPatch, pulse: Pulse, messages: socket.socket, clock: list[float]
 ) -> None:
     """Telling systemd a time-out would turn its watchdog on, for this process or for one that started it."""
     pulse.hold(3600.0)
+    clock[0] += 1.0
     monkeypatch.setenv("WATCHDOG_USEC", "90000000")
     monkeypatch.setenv("WATCHDOG_PID", "1")
     pulse.release()
