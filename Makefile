@@ -1,7 +1,7 @@
 # Every target is one line: what it does is in scripts/, which needs Python's standard library and nothing else.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: up demo bench test test-hosts-all test-ansible-oldest hosts hosts-down check down clean help
+.PHONY: up demo bench faults test test-hosts-all test-ansible-oldest hosts hosts-down check down clean help
 
 up: ## Set up what is missing, start the whole stack in containers, and run a real app's jobs in it
 	$(PYTHON) scripts up
@@ -11,6 +11,9 @@ demo: ## Restart and kill workers and the broker under load, and count the jobs 
 
 bench: ## Measure the kit beside stock Celery; BENCH=CELL measures one cell
 	CELERYKIT_BENCH="$(BENCH)" $(PYTHON) scripts bench
+
+faults: ## Kill, pause and cut off workers on Redis for half an hour, and count; FAULT=NAME does one
+	CELERYKIT_FAULT="$(FAULT)" $(PYTHON) scripts faults
 
 test: ## Prove it: all checks, the tests in containers, those on hosts; APP=FOLDER tests an app of your own
 	CELERYKIT_TEST_APP="$(APP)" $(PYTHON) scripts test

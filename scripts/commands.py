@@ -145,6 +145,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "up": _up,
     "demo": lambda: _in_containers("tests.faults.demo"),
     "bench": lambda: _in_containers("tests.bench"),
+    "faults": lambda: _in_containers("tests.faults"),
     "test": _test,
     "test-hosts-all": _test_hosts,
     "test-ansible-oldest": _test_ansible_oldest,

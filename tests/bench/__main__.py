@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import shutil
 import sys
 import time
 from datetime import datetime, timezone
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import measure, page
+from tests.bench import page
 from tests.bench.cells import CELLS
-from tests.bench.results import Result, Round
+from tests.bench.results import results
+from tests.rig.record import machine, versions
 
 if TYPE_CHECKING:
     from tests.bench.cells import Cell
-
-UNFINISHED = Path(".cache/bench")
-"""Results of the run under way, a file a cell."""
+    from tests.bench.results import Round
 
 
 def main() -> int:
@@ -29,33 +25,18 @@ def main() -> int:
     if wanted and wanted not in CELLS:
         print(f"error: there is no cell {wanted}\nremedy: take one of {', '.join(CELLS)}", file=sys.stderr)
         return 2
-    versions = measure.versions()
+    told = {"versions": versions(), "machine": machine()}
     if wanted:
-        print(page.table({wanted: measured(CELLS[wanted], versions)}).partition("\nNot")[0])
-        return 0
-    finished = {name: finished_cell(cell, versions) for name, cell in CELLS.items()}
-    page.RECORD.write_text(json.dumps({name: result.as_dict() for name, result in finished.items()}, indent=1) + "\n")
-    page.PAGE.write_text(page.page(), encoding="utf-8")
-    shutil.rmtree(UNFINISHED)
-    print(page.table(finished))
+        made = {wanted: {**told, **measured(CELLS[wanted])}}
+    else:
+        made = {name: page.RECORD.resume(name, told, partial(measured, cell)) for name, cell in CELLS.items()}
+        page.RECORD.write(made)
+        page.PAGE.write_text(page.page(), encoding="utf-8")
+    print(page.table(results(made)))
     return 0
 
 
-def finished_cell(cell: Cell, versions: dict[str, str]) -> Result:
-    """Return the result of a cell: that of the run under way, if it was of the same images, or a new one."""
-    file = UNFINISHED / f"{cell.name}.json"
-    if file.exists():
-        result = Result(**json.loads(file.read_text(encoding="utf-8")))
-        if result.versions == versions:
-            say(f"{cell.name}: measured already")
-            return result
-    result = measured(cell, versions)
-    UNFINISHED.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(result.as_dict()), encoding="utf-8")
-    return result
-
-
-def measured(cell: Cell, versions: dict[str, str]) -> Result:
+def measured(cell: Cell) -> dict[str, Any]:
     """Measure a cell: its sides in turn, in each round in the other order."""
     began, load = time.monotonic(), os.getloadavg()[0]
     rounds = []
@@ -65,7 +46,7 @@ def measured(cell: Cell, versions: dict[str, str]) -> Result:
         rounds.append({side.name: measured[side.name] for side in cell.sides})
         say(f"{cell.name} {number + 1}/{cell.rounds}: {shown(rounds[-1])}")
     say(f"{cell.name}: {time.monotonic() - began:.0f} s")
-    return Result(cell.name, datetime.now(timezone.utc).isoformat(), versions, machine(), load, rounds)
+    return {"date": datetime.now(timezone.utc).isoformat(), "load": load, "rounds": rounds}
 
 
 def shown(measured: Round) -> str:
@@ -74,20 +55,6 @@ def shown(measured: Round) -> str:
         f"{side} {', '.join(f'{value:.4g} {metric}' for metric, value in values.items())}"
         for side, values in measured.items()
     )
-
-
-def machine() -> dict[str, Any]:
-    """Return what the rates depend on."""
-    models = [
-        line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "cpu": (models or [platform.machine()])[0],
-        "memory": round(memory / 2**30),
-        "kernel": platform.release(),
-    }
 
 
 def say(text: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.rig.containers import CELERY_IMAGE, Process, Rig
+from tests.rig.containers import Process, Rig
 from tests.rig.ledger import folder_in_memory
 from tests.rig.waiting import until
 
@@ -188,17 +188,3 @@ def idle(side: Side, seconds: float = 10.0, pause: float = 0.02) -> dict[str, fl
 def queue_names(number: int) -> list[str]:
     """Return the names of so many queues."""
     return ["celery", *(f"celery{other}" for other in range(1, number))]
-
-
-def versions() -> dict[str, str]:
-    """Return what the images hold."""
-    code = (
-        "import celery, celerykit, json, kombu, platform, redis; "
-        "print(json.dumps({m.__name__: m.__version__ for m in (celerykit, celery, kombu, redis)} "
-        "| {'python': platform.python_version()}))"
-    )
-    import docker
-
-    engine = docker.from_env()
-    told = json.loads(engine.containers.run(CELERY_IMAGE, ["-c", code], entrypoint="python", remove=True))
-    return {**told, "celery image": engine.images.get(CELERY_IMAGE).id[7:19]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,13 +50,12 @@ class Spread:
 class Result:
     """All rounds of a cell, on which machine and when."""
 
-    cell: str
     date: str
     versions: dict[str, str]
     machine: dict[str, Any]
     load: float
     """Processes that ran on the machine when the cell began: the benchmark's own are not among them."""
-    rounds: list[Round] = field(default_factory=list)
+    rounds: list[Round]
 
     @property
     def metrics(self) -> list[str]:
@@ -70,10 +69,6 @@ class Result:
     def ratio(self, side: str, base: str, metric: str) -> Spread:
         """Return how many times ``base`` a side has reached, round by round."""
         return Spread.of([measured[side][metric] / measured[base][metric] for measured in self.rounds])
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for the record."""
-        return asdict(self)
 
 
 def results(record: Mapping[str, Any]) -> dict[str, Result]:

@@ -24,9 +24,11 @@ KEYS = ("celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169")
 class Client:
     """Submits to the broker at ``url``; a job is accepted when ``apply_async`` has returned."""
 
-    def __init__(self, url: str, ledger: Ledger):
+    def __init__(self, url: str, ledger: Ledger, **transport_options: Any):
         self.app = Celery("client", broker=url, backend=url.rpartition("/")[0] + "/1")
-        self.app.conf.broker_transport_options = {"socket_connect_timeout": 2, "socket_timeout": 5}
+        patience = {"socket_connect_timeout": 2, "socket_timeout": 5}
+        self.app.conf.broker_transport_options = {**patience, **transport_options}
+        self.app.conf.result_backend_transport_options = transport_options
         self._ledger = ledger
 
     def submit(self, task: str, *args: Any, **options: Any) -> str | None:

@@ -123,6 +123,8 @@ class Rig:
         self.processes: list[Process] = []
         self.network = self.docker.networks.create(self.name, labels={LABEL: ""})
         self.app = str(APPS)
+        self.broker_url = f"redis://celery:{self.password}@redis:6379/0"
+        """The broker's URL as the containers see it."""
         self._folder = folder
 
     def redis(self, **options: Any) -> Process:
@@ -160,11 +162,6 @@ class Rig:
         installer = self.run(INSTALLER_IMAGE, environment=environment, volumes=volumes)
         assert installer.wait_exit(120) == 0, installer.logs
         self.app = volume.name
-
-    @property
-    def broker_url(self) -> str:
-        """The broker's URL as the containers see it."""
-        return f"redis://celery:{self.password}@redis:6379/0"
 
     def worker(self, pool_class: str = "prefork", app: str = "plain", *, ready: bool = True, **options: Any) -> Process:
         """Start a worker with two slots, and wait until it consumes.
@@ -239,6 +236,27 @@ class Rig:
         self.processes.append(process)
         container.start()
         return process
+
+    def cut(self, process: Process) -> None:
+        """Let nothing in and nothing out of a container, not even a word that its connections end."""
+        self._link(process, "down")
+
+    def mend(self, process: Process) -> None:
+        """Undo :meth:`cut`: what both sides have kept of their connections goes on."""
+        self._link(process, "up")
+
+    def _link(self, process: Process, state: str) -> None:
+        self.docker.containers.run(
+            CELERY_IMAGE,
+            ["/rig/celerykit_link.py", state],
+            entrypoint="python",
+            user="root",
+            network_mode=f"container:{process.container.id}",
+            cap_drop=["ALL"],
+            cap_add=["NET_ADMIN"],
+            volumes={str(INSIDE): {"bind": "/rig", "mode": "ro"}},
+            remove=True,
+        )
 
     def show(self) -> None:
         """Print the end of each log, for a failed test."""

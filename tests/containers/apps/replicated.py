@@ -1,0 +1,6 @@
+"""An app whose Redis fails over."""
+
+from celery import Celery
+
+app = Celery("replicated", include=["celerykit_survival"])
+app.conf.broker_transport_options = {"master_name": "jobs"}
