@@ -198,7 +198,7 @@ def test_two_that_see_the_same_death_put_a_job_back_once(bench: Bench, monkeypat
     found = [
         messages.read(heir.client, heir.keys, owner, messages.owned(heir.client, heir.keys, owner)) for heir in heirs
     ]
-    back = [heir._requeue("over", owner, FIRST, jobs, end=True) for heir, jobs in zip(heirs, found, strict=True)]
+    back = [heir._requeue("over", owner, FIRST, jobs) for heir, jobs in zip(heirs, found, strict=True)]
     assert (back, bench.waiting(), bench.reserved) == ([2, 0], 2, 0)
 
 

@@ -17,6 +17,7 @@ import time
 import redis
 from kombu import Connection, Queue
 from kombu.common import ignore_errors
+from kombu.exceptions import OperationalError
 
 from celerykit.transports.redis import Transport
 from celerykit.transports.redis.workplace import Workplace
@@ -85,14 +86,16 @@ def run() -> None:
     write("ready", "")
     while done != told["jobs"]:
         try:
+            connection = connection or connect()
             connection.drain_events(timeout=1)
         except TimeoutError:
             continue
-        except (*connection.connection_errors, *connection.channel_errors):
+        except (*Transport.connection_errors, *Transport.channel_errors, OperationalError):
             if not told["reconnects"]:
                 raise
-            ignore_errors(connection, connection.close)
-            connection = connect()
+            if connection is not None:
+                ignore_errors(connection, connection.close)
+            connection = None
     connection.close()
 
 

@@ -103,7 +103,7 @@ class LeasedChannel(stock.Channel):
             return super().basic_get(queue, no_ack, **kwargs)
         self._become_leased()
         number = self.lease.ask()
-        request = self._ask([], number, [queue], want=1, slots=1, stands=False)
+        request = self._ask([], number, [queue], want=1, slots=None)
         if not self._take(request, scripts.run(self.lease.client, request.command, scripts.RESERVE)):
             return None
         job, _, body = self._arrived.pop()
@@ -134,7 +134,7 @@ class LeasedChannel(stock.Channel):
         if want:
             self._looks = False
         queues = self._queue_cycle.consume(len(self.active_queues)) if want else []
-        self._send(self._ask(settled, self.lease.ask(), queues, want=want, slots=slots, stands=True))
+        self._send(self._ask(settled, self.lease.ask(), queues, want=want, slots=slots))
 
     def has_work(self, client: Any) -> bool:
         """Say whether there is work for this channel that nobody has rung for.
@@ -230,9 +230,8 @@ class LeasedChannel(stock.Channel):
             want = min(want, slots)
         return want, slots
 
-    def _ask(
-        self, settled: list[str], number: int, queues: Sequence[str], *, want: int, slots: int, stands: bool
-    ) -> Request:
+    def _ask(self, settled: list[str], number: int, queues: Sequence[str], *, want: int, slots: int | None) -> Request:
+        """Return a request; without slots it is not one of a worker that waits to be woken."""
         lease = self.lease
         keys = lease.keys
         steps = [
@@ -241,7 +240,8 @@ class LeasedChannel(stock.Channel):
         ]  # fmt: skip
         lists = [part for queue in queues for part in (dumps(queue), *self._lists(queue))]
         arguments = (
-            lease.owner, lease.workplace.lease_seconds, number, want, slots, int(stands), int(self._takes_turns),
+            lease.owner, lease.workplace.lease_seconds, number, want, slots or 0, int(slots is not None),
+            int(self._takes_turns),
             keys.bells, MOST_BYTES, BELIEF, len(settled), *settled, len(queues), len(self.priority_steps), *lists,
         )  # fmt: skip
         return Request(settled, number, queues, scripts.RESERVE.command(steps, arguments))
@@ -293,20 +293,14 @@ class LeasedChannel(stock.Channel):
 
     def _read(self) -> bool:
         """Read an answer, and say whether jobs have come."""
-        connection = self.client.connection
         try:
-            if self._at_door:
-                connection.read_response()
-            answer = self.client.parse_response(connection, "EVALSHA")
+            answer = self._parse(self.client.connection)
         except NoScriptError:
             self.lease.client.script_load(scripts.RESERVE.text)
             request, self._request = self._request, None
             if request is not None:
                 self._send(request)
             return False
-        except self.connection_errors:
-            connection.disconnect()
-            raise
         except self.ResponseError:
             self._forget_request()
             raise
@@ -320,6 +314,15 @@ class LeasedChannel(stock.Channel):
             self.lease.answered(request.number)
             return False
         return self._take(request, answer)
+
+    def _parse(self, connection: Any) -> Any:
+        try:
+            if self._at_door:
+                connection.read_response()  # the leave to track what follows
+            return self.client.parse_response(connection, "EVALSHA")
+        except self.connection_errors:
+            connection.disconnect()
+            raise
 
     def _take(self, request: Request, answer: list[Any]) -> bool:
         """Note what a request has brought, and ask to be woken if it was less than was wanted."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import redis
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from celerykit.transports.redis.lease import Lease
 
 logger = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ class Keeper:
                 stopped.wait(BEAT)
             stopped.wait(TICK)
 
-    def _turns(self):  # type: ignore[no-untyped-def]  # a generator of nothing
+    def _turns(self) -> Iterator[None]:
         lease = self._lease
         beat_at = audit_at = time.monotonic()
         lease.beat()

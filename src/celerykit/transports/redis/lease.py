@@ -103,7 +103,7 @@ class Lease:
             self.return_unwanted()
             if not self.held:
                 self._keeper.stop()
-                self._requeue("mine", self.owner, FIRST, [], end=True)
+                self._requeue("end", self.owner, FIRST, [])
         except (redis.RedisError, OSError) as exc:
             logger.info("the lease of %s is left to end by itself: %r", self.owner, exc)
 
@@ -229,8 +229,8 @@ class Lease:
         back = 0
         jobs = messages.owned(self.client, self.keys, owner)
         for start in range(0, len(jobs) or 1, names.BATCH):
-            found = messages.read(self.client, self.keys, owner, jobs[start : start + names.BATCH], counted=True)
-            answer = self._requeue(proof, owner, FIRST, found, end=True)
+            found = messages.read(self.client, self.keys, owner, jobs[start : start + names.BATCH], messages.died_with)
+            answer = self._requeue(proof, owner, FIRST, found)
             if answer < 0:
                 break
             back += answer
@@ -272,8 +272,7 @@ class Lease:
         arguments = (self.owner, 0, 0, 0, 0, 0, 0, "", 0, 0, len(jobs), *jobs)
         return int(scripts.RESERVE(self.client, keys, arguments)[0])
 
-    def _requeue(self, whose: str, owner: str, push: str, jobs: Sequence[Returned], *, end: bool = False) -> int:
+    def _requeue(self, why: str, owner: str, push: str, jobs: Sequence[Returned]) -> int:
         keys = [self.keys.unacked, self.keys.index, self.keys.owned_by + owner, self.keys.owners]
-        parts = [part for job in jobs for part in (job.name, job.origin, job.message)]
-        arguments = (owner, whose, self.keys.bells + owner, push, len(jobs), *parts, int(end))
+        arguments = (owner, why, self.keys.bells + owner, push, *(part for job in jobs for part in job))
         return int(scripts.REQUEUE(self.client, keys, arguments))

@@ -13,7 +13,7 @@ from celerykit import deadletters
 from celerykit.transports.redis.keys import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from celerykit.transports.redis.keys import Keys
 
@@ -35,18 +35,46 @@ def owned(client: Any, keys: Keys, owner: str) -> list[str]:
     return sorted(map(bytes_to_str, client.hkeys(keys.owned_by + owner)), key=number_of, reverse=True)
 
 
-def read(client: Any, keys: Keys, owner: str, jobs: Collection[str], *, counted: bool = False) -> list[Returned]:
-    """Return jobs as they are to go back.
+def redelivered(job: dict[str, Any], _origin: str) -> None:
+    """Mark a job as Kombu does."""
+    job["headers"]["redelivered"] = True
+    job["properties"]["delivery_info"]["redelivered"] = True
 
-    :param counted: count this as a delivery that ended with the death of its worker, for those that may be why.
+
+def died_with(job: dict[str, Any], origin: str) -> None:
+    """Count the death of a job's worker, too, if the job may be why; from the second on, have it wait for a while.
+
+    Jobs that were there together wait for different times: one of them kills its worker, and the others do not.
+    """
+    redelivered(job, origin)
+    headers = job["headers"]
+    deaths = int(headers.get(deadletters.DELIVERIES, 0))
+    if not origin.startswith(BEGUN) and (deaths or _waits_for_its_time(headers)):
+        return
+    headers[deadletters.DELIVERIES] = deaths + 1
+    if deaths:
+        delay = deadletters.redelivery_delay(deaths) * random.uniform(0.5, 2.0)  # noqa: S311  # nobody's secret
+        headers["eta"] = (datetime.now(timezone.utc) + timedelta(seconds=delay)).isoformat()
+
+
+def read(
+    client: Any,
+    keys: Keys,
+    owner: str,
+    jobs: Collection[str],
+    mark: Callable[[dict[str, Any], str], None] = redelivered,
+) -> list[Returned]:
+    """Return jobs as they are to go back, the newest first.
+
+    :param mark: changes a job, told the list that it came from.
     """
     if not jobs:
         return []
     names = sorted(jobs, key=number_of, reverse=True)
-    origins = client.hmget(keys.owned_by + owner, names)
+    origins = [bytes_to_str(origin or b"") for origin in client.hmget(keys.owned_by + owner, names)]
     rows = client.hmget(keys.unacked, names)
     return [
-        _returned(name, bytes_to_str(origin or b""), _message(row or b""), counted=counted)
+        Returned(name, origin.removeprefix(BEGUN), _marked(_message(row or b""), origin, mark))
         for name, origin, row in zip(names, origins, rows, strict=True)
     ]
 
@@ -61,34 +89,14 @@ def _message(row: bytes) -> bytes:
     return row[1 : row.rindex(b',"",')] if b',"",' in row else row
 
 
-def _returned(name: str, origin: str, message: bytes, *, counted: bool) -> Returned:
-    """Mark a message as Kombu does; whatever else is in it stays as it is."""
-    begun = origin.startswith(BEGUN)
-    origin = origin.removeprefix(BEGUN)
+def _marked(message: bytes, origin: str, mark: Callable[[dict[str, Any], str], None]) -> bytes:
+    """Change what is to be changed in a message; whatever else is in it stays as it is."""
     try:
         job = json.loads(message)
-        headers = job["headers"]
-        headers["redelivered"] = True
-        job["properties"]["delivery_info"]["redelivered"] = True
-        if counted:
-            _count(headers, begun=begun)
+        mark(job, origin)
     except (ValueError, KeyError, TypeError):
-        return Returned(name, origin, message)  # none of Celery's
-    return Returned(name, origin, json.dumps(job).encode())
-
-
-def _count(headers: dict[str, Any], *, begun: bool) -> None:
-    """Count the death of a job's worker, if the job may be why; from the second on, let it wait for its next turn.
-
-    Jobs that were there together wait for different times: one of them kills its worker, and the others do not.
-    """
-    deaths = int(headers.get(deadletters.DELIVERIES, 0))
-    if not begun and (deaths or _waits_for_its_time(headers)):
-        return
-    headers[deadletters.DELIVERIES] = deaths + 1
-    if deaths:
-        delay = deadletters.redelivery_delay(deaths) * random.uniform(0.5, 2.0)  # noqa: S311  # nobody's secret
-        headers["eta"] = (datetime.now(timezone.utc) + timedelta(seconds=delay)).isoformat()
+        return message  # none of Celery's
+    return json.dumps(job).encode()
 
 
 def _waits_for_its_time(headers: dict[str, Any]) -> bool:

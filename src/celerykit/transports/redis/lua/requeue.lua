@@ -1,21 +1,21 @@
 -- Puts reserved jobs back into the queues they came from, each at most once.
 --
 -- KEYS  unacked, unacked_index, owned:<owner>, owners
--- ARGV  owner, whose jobs these are ('mine', 'over': of an owner whose lease is over, 'gone': of one that nobody
---       hears), channel of the owner's bell, RPUSH (to be the next) or LPUSH (to be the last), number of jobs,
---       for each job: its id, the key it came from, its message ..., 1 to end the ownership once nothing is owned
+-- ARGV  owner, why ('mine': by the owner, 'end': by the owner, whose lease ends with this, 'over': its lease is over,
+--       'gone': nobody hears its bell), channel of the owner's bell, RPUSH (to be the next) or LPUSH (to be the last),
+--       for each job: its id, the key it came from, its message ...
 -- Returns how many were put back, or -1 if the owner lives.
 local unacked, index, owned, owners = unpack(KEYS)
-local owner, whose, bell, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-if whose == 'over' then
+local owner, why, bell, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if why == 'over' then
   local time = redis.call('TIME')
   local lease = redis.call('ZSCORE', owners, owner)
   if lease and tonumber(lease) >= time[1] + time[2] / 1000000 then return -1 end
-elseif whose == 'gone' and redis.call('PUBLISH', bell, '') > 0 then
+elseif why == 'gone' and redis.call('PUBLISH', bell, '') > 0 then
   return -1
 end
 local back = 0
-for i = 6, 5 + 3 * tonumber(ARGV[5]), 3 do
+for i = 5, #ARGV, 3 do
   local id = ARGV[i]
   if redis.call('HDEL', unacked, id) == 1 then
     redis.call(push, ARGV[i + 1], ARGV[i + 2])
@@ -24,5 +24,5 @@ for i = 6, 5 + 3 * tonumber(ARGV[5]), 3 do
   redis.call('ZREM', index, id)
   redis.call('HDEL', owned, id)
 end
-if ARGV[#ARGV] == '1' and redis.call('HLEN', owned) == 0 then redis.call('ZREM', owners, owner) end
+if why ~= 'mine' and redis.call('HLEN', owned) == 0 then redis.call('ZREM', owners, owner) end
 return back
