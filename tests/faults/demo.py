@@ -67,15 +67,12 @@ class Demo:
         self.client = self.stack.client(self.ledger)
 
     def strike(self, name: str, fault: Callable[[], float]) -> Fault:
-        """Do something to the stack while jobs run, and wait until jobs are done again."""
+        """Do something to the stack while jobs run, and wait until those that it hit are done."""
         until(lambda: self.ledger.account().running, 60, "running jobs", pause=0.05)
         say(name)
-        struck = fault()
-        until(lambda: self._done_since(struck + SECONDS), PATIENCE, "a job done after the fault", pause=0.1)
-        return Fault(name, struck)
-
-    def _done_since(self, at: float) -> bool:
-        return any(entry.kind == "done" and entry.at > at for entry in self.ledger.entries())
+        struck = Fault(name, fault())
+        until(lambda: struck.recovery(self.ledger) < math.inf, PATIENCE, "the jobs that were hit are done", pause=0.1)
+        return struck
 
     def restart_workers(self) -> float:
         """Restart the worker service as an operator does."""
@@ -85,8 +82,9 @@ class Demo:
 
     def kill_worker(self) -> float:
         """Kill one worker, whatever it is doing, and leave the jobs to the other."""
+        victim = self.stack.processes("worker")[0]
         at = time.time()
-        self.stack.processes("worker")[0].signal("SIGKILL")
+        victim.signal("SIGKILL")
         return at
 
     def restart_redis(self) -> float:
