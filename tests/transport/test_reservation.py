@@ -85,7 +85,7 @@ def test_an_idle_worker_is_woken(bench: Bench, queues: int) -> None:
         consumer.messages.clear()
         message.ack()
         consumer.turns(0.05)
-    assert sorted(delays)[len(delays) // 2] < 0.05, delays
+    assert sorted(delays)[len(delays) // 2] < 0.5, delays
 
 
 def test_an_idle_worker_takes_only_what_it_can_start(bench: Bench) -> None:
