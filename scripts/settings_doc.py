@@ -71,7 +71,9 @@ def _own() -> Iterator[str]:
     yield (
         f"The visibility timeout is `CELERYKIT_LONGEST_JOB` + {own.visibility_timeout - own.longest_job:g} s. "
         f"A stop drains for `CELERYKIT_STOP_TIMEOUT` less a quarter of it, which is at least 3 and at most 10 s: "
-        f"{own.drain:g} s by default.\n"
+        f"{own.drain:g} s by default. RabbitMQ takes a job away from a worker that holds it for longer than "
+        "twice `CELERYKIT_LONGEST_JOB` and `CELERYKIT_STOP_TIMEOUT` together: it may wait for its ETA there, then run, "
+        "then be part of a stop.\n"
     )
 
 
@@ -92,7 +94,7 @@ def _differing() -> Iterator[tuple[str, ...]]:
         "`at-most-once`": defaults.app_defaults(settings.Settings(delivery=settings.AT_MOST_ONCE)),
         "gevent, eventlet": defaults.app_defaults(settings.Settings(), "gevent"),
         "solo": defaults.app_defaults(settings.Settings(), "solo"),
-        "RabbitMQ": [defaults.cancels_on_connection_loss("amqp")],
+        "RabbitMQ": defaults.broker_defaults(settings.Settings(), "amqp"),
     }
     for where, items in others.items():
         for item in items:

@@ -92,7 +92,7 @@ def refusals(app: Any, delivery: str, sources: Mapping[str, str]) -> Iterator[Fi
     :param delivery: what the operator promises of jobs, as ``Settings.delivery``.
     :param sources: where each variable comes from, for messages.
     """
-    for url in broker_urls(app):
+    for url in broker_urls(app.conf):
         yield from _refusals(BROKERS, "CELERY_BROKER_URL", url, _known_brokers(), delivery, sources)
     url = app.conf.result_backend
     if isinstance(url, str) and url:
@@ -101,16 +101,16 @@ def refusals(app: Any, delivery: str, sources: Mapping[str, str]) -> Iterator[Fi
 
 def advice(app: Any, where: str) -> Iterator[Finding]:
     """Yield what nobody knows of the broker of ``app``."""
-    for url in broker_urls(app):
+    for url in broker_urls(app.conf):
         server = find(BROKERS, url)
         if server is not None and server.promise is UNTESTED:
             problem = f"whether a job outlives its worker on {server.name} was never tried"
             yield Finding("broker_url", envfile.mask("CELERY_BROKER_URL", url), where, problem, f"Use {USE}")
 
 
-def broker_urls(app: Any) -> list[str]:
-    """Return the URLs of the brokers that workers of ``app`` read from."""
-    urls = app.conf.broker_read_url or "amqp://"
+def broker_urls(conf: Any) -> list[str]:
+    """Return the URLs of the brokers that workers with the settings ``conf`` read from."""
+    urls = conf.broker_read_url or "amqp://"
     return urls.split(";") if isinstance(urls, str) else list(urls)
 
 

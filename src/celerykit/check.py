@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers, environment, launch, settings
+from celerykit import brokers, defaults, environment, launch, rabbitmq, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
     yield from _judge_encryption(app, where)
     yield from _judge_visibility(app, own, where)
     yield from _judge_durability(app, where)
+    yield from _judge_rabbitmq(app, where)
     yield from _judge_results(app, where)
 
 
@@ -150,6 +152,37 @@ def _judge_durability(app: Any, where: str) -> Iterator[Finding]:
             yield Finding(
                 "task_queues", name, where, problem, "Make the queue durable and its delivery mode persistent"
             )
+
+
+def _judge_rabbitmq(app: Any, where: str) -> Iterator[Finding]:
+    if brokers.scheme_of(brokers.broker_urls(app.conf)[0]) not in defaults.AMQP_SCHEMES:
+        return
+    for name, other in rabbitmq.entangled({*app.amqp.queues, *_queues_of_pools()}):
+        problem = (
+            f"each of its jobs is put into {other}, too: RabbitMQ finds a delayed job's queue by the end of its name"
+        )
+        yield Finding("queues", name, where, problem, "Rename one of the two")
+    for name in ("control_queue", "event_queue"):
+        if not app.conf[f"{name}_exclusive"] and not app.conf[f"{name}_durable"]:
+            problem = "RabbitMQ 4.3 refuses a queue that is neither, and the worker cannot start"
+            yield Finding(f"{name}_exclusive", "False", where, problem, f"Leave it out, or set {name}_durable")
+    for name, queue in sorted(app.amqp.queues.items()):
+        arguments = queue.queue_arguments or {}
+        if arguments.get("x-queue-type") == defaults.QUORUM and (queue.max_priority or "x-max-priority" in arguments):
+            problem = "a quorum queue takes no x-max-priority, and the worker cannot start"
+            remedy = "Leave it out: from 4.0 on a quorum queue puts priorities above 4 before the others"
+            yield Finding("task_queue_max_priority", name, where, problem, remedy)
+
+
+def _queues_of_pools() -> Iterator[str]:
+    """Yield the queues that this process is told, and those of every pool that has an env file."""
+    folder = environment.config_dir(os.environ)
+    told = [dict(os.environ)]
+    for pool in environment.pools(folder):
+        with contextlib.suppress(ConfigurationError):  # said where that pool is judged
+            told.append(environment.resolve("worker", {f"{settings.PREFIX}CONFIG_DIR": str(folder)}, pool).values)
+    for values in told:
+        yield from (name for name in values.get("CELERY_WORKER_QUEUES", "").split(",") if name)
 
 
 def _judge_results(app: Any, where: str) -> Iterator[Finding]:

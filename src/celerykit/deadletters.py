@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from kombu.entity import Queue
+
+from celerykit import rabbitmq
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +17,9 @@ DELIVERIES = "celerykit_deliveries"
 """Message header: how often the job was delivered before, without this time."""
 REASON = "celerykit_reason"
 """Message header of a dead letter: why it was given up."""
+
+OF_RABBITMQ = ("x-acquired-count", "x-death", "x-delivery-count", "x-first-death", "x-last-death")
+"""Beginnings of the headers in which RabbitMQ writes a message's past, which a new message does not have."""
 
 
 def deliveries(message: Any) -> int:
@@ -37,18 +43,20 @@ def bury(producer: Any, message: Any, reason: str) -> None:
     _publish(producer, message, headers, exchange="", routing_key=QUEUE, declare=[queue])
 
 
-def send_again(producer: Any, message: Any, eta: str) -> None:
-    """Send ``message`` to where it came from once more, counted, not to run before ``eta`` (ISO 8601).
+def send_again(app: Any, producer: Any, message: Any, seconds: int) -> None:
+    """Send ``message`` to where it came from once more, counted, not to run for so many seconds.
 
     :param producer: a :class:`kombu.Producer`.
     :raises kombu.exceptions.OperationalError: if the broker does not take it.
     """
-    headers = {**message.headers, DELIVERIES: deliveries(message), "eta": eta}
+    eta = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+    headers = {**message.headers, DELIVERIES: deliveries(message), "eta": eta.isoformat()}
     origin = message.delivery_info
     destination = {"exchange": origin.get("exchange", ""), "routing_key": origin["routing_key"]}
     priority = origin.get("priority", message.properties.get("priority"))
     if priority is not None:
         destination["priority"] = priority
+    destination |= rabbitmq.delayed(app, producer.connection, origin["routing_key"], seconds)
     _publish(producer, message, headers, **destination)
 
 
@@ -59,7 +67,7 @@ def _publish(producer: Any, message: Any, headers: Mapping[str, Any], **destinat
         message.body,
         content_type=message.content_type,
         content_encoding=message.content_encoding,
-        headers=headers,
+        headers={name: value for name, value in headers.items() if not name.startswith(OF_RABBITMQ)},
         delivery_mode=2,
         retry=True,
         **kept,

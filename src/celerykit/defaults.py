@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from celerykit.settings import AT_LEAST_ONCE
-
-if TYPE_CHECKING:
-    from celerykit.settings import Settings
+from celerykit.settings import AT_LEAST_ONCE, Settings
 
 GREEN_POOLS = frozenset({"gevent", "eventlet"})
+AMQP_SCHEMES = frozenset({"amqp", "amqps", "pyamqp"})
+EXCHANGE = "celerykit"
+"""The topic exchange of every queue on RabbitMQ that names none."""
+QUORUM = "quorum"
 
 
 @dataclass(frozen=True)
@@ -113,16 +114,46 @@ def transport_options(settings: Settings, scheme: str) -> list[Default]:
             Default("socket_keepalive", True, "Lets the kernel notice a peer that is gone."),
             Default("health_check_interval", 10, "Bounds how long a stuck consumer goes unnoticed to about 20 s."),
         ]
-    if scheme in {"amqp", "amqps", "pyamqp"}:
+    if scheme in AMQP_SCHEMES:
         return [Default("confirm_publish", True, "Without confirms a broker crash loses jobs that were accepted.")]
     return []
 
 
-def cancels_on_connection_loss(scheme: str) -> Default:
-    """Return the default of ``worker_cancel_long_running_tasks_on_connection_loss`` for a broker URL's scheme."""
-    amqp = scheme in {"amqp", "amqps", "pyamqp"}
-    return Default(
-        "worker_cancel_long_running_tasks_on_connection_loss",
-        amqp,
-        "RabbitMQ hands a job on when the connection breaks, so its first run must end. On Redis it may finish.",
-    )
+def broker_defaults(settings: Settings, scheme: str) -> list[Default]:
+    """Return the defaults that depend on the broker, ``broker_transport_options`` apart, for its URL's scheme."""
+    if scheme not in AMQP_SCHEMES:
+        return []
+    return [
+        Default(
+            "worker_cancel_long_running_tasks_on_connection_loss",
+            True,
+            "RabbitMQ hands a job on when the connection breaks, so its first run must end. On Redis it may finish.",
+        ),
+        Default(
+            "task_default_queue_type",
+            QUORUM,
+            "A quorum queue has each job on disk before it confirms it, counts deliveries, and can delay jobs.",
+        ),
+        Default("task_create_missing_queue_type", QUORUM, "The same for queues that `-Q` or a route names."),
+        Default(
+            "task_default_exchange",
+            EXCHANGE,
+            "Producers without the kit declare `celery` as a direct exchange; a second kind would shut them out.",
+        ),
+        Default(
+            "task_default_exchange_type",
+            "topic",
+            "RabbitMQ keeps delayed jobs itself; from a direct exchange they would occupy a worker's slots.",
+        ),
+    ]
+
+
+def of_broker(settings: Settings, scheme: str) -> dict[str, Any]:
+    """Return the value of each setting that depends on the broker, where it has one."""
+    options = {item.name: item.value for item in transport_options(settings, scheme)}
+    values = {item.name: item.value for item in broker_defaults(settings, scheme)}
+    return {**values, "broker_transport_options": options}
+
+
+OF_BROKER = frozenset(of_broker(Settings(), "amqp"))
+"""The settings that depend on the broker: RabbitMQ has them all."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.loaders.app import AppLoader
 
-from celerykit import defaults, environment, settings
+from celerykit import brokers, defaults, environment, rabbitmq, settings
 
 WORKER_STEPS = (
     "celerykit.worker.vitals:Vitals",
@@ -25,27 +25,14 @@ class Layer(dict[str, Any]):
 
     def __init__(self, conf: Any, own: settings.Settings, pool_class: str):
         super().__init__((item.name, item.value) for item in defaults.app_defaults(own, pool_class))
-        self["broker_transport_options"] = None
-        self["worker_cancel_long_running_tasks_on_connection_loss"] = None
         self._conf = conf
         self._settings = own
 
-    def __getitem__(self, name: str) -> Any:
-        if name == "broker_transport_options":
-            return self.transport_options
-        if name == "worker_cancel_long_running_tasks_on_connection_loss":
-            return defaults.cancels_on_connection_loss(self._scheme).value
-        return super().__getitem__(name)
-
-    @property
-    def transport_options(self) -> dict[str, Any]:
-        """The kit's ``broker_transport_options`` for the broker that the app uses."""
-        return {item.name: item.value for item in defaults.transport_options(self._settings, self._scheme)}
-
-    @property
-    def _scheme(self) -> str:
-        url = self._conf.broker_read_url
-        return str(url[0] if isinstance(url, (list, tuple)) and url else url or "").partition("://")[0]
+    def __missing__(self, name: str) -> Any:
+        if name not in defaults.OF_BROKER:
+            raise KeyError(name)  # before the broker is asked for, whose URL is a setting, too
+        scheme = brokers.scheme_of(brokers.broker_urls(self._conf)[0])
+        return defaults.of_broker(self._settings, scheme)[name]
 
 
 class Loader(AppLoader):  # type: ignore[misc]
@@ -83,6 +70,7 @@ def configure(app: Any) -> None:
     app.on_after_finalize.connect(_on_after_finalize, dispatch_uid="celerykit")
     app.steps["worker"].update(WORKER_STEPS)
     app.steps["consumer"].add("celerykit.worker.vitals:Consuming")
+    rabbitmq.install(app)
     if app.configured:
         insert_layer(app, app.conf)
 
@@ -102,8 +90,8 @@ def merge_transport_options(app: Any, conf: Any = None) -> None:
     conf = app.conf if conf is None else conf
     layer = next((item for item in conf.maps if isinstance(item, Layer)), None)
     own = conf.broker_transport_options
-    if layer is not None and own != layer.transport_options:
-        conf.changes["broker_transport_options"] = {**layer.transport_options, **(own or {})}
+    if layer is not None and own != layer["broker_transport_options"]:
+        conf.changes["broker_transport_options"] = {**layer["broker_transport_options"], **(own or {})}
 
 
 def _on_after_configure(sender: Any, source: Any, **_: Any) -> None:

@@ -87,6 +87,14 @@ class Settings:
         return self.longest_job + 10.0
 
     @property
+    def consumer_timeout(self) -> float:
+        """Seconds after which RabbitMQ takes a job away from a worker that neither ends it nor gives it back.
+
+        A worker may hold a job until its ETA, then run it, then stop.
+        """
+        return 2 * self.longest_job + self.stop_timeout
+
+    @property
     def patience(self) -> float:
         """Seconds that one answer of the broker is waited for.
 

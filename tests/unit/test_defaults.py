@@ -17,7 +17,8 @@ def test_every_default_is_a_setting_of_the_installed_celery(pool: str) -> None:
     names = [item.name for item in defaults.app_defaults(Settings(), pool)]
     assert set(names) <= KNOWN
     assert len(names) == len(set(names))
-    assert defaults.cancels_on_connection_loss("redis").name in KNOWN
+    assert defaults.OF_BROKER <= KNOWN
+    assert not defaults.OF_BROKER & set(names)
 
 
 @pytest.mark.parametrize(("pool", "prefetch"), [("prefork", 1), ("threads", 1), ("solo", 1), ("gevent", 4)])
@@ -27,10 +28,22 @@ def test_green_pools_prefetch_four_and_all_others_one(pool: str, prefetch: int) 
     assert values["worker_prefetch_multiplier"] == prefetch
 
 
-def test_only_rabbitmq_ends_jobs_when_its_connection_is_lost() -> None:
-    """RabbitMQ hands such a job to another worker at once; on Redis it may finish."""
-    ends = {scheme: defaults.cancels_on_connection_loss(scheme).value for scheme in ("amqp", "amqps", "redis")}
-    assert ends == {"amqp": True, "amqps": True, "redis": False}
+@pytest.mark.parametrize("scheme", ["amqp", "amqps", "pyamqp"])
+def test_rabbitmq_in_every_form_has_what_its_jobs_need(scheme: str) -> None:
+    """Confirms, quorum queues, an exchange from which jobs can be delayed, and no second run beside the first."""
+    assert defaults.of_broker(Settings(), scheme) == {
+        "broker_transport_options": {"confirm_publish": True},
+        "task_create_missing_queue_type": "quorum",
+        "task_default_exchange": "celerykit",
+        "task_default_exchange_type": "topic",
+        "task_default_queue_type": "quorum",
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+    }
+
+
+def test_redis_gets_nothing_of_rabbitmq() -> None:
+    """There a job may finish when the connection breaks, and queues are as they are in Celery."""
+    assert set(defaults.of_broker(Settings(), "redis")) == {"broker_transport_options"}
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "sentinel"])
@@ -43,4 +56,4 @@ def test_a_dead_worker_s_jobs_are_looked_for_often_enough(scheme: str) -> None:
 
 def test_other_brokers_get_no_options_of_these() -> None:
     """A transport that does not know an option may refuse it."""
-    assert defaults.transport_options(Settings(), "sqs") == []
+    assert defaults.of_broker(Settings(), "sqs") == {"broker_transport_options": {}}

@@ -1,14 +1,29 @@
-"""Celery's consumer, telling of its progress where the event loop cannot."""
+"""Celery's consumer, telling of its progress where the event loop cannot, and starting where nobody may publish."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import logging
+from typing import TYPE_CHECKING, Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.consumer.mingle import Mingle
+from kombu.exceptions import OperationalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]
     """The consumer of every worker under the kit's settings (``worker_consumer``)."""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        for step in self.steps:
+            if isinstance(step, Mingle):
+                step.send_hello = forgiving(step.send_hello)
 
     def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
         """Acknowledge at once where that only takes note of it; Celery's would wait for the loop's next turn."""
@@ -22,3 +37,20 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         if pulse is not None:
             pulse.beat()
         super().perform_pending_operations()
+
+
+def forgiving(ask: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return ``ask`` (what the other workers know) with no answer where the broker takes no question.
+
+    A broker that is short of memory needs workers that empty its queues, and takes nothing else.
+    """
+
+    @functools.wraps(ask)
+    def send_hello(consumer: Any) -> Any:
+        try:
+            return ask(consumer)
+        except OperationalError as exc:
+            logger.warning("mingle: nobody was asked: %s", exc)
+            return {}
+
+    return send_hello

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from amqp.connection import Connection
 from celery.events.dispatcher import EventDispatcher
 
 
@@ -14,5 +16,26 @@ class Dispatcher(EventDispatcher):  # type: ignore[misc]
     which would notice that the broker is gone, and which takes the results of running jobs, does not turn meanwhile.
     """
 
+    _held = False
+    """Whether RabbitMQ, short of memory or disk, has stopped reading."""
+
+    def enable(self) -> None:
+        """Ask RabbitMQ for no confirms: an event is not worth the wait."""
+        super().enable()
+        if self.channel is None and isinstance(self.connection.connection, Connection):
+            channel = self.connection.default_channel
+            channel.basic_publish = channel._basic_publish
+            channel.connection.on_blocked = self._on_blocked
+            channel.connection.on_unblocked = self._on_unblocked
+
+    def _on_blocked(self, _reason: str) -> None:
+        self._held = True
+
+    def _on_unblocked(self) -> None:
+        self._held = False
+
     def _publish(self, *args: Any, retry: bool = False, **options: Any) -> Any:
-        return super()._publish(*args, retry=False, **options)
+        if self._held:
+            with contextlib.suppress(TimeoutError):
+                self.connection.drain_events(timeout=0)  # the word that it reads again
+        return None if self._held else super()._publish(*args, retry=False, **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
@@ -62,8 +61,7 @@ class Request(CeleryRequest):  # type: ignore[misc]
                 self._bury(producer, deliveries)
                 return False
             delay = deadletters.redelivery_delay(deliveries)
-            eta = datetime.now(timezone.utc) + timedelta(seconds=delay)
-            deadletters.send_again(producer, self.message, eta.isoformat())
+            deadletters.send_again(self.app, producer, self.message, delay)
         logger.warning(
             "job %s[%s]: its pool child died, delivery %d of %d in %d s",
             self.name,

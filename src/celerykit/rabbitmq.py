@@ -1,0 +1,116 @@
+"""Celery on RabbitMQ: quorum queues of an exchange of the kit's own, delays kept by the broker, bounded publishing."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING, Any
+
+import celery.app.amqp
+import celery.app.base
+from celery.utils.quorum_queues import detect_quorum_queues
+from kombu.entity import Exchange
+from kombu.exceptions import OperationalError
+from kombu.messaging import Producer as KombuProducer
+from kombu.transport import native_delayed_delivery
+
+from celerykit import defaults, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STOCK_CLASS = "celery.app.amqp:AMQP"
+CLASS = "celerykit.rabbitmq:AMQP"
+DELAYED = native_delayed_delivery.level_name(native_delayed_delivery.MAX_LEVEL)
+"""The exchange where a delay begins; its levels are the bits of the routing key's first 28 words."""
+
+
+def install(app: Any) -> None:
+    """Let ``app`` talk to RabbitMQ as the kit does; on other brokers, or with a class of its own, nothing changes."""
+    if app.amqp_cls == STOCK_CLASS:
+        app.amqp_cls = CLASS
+    # Celery cuts the fraction off, and refuses the 0 that is left of a delay below a second.
+    celery.app.base.calculate_routing_key = delayed_key
+
+
+def delayed_key(countdown: int, routing_key: str) -> str:
+    """Return the routing key that holds a message back for ``countdown`` seconds, at least one."""
+    return native_delayed_delivery.calculate_routing_key(max(1, countdown), routing_key)
+
+
+def delayed(app: Any, connection: Any, routing_key: str, seconds: int) -> dict[str, Any]:
+    """Return where to publish what ``routing_key`` has delivered, to be delivered again after ``seconds``.
+
+    Nothing, if the broker keeps no delays, or does not know the way from there to the queue: a worker must wait then.
+    """
+    if not detect_quorum_queues(app, connection.transport.driver_type)[0]:
+        return {}
+    key = delayed_key(seconds, routing_key)
+    origin = key.split(".", native_delayed_delivery.MAX_NUMBER_OF_BITS_TO_USE)[-1]
+    known = {queue.routing_key for queue in app.amqp.queues.values() if queue.exchange.type == "topic"}
+    return {"exchange": DELAYED, "routing_key": key} if origin in known else {}
+
+
+def entangled(names: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield each pair of queues of which the second gets jobs of the first: bindings for delays match by the end."""
+    for name in sorted(names):
+        yield from ((name, other) for other in sorted(names) if name.endswith(f".{other}"))
+
+
+class Queues(celery.app.amqp.Queues):  # type: ignore[misc]
+    """Celery's queues; those of the kit's exchange have a routing key of their own and are quorum queues."""
+
+    def __setitem__(self, name: str, queue: Any) -> None:
+        if (queue.exchange or self.default_exchange).name == defaults.EXCHANGE:
+            # Celery gives all queues without a key one and the same: on a topic exchange, each job would be in each.
+            queue.routing_key = queue.routing_key or name
+            if self.create_missing_queue_type == defaults.QUORUM and queue.durable and not queue.auto_delete:
+                queue.queue_arguments = {"x-queue-type": defaults.QUORUM, **(queue.queue_arguments or {})}
+        super().__setitem__(name, queue)
+
+
+class Producer(KombuProducer):
+    """A producer whose wait for RabbitMQ ends: its answers are due within ``Settings.patience``.
+
+    A node that is short of memory or disk stops reading what is published, and so also never answers a close. Trying
+    once more would leave a copy each time, for when the node reads on. A connection that is gone is another matter:
+    Celery's own retries send the job by a new one.
+    """
+
+    def _publish(self, *args: Any, **options: Any) -> Any:
+        connection = self.channel.connection  # made here if there is none, and tried again if it cannot be
+        if self.connection.transport.driver_type != "amqp" or not getattr(connection, "connected", False):
+            return super()._publish(*args, **options)  # type: ignore[no-untyped-call]
+        try:
+            with connection.transport.having_timeout(_patience()):
+                return super()._publish(*args, **options)  # type: ignore[no-untyped-call]
+        except TimeoutError as exc:
+            self.connection.collect()
+            raise OperationalError(
+                f"RabbitMQ has not confirmed the message within {_patience():g} s, for want of memory, disk or "
+                "network, and may deliver it yet"
+            ) from exc
+
+
+class AMQP(celery.app.amqp.AMQP):  # type: ignore[misc]
+    """Celery's messaging with the kit's queues and producers."""
+
+    queues_cls = Queues
+    Producer = Producer
+
+    def autoexchange(self, name: str) -> Any:
+        """Return the exchange of a queue of which only the name is known, by ``-Q`` or a route."""
+        default = self.default_exchange
+        return default if default.name == defaults.EXCHANGE else Exchange(name)  # type: ignore[no-untyped-call]
+
+    @property
+    def producer_pool(self) -> Any:
+        """The pool from which every job is sent."""
+        pool = super().producer_pool
+        pool.Producer = Producer
+        return pool
+
+
+@functools.cache
+def _patience() -> float:
+    return settings.from_environment(os.environ).patience

@@ -1,0 +1,107 @@
+"""What an app has on RabbitMQ, before it reaches one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery
+from kombu import Exchange, Queue
+from kombu.common import Broadcast
+
+import celerykit
+from celerykit import check, settings
+from celerykit.rabbitmq import delayed_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUORUM = {"x-queue-type": "quorum"}
+
+
+def made(broker: str = "amqp://h//", **conf: Any) -> Celery:
+    """Return an app with the kit's layer."""
+    app = Celery("made", broker=broker, set_as_current=False)
+    app.conf.update(conf)
+    celerykit.configure(app)
+    return app
+
+
+def told(app: Celery, name: str) -> tuple[str, str, str, Any]:
+    """Return exchange, its type, routing key and arguments of a queue."""
+    queue = app.amqp.queues[name]
+    return queue.exchange.name, queue.exchange.type, queue.routing_key, queue.queue_arguments
+
+
+@pytest.mark.parametrize("name", ["celery", "reports"])
+def test_queues_by_name_are_quorum_queues_of_one_topic_exchange(name: str) -> None:
+    """The default one and those of `-Q` and routes alike."""
+    assert told(made(), name) == ("celerykit", "topic", name, QUORUM)
+
+
+def test_queues_of_the_app_s_own_do_not_get_each_other_s_jobs() -> None:
+    """`Queue("a")` has no routing key: Celery would give all of them the same."""
+    app = made(task_queues=[Queue("a"), Queue("b")])
+    assert told(app, "a") == ("celerykit", "topic", "a", QUORUM)
+    assert told(app, "b") == ("celerykit", "topic", "b", QUORUM)
+
+
+def test_what_an_app_says_of_its_queues_holds() -> None:
+    """Its exchange, key and type, and a broadcast is no queue of jobs."""
+    own = Queue("own", Exchange("mine", type="direct"), routing_key="key", queue_arguments={"x-queue-type": "classic"})
+    app = made(task_queues=[own, Broadcast("news")])
+    assert told(app, "own") == ("mine", "direct", "key", {"x-queue-type": "classic"})
+    assert app.amqp.queues["news"].exchange.type == "fanout"
+    assert not app.amqp.queues["news"].queue_arguments
+
+
+def test_an_app_that_wants_celery_s_own_queues_has_them() -> None:
+    """Classic queues of direct exchanges, as before the kit."""
+    app = made(
+        task_default_exchange="celery",
+        task_default_exchange_type="direct",
+        task_default_queue_type="classic",
+        task_create_missing_queue_type="classic",
+    )
+    assert told(app, "celery") == ("celery", "direct", "celery", None)
+    assert told(app, "reports") == ("reports", "direct", "reports", None)
+
+
+def test_on_redis_queues_are_celery_s() -> None:
+    """No exchange, type or class of RabbitMQ's."""
+    app = made("redis://h/0")
+    assert told(app, "celery") == ("celery", "direct", "celery", None)
+    assert told(app, "reports") == ("reports", "direct", "reports", None)
+
+
+@pytest.mark.parametrize("countdown", [0, 1])
+def test_a_delay_below_a_second_is_one_of_a_second(countdown: int) -> None:
+    """Celery cuts off the fraction, and would refuse what is left."""
+    assert delayed_key(countdown, "celery") == f"{'0.' * 27}1.celery"
+
+
+def found(app: Celery) -> list[str]:
+    """Return the names of what `celerykit check` finds."""
+    return [finding.variable for finding in check.judge(app, settings.Settings())]
+
+
+def test_a_queue_that_would_get_another_s_jobs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the app, or by the pools of this machine; on RabbitMQ alone."""
+    assert found(made(task_queues=[Queue("a"), Queue("high.a")])) == ["queues"]
+    assert found(made("redis://h/0", task_queues=[Queue("a"), Queue("high.a")])) == []
+    monkeypatch.setenv("CELERY_WORKER_QUEUES", "high.celery,other")
+    assert found(made()) == ["queues"]
+
+
+def test_queues_of_several_pools_are_looked_at_together(etc: Path) -> None:
+    """One pool has the first, another the second."""
+    (etc / "worker-one.env").write_text("CELERY_WORKER_QUEUES=mail\n")
+    (etc / "worker-two.env").write_text("CELERY_WORKER_QUEUES=urgent.mail\n")
+    assert found(made()) == ["queues"]
+
+
+def test_what_rabbitmq_refuses_is_found() -> None:
+    """Priorities by argument on quorum queues, and queues that RabbitMQ 4.3 has no more."""
+    assert found(made(task_queue_max_priority=10)) == ["task_queue_max_priority"]
+    assert found(made(control_queue_exclusive=False)) == ["control_queue_exclusive"]
+    assert found(made(control_queue_exclusive=False, control_queue_durable=True)) == []
