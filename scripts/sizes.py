@@ -14,6 +14,7 @@ IMAGES = {
     "celerykit/celery": "worker, beat and Flower, with the client of Redis and gevent",
     "celerykit/installer": "the same and uv; runs for seconds, to install an app",
     "celerykit/redis": "broker and result backend",
+    "celerykit/rabbitmq": "broker, beside Redis for results",
 }
 
 

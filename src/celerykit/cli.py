@@ -63,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("passwords", help="make the passwords of a stack in containers, where there are none")
     command.add_argument("folder", nargs="?", default="/secrets", help="default: %(default)s")
     command.add_argument("--server", default="redis:6379", help="where Redis answers, default: %(default)s")
+    help_text = "for RabbitMQ, too, with these queues of jobs, such as celery,reports"
+    command.add_argument("--rabbitmq", metavar="QUEUES", default="", help=help_text)
     command.set_defaults(run=_passwords)
     _add_status(commands)
     _add_pools(commands)
@@ -135,7 +137,8 @@ def _prepare(arguments: argparse.Namespace, pool: str) -> Launch:
 def _passwords(arguments: argparse.Namespace) -> int:
     from celerykit import passwords
 
-    written = passwords.write(Path(arguments.folder), arguments.server)
+    queues = [name for name in arguments.rabbitmq.split(",") if name]
+    written = passwords.write(Path(arguments.folder), arguments.server, queues)
     for path in written:
         print(f"wrote {path}")
     if not written:

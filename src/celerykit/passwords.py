@@ -1,7 +1,8 @@
 """The passwords of a stack in containers: made at its first start, kept in volumes, each service seeing only its own.
 
 A folder for each reader: ``redis/`` holds the server's users with hashed passwords, ``celery/`` the URLs of the broker
-and the result backend, ``flower/`` the login of the web page.
+and the result backend, ``flower/`` the login of the web page; ``rabbitmq/`` that server's users, and the operator's
+password in the clear.
 """
 
 from __future__ import annotations
@@ -11,31 +12,52 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from celerykit import definitions, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BROKER_URL = "celery/broker-url"
 RESULT_BACKEND = "celery/result-backend"
 FLOWER_LOGIN = "flower/basic-auth"
 HEALTH_PASSWORD = "redis/health"  # noqa: S105  # a file's name
 USERS = "redis/users.acl"
+RABBITMQ_URLS = {name: f"celery/rabbitmq-{name}-url" for name in ("worker", "producer")}
+OPERATOR = "rabbitmq/operator.conf"
+DEFINITIONS = "rabbitmq/definitions.json"
 
 SERVER = "redis:6379"
 """Where the stack's Redis answers."""
+RABBITMQ = "rabbitmq:5672"
+"""Where the stack's RabbitMQ answers."""
+ADMIN = """\
+[default]
+hostname = localhost
+vhost = {vhost}
+username = operator
+password = {operator}
+"""
+"""What ``rabbitmqadmin --config`` reads, inside the server's container."""
 
 TEMPLATE = Path(__file__).with_name("users.acl.j2")
 """The users and what each may do: one text for the containers and for Ansible's role ``redis``."""
 
 
-def write(folder: Path, server: str = SERVER) -> list[Path]:
+def write(folder: Path, server: str = SERVER, queues: Sequence[str] = ()) -> list[Path]:
     """Make what is missing under ``folder`` and leave every password that is there.
 
-    The server's users follow from the passwords, so they are written anew where the kit's rules have changed.
+    The servers' users follow from the passwords, so they are written anew where the kit's rules have changed.
 
     :param server: ``host:port`` of Redis for the URLs.
+    :param queues: those of RabbitMQ; without any, there is none.
     :returns: the files that were written.
     """
     written = []
-    for name, content in _wanted(folder, server).items():
+    wanted = _wanted(folder, server) | (_wanted_by_rabbitmq(folder, queues) if queues else {})
+    for name, content in wanted.items():
         path = folder / name
         if _read(path) != content:
             _replace(path, content)
@@ -64,6 +86,17 @@ def _wanted(folder: Path, server: str) -> dict[str, str]:
         # Last: a first start that is cut short never leaves users whose passwords nobody has.
         USERS: users(celery, health),
     }
+
+
+def _wanted_by_rabbitmq(folder: Path, queues: Sequence[str]) -> dict[str, str]:
+    passwords = {name: _password_of_url(_read(folder / file)) or _random() for name, file in RABBITMQ_URLS.items()}
+    passwords["operator"] = _read(folder / OPERATOR).rpartition("password = ")[2].strip() or _random()
+    urls = {
+        file: f"amqp://{name}:{passwords[name]}@{RABBITMQ}/{definitions.VHOST}" for name, file in RABBITMQ_URLS.items()
+    }
+    own = settings.from_environment(os.environ)
+    users = definitions.definitions(passwords, queues, own)
+    return {**urls, OPERATOR: ADMIN.format(vhost=definitions.VHOST, **passwords), DEFINITIONS: users}
 
 
 def _random() -> str:

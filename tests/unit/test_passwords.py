@@ -14,7 +14,7 @@ from celerykit import passwords
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The volumes of a stack before its first start."""
-    for reader in ("celery", "flower", "redis"):
+    for reader in ("celery", "flower", "rabbitmq", "redis"):
         (tmp_path / reader).mkdir()
     return tmp_path
 
@@ -35,7 +35,7 @@ def test_a_second_start_changes_nothing(folder: Path) -> None:
 def test_no_two_stacks_have_the_same_passwords(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Each first start makes its own."""
     other = tmp_path_factory.mktemp("other")
-    for reader in ("celery", "flower", "redis"):
+    for reader in ("celery", "flower", "rabbitmq", "redis"):
         (other / reader).mkdir()
     passwords.write(folder)
     passwords.write(other)
@@ -78,3 +78,17 @@ def test_lost_users_are_written_again_for_the_same_password(folder: Path) -> Non
     (folder / passwords.USERS).unlink()
     assert passwords.write(folder) == [folder / passwords.USERS]
     assert contents(folder) == before
+
+
+def test_rabbitmq_s_are_made_where_it_is_asked_for(folder: Path) -> None:
+    """Beside those of Redis, and they stay; a changed rule changes the server's file alone."""
+    passwords.write(folder)
+    made = passwords.write(folder, queues=["celery"])
+    assert {path.name for path in made} == {
+        "rabbitmq-worker-url",
+        "rabbitmq-producer-url",
+        "operator.conf",
+        "definitions.json",
+    }
+    assert passwords.write(folder, queues=["celery"]) == []
+    assert passwords.write(folder, queues=["celery", "reports"]) == [folder / passwords.DEFINITIONS]

@@ -1,0 +1,184 @@
+"""The definitions of RabbitMQ: virtual host, users and rights, policies, and what jobs need before any worker."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from celerykit import deadletters, defaults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from celerykit.settings import Settings
+
+VHOST = "celery"
+DELIVERY_LIMIT = 20
+"""Returns of a job to its queue, by workers that ended or lost the connection, after which RabbitMQ gives it up."""
+LEVELS = 28
+"""Bits of the longest delay: exchange and queue of level N hold a message for 2 to the power of N seconds."""
+DELIVERY = "celery_delayed_delivery"
+EXPIRED = "celerykit.expired"
+"""Where jobs go that nobody began before they expired: it holds none. A letter that fits nowhere would stay."""
+
+_JOBS = r"(?!amq\.|celeryev|celery_delayed_|celerykit\.|.*celery\.pidbox$).*"
+"""Names of queues and exchanges for jobs: no events, no remote control, nothing of the server's or the kit's own."""
+RIGHTS = {
+    # A worker gives jobs up to the dead letters, but neither reads nor empties what others have put there.
+    "worker": {
+        "configure": r"^(?!amq\.).*$",
+        "write": r"^(amq\.default|(?!amq\.).*)$",
+        "read": r"^(?!amq\.|celerykit\.).*$",
+    },
+    # Without the default exchange, by which a command could be put straight into a worker's own queue.
+    "producer": {
+        "configure": f"^{_JOBS}$",
+        "write": f"^(celery_delayed_{LEVELS - 1}|{_JOBS})$",
+        "read": f"^{defaults.EXCHANGE}$",
+    },
+    "operator": {"configure": ".*", "write": ".*", "read": ".*"},
+}
+"""What each user may do, by name."""
+
+
+def definitions(passwords: Mapping[str, str], queues: Sequence[str], own: Settings) -> str:
+    """Return the file that RabbitMQ imports at each start.
+
+    :param passwords: of each user in :data:`RIGHTS`.
+    :param queues: all queues of jobs: a delayed one that falls due before its worker's first start finds them.
+    """
+    content = {
+        "vhosts": [{"name": VHOST, "metadata": {"default_queue_type": defaults.QUORUM}}],
+        "users": [_user(name, passwords[name]) for name in RIGHTS],
+        "permissions": [{"user": name, "vhost": VHOST, **rights} for name, rights in RIGHTS.items()],
+        "policies": [_policy_of_jobs(own), _policy_of_letters()],
+        "exchanges": [
+            *(_exchange(name, "topic") for name in (defaults.EXCHANGE, DELIVERY, *map(_level, range(LEVELS)))),
+            _exchange(deadletters.QUEUE, "headers"),
+        ],
+        "queues": [
+            *map(_queue, (*queues, deadletters.QUEUE)),
+            *map(_delay, range(LEVELS)),
+            _queue(EXPIRED, **{"x-queue-type": "classic", "x-max-length": 0}),
+        ],
+        "bindings": [
+            *_bindings(queues),
+            _sorts("delivery_limit", deadletters.QUEUE),
+            _sorts("rejected", deadletters.QUEUE),
+            _sorts("expired", EXPIRED),
+        ],
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _user(name: str, password: str) -> dict[str, Any]:
+    # The salt follows from the password, so that the same passwords make the same file.
+    salt = hashlib.sha256(f"{name}:{password}".encode()).digest()[:4]
+    digest = salt + hashlib.sha256(salt + password.encode()).digest()
+    return {
+        "name": name,
+        "password_hash": base64.b64encode(digest).decode(),
+        "hashing_algorithm": "rabbit_password_hashing_sha256",
+        "tags": ["monitoring", "policymaker"] if name == "operator" else [],
+    }
+
+
+def _policy_of_jobs(own: Settings) -> dict[str, Any]:
+    """Return the policy of all queues of jobs: as arguments, they would have to be the same in every program."""
+    return _policy(
+        "celerykit-jobs",
+        f"^{_JOBS}$",
+        {
+            "consumer-timeout": round(own.consumer_timeout * 1000),
+            "dead-letter-exchange": deadletters.QUEUE,
+            "dead-letter-strategy": "at-least-once",
+            "delivery-limit": DELIVERY_LIMIT,
+            "overflow": "reject-publish",
+        },
+    )
+
+
+def _policy_of_letters() -> dict[str, Any]:
+    """Return the policy by which a dead letter may be looked at, and put back, as often as somebody likes."""
+    return _policy("celerykit-dead-letters", r"^celerykit\.dead-letters$", {"delivery-limit": -1})
+
+
+def _policy(name: str, pattern: str, definition: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "vhost": VHOST,
+        "name": name,
+        "pattern": pattern,
+        "apply-to": "quorum_queues",
+        "priority": 1,
+        "definition": definition,
+    }
+
+
+def _bindings(queues: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the way of each message: by one bit of its routing key after the other, then to its queue."""
+    for level in range(LEVELS):
+        bits = "*." * (LEVELS - 1 - level)
+        below = _level(level - 1) if level else DELIVERY
+        yield _binding(_level(level), _level(level), f"{bits}1.#")
+        yield _binding(_level(level), below, f"{bits}0.#", kind="exchange")
+    for name in queues:
+        yield _binding(DELIVERY, defaults.EXCHANGE, f"#.{name}", kind="exchange")
+        yield _binding(defaults.EXCHANGE, name, f"#.{name}")
+        yield _binding(defaults.EXCHANGE, name, name)
+
+
+def _sorts(reason: str, queue: str) -> dict[str, Any]:
+    """Return the binding that puts what died of ``reason`` into ``queue``."""
+    arguments = {"x-match": "all-with-x", "x-first-death-reason": reason}
+    return {**_binding(deadletters.QUEUE, queue, ""), "arguments": arguments}
+
+
+def _level(number: int) -> str:
+    return f"celery_delayed_{number}"
+
+
+def _delay(level: int) -> dict[str, Any]:
+    return _queue(
+        _level(level),
+        **{
+            "x-dead-letter-exchange": _level(level - 1) if level else DELIVERY,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-message-ttl": 2**level * 1000,
+            "x-overflow": "reject-publish",
+        },
+    )
+
+
+def _queue(name: str, **arguments: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "vhost": VHOST,
+        "durable": True,
+        "auto_delete": False,
+        "arguments": {"x-queue-type": defaults.QUORUM, **arguments},
+    }
+
+
+def _exchange(name: str, kind: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "vhost": VHOST,
+        "type": kind,
+        "durable": True,
+        "auto_delete": False,
+        "internal": False,
+        "arguments": {},
+    }
+
+
+def _binding(source: str, destination: str, routing_key: str, *, kind: str = "queue") -> dict[str, Any]:
+    return {
+        "source": source,
+        "vhost": VHOST,
+        "destination": destination,
+        "destination_type": kind,
+        "routing_key": routing_key,
+        "arguments": {},
+    }

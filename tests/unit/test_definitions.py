@@ -1,0 +1,40 @@
+"""What RabbitMQ is told at each start."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from celerykit.definitions import RIGHTS, definitions
+from celerykit.settings import Settings
+
+PASSWORDS = {name: f"secret-{name}" for name in RIGHTS}
+
+
+def test_the_same_passwords_make_the_same_file() -> None:
+    """A start that changes nothing writes nothing; and no password is in it."""
+    text = definitions(PASSWORDS, ["celery"], Settings())
+    assert text == definitions(PASSWORDS, ["celery"], Settings())
+    assert "secret" not in text
+
+
+def test_the_longest_job_is_not_taken_from_its_worker() -> None:
+    """It may wait for its ETA there, run, and be part of a stop."""
+    content = json.loads(definitions(PASSWORDS, ["celery"], Settings(longest_job=100.0, stop_timeout=30.0)))
+    assert content["policies"][0]["definition"]["consumer-timeout"] == 230_000
+
+
+def test_the_policy_is_for_queues_of_jobs_alone() -> None:
+    """Those of events, remote control, delays and dead letters are Celery's and the kit's own."""
+    content = json.loads(definitions(PASSWORDS, ["celery"], Settings()))
+    pattern = re.compile(content["policies"][0]["pattern"])
+    assert pattern.match("celery") and pattern.match("reports.daily")
+    others = [
+        "celeryev.1",
+        "w@h.celery.pidbox",
+        "celery_delayed_3",
+        "celerykit.dead-letters",
+        "celerykit.expired",
+        "amq.gen-1",
+    ]
+    assert not [name for name in others if pattern.match(name)]
