@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from celerykit import envfile
+from celerykit import envfile, rabbitmq
 from celerykit.errors import Finding
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def refusals(app: Any, sources: Mapping[str, str]) -> Iterator[Finding]:
 def _enter_broker(app: Any) -> None:
     with app.connection_for_read() as connection:
         connection.ensure_connection(max_retries=ATTEMPTS, interval_start=0.2, interval_step=0.5)
+        rabbitmq.require_version(connection)
 
 
 def _enter_backend(app: Any) -> None:
@@ -49,7 +50,9 @@ def _problem(enter: Any) -> str:
 
 
 def _finding(variable: str, url: str, sources: Mapping[str, str], server: str, problem: str) -> Finding:
-    if REFUSED.search(problem):
+    if known := rabbitmq.remedy(problem):
+        said, remedy = f"the {server} refuses: {problem}", known
+    elif REFUSED.search(problem):
         said = f"the {server} refuses the login: {problem}"
         remedy = f"Give the user and password that the {server} knows, URL-encoded, in {variable}"
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import celery.app.amqp
@@ -13,6 +14,7 @@ from kombu.entity import Exchange
 from kombu.exceptions import OperationalError
 from kombu.messaging import Producer as KombuProducer
 from kombu.transport import native_delayed_delivery
+from kombu.utils.text import version_string_as_tuple
 
 from celerykit import defaults, settings
 
@@ -21,6 +23,18 @@ if TYPE_CHECKING:
 
 STOCK_CLASS = "celery.app.amqp:AMQP"
 CLASS = "celerykit.rabbitmq:AMQP"
+OLDEST = (3, 10)
+"""The first release whose quorum queues delay messages."""
+REMEDIES = {
+    r"Login was refused": "Give the user and password that RabbitMQ knows, URL-encoded, in CELERY_BROKER_URL",
+    r"vhost .* not found": "Make the virtual host, or mend the name at the end of CELERY_BROKER_URL",
+    r"access to vhost": "Give the user rights in the virtual host, or mend the name at the end of CELERY_BROKER_URL",
+    r"access to \w+ '.*' .* refused": "Give the user the right that it lacks, or CELERY_BROKER_URL a user who has it",
+    r"inequivalent arg": "It was made otherwise: empty and delete it, name another, or give the same in task_queues; "
+    "task_default_queue_type and task_create_missing_queue_type say what the kit asks for",
+    r"^RabbitMQ [\d.]+ ": "Upgrade it to 3.10 or later",
+}
+"""What to do about what RabbitMQ says, as a regular expression."""
 DELAYED = native_delayed_delivery.level_name(native_delayed_delivery.MAX_LEVEL)
 """The exchange where a delay begins; its levels are the bits of the routing key's first 28 words."""
 
@@ -31,6 +45,22 @@ def install(app: Any) -> None:
         app.amqp_cls = CLASS
     # Celery cuts the fraction off, and refuses the 0 that is left of a delay below a second.
     celery.app.base.calculate_routing_key = delayed_key
+
+
+def remedy(problem: str) -> str:
+    """Return what to do about a refusal of RabbitMQ, nothing about anything else."""
+    return next((remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, problem)), "")
+
+
+def require_version(connection: Any) -> None:
+    """Check that the server of an open connection is new enough, if it is RabbitMQ.
+
+    :raises RuntimeError: if it is not.
+    """
+    properties = getattr(connection.connection, "server_properties", {})
+    version = properties.get("version", "") if properties.get("product") == "RabbitMQ" else ""
+    if version and version_string_as_tuple(version) < OLDEST:
+        raise RuntimeError(f"RabbitMQ {version} cannot keep jobs in quorum queues until they are due")
 
 
 def delayed_key(countdown: int, routing_key: str) -> str:

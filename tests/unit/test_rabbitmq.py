@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from kombu.common import Broadcast
 
 import celerykit
 from celerykit import check, settings
-from celerykit.rabbitmq import delayed_key
+from celerykit.rabbitmq import delayed_key, remedy, require_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,3 +106,32 @@ def test_what_rabbitmq_refuses_is_found() -> None:
     assert found(made(task_queue_max_priority=10)) == ["task_queue_max_priority"]
     assert found(made(control_queue_exclusive=False)) == ["control_queue_exclusive"]
     assert found(made(control_queue_exclusive=False, control_queue_durable=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ("(403) ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.", "URL-encoded"),
+        ("Connection.open: (530) NOT_ALLOWED - vhost v not found", "virtual host"),
+        ("Connection.open: (530) NOT_ALLOWED - access to vhost 'v' refused for user 'u'", "rights in the virtual host"),
+        ("(403) ACCESS_REFUSED - write access to exchange 'x' in vhost 'v' refused for user 'u'", "the right that"),
+        ("(406) PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q'", "empty and delete"),
+        ("[Errno 111] Connection refused", ""),
+    ],
+)
+def test_what_rabbitmq_refuses_has_a_remedy(said: str, word: str) -> None:
+    """What is no refusal has none: a server that is away comes back."""
+    assert word in remedy(said) and bool(word) == bool(remedy(said))
+
+
+@pytest.mark.parametrize(("version", "fits"), [("3.8.9", False), ("3.10.8", True), ("4.3.0", True)])
+def test_a_rabbitmq_that_is_too_old_is_refused(version: str, fits: bool) -> None:
+    """Before its first delayed job, and with the version that it takes."""
+    server = SimpleNamespace(server_properties={"product": "RabbitMQ", "version": version})
+    connection = SimpleNamespace(connection=server)
+    if fits:
+        require_version(connection)
+        return
+    with pytest.raises(RuntimeError) as refused:
+        require_version(connection)
+    assert "3.10 or later" in remedy(str(refused.value))

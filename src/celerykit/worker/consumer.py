@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.mingle import Mingle
 from kombu.exceptions import OperationalError
 
+from celerykit import rabbitmq
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
+
+PAUSE = 2.0
+"""Seconds between two attempts at what was refused."""
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]
@@ -31,12 +37,31 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             return super().call_soon_ack(p, *args, **kwargs)
         return p(*args, **kwargs)
 
+    def on_connection_error_before_connected(self, exc: Any) -> None:
+        """Say what RabbitMQ refuses, and how to mend it; somebody must do that first, so there is no hurry."""
+        super().on_connection_error_before_connected(exc)
+        self._advise(exc)
+
+    def on_connection_error_after_connected(self, exc: Any) -> None:
+        """Do the same where it has let the worker in, but not to its queues."""
+        super().on_connection_error_after_connected(exc)
+        self._advise(exc)
+
     def perform_pending_operations(self) -> None:
         """Run what waits; where there is no event loop, this is called at each turn of the blocking one."""
+        self._beat()
+        super().perform_pending_operations()
+
+    def _advise(self, exc: Any) -> None:
+        if remedy := rabbitmq.remedy(str(exc)):
+            logger.error("RabbitMQ refuses: %s. %s.", exc, remedy)
+            self._beat()
+            time.sleep(PAUSE)
+
+    def _beat(self) -> None:
         pulse = getattr(self.controller, "pulse", None)
         if pulse is not None:
             pulse.beat()
-        super().perform_pending_operations()
 
 
 def forgiving(ask: Callable[[Any], Any]) -> Callable[[Any], Any]:
