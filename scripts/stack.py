@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMPOSE = ("docker", "compose", "--profile", "flower", "--profile", "client")
+WITH_RABBITMQ = ("docker", "compose", "--file", "compose.yaml", "--file", "compose/rabbitmq.yaml", *COMPOSE[2:])
 ALLINONE = ("docker", "compose", "--project-directory", ".", "--file", "compose/allinone.yaml")
 UP_TIMEOUT = 180
 EXAMPLE = "sourcestats"
@@ -33,16 +34,22 @@ def build() -> None:
         remove_untagged_images()
 
 
+def build_rabbitmq() -> None:
+    """Build the other broker's image."""
+    with step("image: celerykit/rabbitmq"):
+        _build("build-rabbitmq", WITH_RABBITMQ, "rabbitmq")
+
+
 def build_allinone() -> None:
     """Build the image that holds everything; it stands on the others."""
     with step("image: celerykit/allinone"):
         _build("build-allinone", ALLINONE)
 
 
-def _build(log: str, compose: Sequence[str]) -> None:
+def _build(log: str, compose: Sequence[str], *services: str) -> None:
     run(
         log,
-        [*compose, "--progress", "plain", "build"],
+        [*compose, "--progress", "plain", "build", *services],
         "See its last lines above. On a network that inspects TLS, name its CA: CELERYKIT_CA_BUNDLE=FILE",
         environment(),
     )
@@ -116,7 +123,7 @@ def down() -> None:
 def remove_with_volumes() -> None:
     """Take the stack down with all it has kept, and the one that is a single container."""
     with step("stack: removed with its volumes"):
-        for compose in (COMPOSE, ALLINONE):
+        for compose in (WITH_RABBITMQ, ALLINONE):
             run(
                 "down",
                 [*compose, "down", "--volumes", "--remove-orphans"],
