@@ -23,6 +23,7 @@ SHELL = (
     "init.d/celerybeat",
     "init.d/celery-flower",
     "images/redis/redis-health",
+    "images/rabbitmq/rabbitmq-health",
     ".ci/run",
 )
 CHECKS = (
@@ -60,7 +61,8 @@ def test_in_containers() -> None:
     :raises SetupError: if one fails.
     """
     app = os.environ.get("CELERYKIT_TEST_APP")
-    tests = ("tests/containers/test_your_app.py",) if app else ("tests/transport", "tests/containers")
+    folders = ("tests/transport", "tests/containers", "tests/brokers")
+    tests = ("tests/containers/test_your_app.py",) if app else folders
     if not _passes((*IN_CONTAINERS, *tests)):
         raise SetupError(
             f"failed: pytest {' '.join(tests)}", "See above; the log of each container is beside its failure"

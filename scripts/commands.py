@@ -79,6 +79,7 @@ def _test() -> None:
     virtualenv.ensure_virtualenv()
     stack.build()
     if not os.environ.get("CELERYKIT_TEST_APP"):
+        stack.build_rabbitmq()
         stack.build_allinone()
     checks.test_in_containers()
     if not os.environ.get("CELERYKIT_TEST_APP"):

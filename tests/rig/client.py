@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+import celerykit
 from tests.rig.inside.celerykit_survival import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.rig.containers import Process
     from tests.rig.ledger import Ledger
 
 KEYS = ("celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169")
@@ -92,3 +96,67 @@ class Client:
     @property
     def _redis(self) -> Any:
         return self.app.connection_for_read().default_channel.client
+
+
+UNKNOWN = 1_000_000
+"""A number of jobs that is none, until the server has counted."""
+
+
+class RabbitMQClient(Client):
+    """Submits as any program with the kit's loader does, as a user who may only send jobs.
+
+    What is in the queues it asks the server's own page, which listens inside the container alone.
+    """
+
+    def __init__(self, url: str, ledger: Ledger, server: Process):
+        self.url = url
+        self.app = Celery("client", broker=url)
+        celerykit.configure(self.app)
+        self._ledger = ledger
+        self._server = server
+        self._password = urlsplit(url).password
+
+    def ping(self) -> bool:
+        """Say whether the broker answers."""
+        try:
+            with self.app.connection_for_write() as connection:
+                connection.connect()
+        except Exception:  # whatever a broker that is not there raises
+            return False
+        return True
+
+    def queued(self) -> int:
+        """Return how many jobs wait in the default queue."""
+        with self.app.connection_for_write() as connection:
+            return int(connection.default_channel.queue_declare("celery", passive=True).message_count)
+
+    def unacknowledged(self) -> int:
+        """Return how many jobs are with workers; the server counts them every five seconds."""
+        return int(self.ask("queues/celery/celery").get("messages_unacknowledged", UNKNOWN))
+
+    def dead_letters(self) -> list[bytes]:
+        """Return the dead letters, raw, and leave them where they are."""
+        body = {"count": 100, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        letters = self.ask("queues/celery/celerykit.dead-letters/get", body)
+        return [json.dumps(letter).encode() for letter in letters]
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        """Ask the management interface as the operator."""
+        told = json.dumps([path, self._password, body])
+        code, output = self._server.container.exec_run(["python3", "-c", ASK, told])
+        assert code == 0, output.decode(errors="replace")
+        return json.loads(output)
+
+
+ASK = """
+import base64, json, sys, urllib.request
+path, password, body = json.loads(sys.argv[1])
+login = base64.b64encode(f"operator:{password}".encode()).decode()
+asked = urllib.request.Request(
+    "http://127.0.0.1:15672/api/" + path,
+    data=json.dumps(body).encode() if body else None,
+    headers={"Authorization": "Basic " + login, "Content-Type": "application/json"},
+)
+print(urllib.request.urlopen(asked, timeout=10).read().decode())
+"""
+"""Run by the server's own Python: it has no other program that could ask."""

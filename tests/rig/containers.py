@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sys
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import docker
 import testinfra
 
-from celerykit import passwords
-from tests.rig.client import Client
+from celerykit import definitions, passwords
+from celerykit.settings import Settings
+from tests.rig.client import Client, RabbitMQClient
 from tests.rig.ledger import Ledger
 from tests.rig.waiting import until
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 CELERY_IMAGE = os.environ.get("CELERYKIT_IMAGE") or "celerykit/celery"
 REDIS_IMAGE = "celerykit/redis"
+RABBITMQ_IMAGE = "celerykit/rabbitmq"
 INSTALLER_IMAGE = "celerykit/installer"
 APPS = Path(__file__).parents[1] / "containers" / "apps"
 INSIDE = Path(__file__).parent / "inside"
@@ -151,6 +154,34 @@ class Rig:
         until(self.client.ping, READY, lambda: f"Redis answers; log:\n{process.logs[-2000:]}")
         return process
 
+    def definitions(self, *queues: str) -> dict[str, Any]:
+        """Return what RabbitMQ is told of these queues, the default one and everything else."""
+        users = dict.fromkeys(definitions.RIGHTS, self.password)
+        own = Settings(longest_job=10.0, stop_timeout=30.0)
+        return dict(json.loads(definitions.definitions(users, ["celery", *queues], own)))
+
+    def rabbitmq(self, *queues: str, only: Sequence[str] = (), **options: Any) -> Process:
+        """Start RabbitMQ instead, as the stack does; ``only`` some kinds of definitions, if any is named."""
+        folder = self._folder / "rabbitmq"
+        folder.mkdir(exist_ok=True)
+        told = {kind: items for kind, items in self.definitions(*queues).items() if not only or kind in only}
+        (folder / "definitions.json").write_text(json.dumps(told))
+        port = _free_port()
+        process = self.run(
+            RABBITMQ_IMAGE,
+            name="rabbitmq",
+            ports={"5672/tcp": ("127.0.0.1", port)},
+            volumes={
+                f"{self.name}-rabbitmq": {"bind": "/data", "mode": "rw"},
+                str(folder): {"bind": "/secrets/rabbitmq", "mode": "ro"},
+            },
+            **options,
+        )
+        self.broker_url = f"amqp://worker:{self.password}@rabbitmq:5672/{definitions.VHOST}"
+        self.client = RabbitMQClient(f"amqp://producer:{self.password}@127.0.0.1:{port}/celery", self.ledger, process)
+        until(self.client.ping, READY, lambda: f"RabbitMQ answers; log:\n{process.logs[-2000:]}")
+        return process
+
     def install(self, folder: Path) -> None:
         """Install an app with its requirements, as the stack does, for the workers that start from now on."""
         volume = self.docker.volumes.create(f"{self.name}-app", labels={LABEL: ""})
@@ -162,6 +193,11 @@ class Rig:
         installer = self.run(INSTALLER_IMAGE, environment=environment, volumes=volumes)
         assert installer.wait_exit(120) == 0, installer.logs
         self.app = volume.name
+
+    @property
+    def result_backend(self) -> str:
+        """The result backend's URL as the containers see it; beside RabbitMQ there is none."""
+        return self.broker_url.removesuffix("0") + "1" if "amqp://" not in self.broker_url else "UNSET"
 
     def worker(self, pool_class: str = "prefork", app: str = "plain", *, ready: bool = True, **options: Any) -> Process:
         """Start a worker with two slots, and wait until it consumes.
@@ -196,7 +232,7 @@ class Rig:
         told = {
             "CELERY_APP": app,
             "CELERY_BROKER_URL": self.broker_url,
-            "CELERY_RESULT_BACKEND": self.broker_url.removesuffix("0") + "1",
+            "CELERY_RESULT_BACKEND": self.result_backend,
             "CELERYKIT_STOP_TIMEOUT": "30",
             "CELERYKIT_LONGEST_JOB": "10",
             "PYTHONPATH": "/rig",

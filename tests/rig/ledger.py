@@ -37,6 +37,7 @@ class Account:
     """What the ledger says of all jobs together."""
 
     accepted: frozenset[str]
+    refused: frozenset[str]
     starts: Counter[str]
     done: Counter[str]
 
@@ -44,6 +45,11 @@ class Account:
     def lost(self) -> frozenset[str]:
         """Jobs that were accepted and never done."""
         return self.accepted - set(self.done)
+
+    @property
+    def refused_but_done(self) -> frozenset[str]:
+        """Jobs that were done although their sender got an error, which then says that nobody knows."""
+        return self.refused & set(self.done)
 
     @property
     def running(self) -> frozenset[str]:
@@ -63,7 +69,8 @@ class Account:
     def __str__(self) -> str:
         return (
             f"accepted {len(self.accepted)}, done {len(self.done)}, lost {len(self.lost)}, "
-            f"started twice {len(self.started_twice)}, done twice {len(self.done_twice)}"
+            f"started twice {len(self.started_twice)}, done twice {len(self.done_twice)}, "
+            f"refused {len(self.refused)}, of these done {len(self.refused_but_done)}"
         )
 
 
@@ -90,9 +97,10 @@ class Ledger:
         """Add up what is written so far."""
         entries = self.entries()
         counts = {kind: Counter(entry.job for entry in entries if entry.kind == kind) for kind in ("start", "done")}
-        return Account(
-            frozenset(entry.job for entry in entries if entry.kind == "accepted"), counts["start"], counts["done"]
-        )
+        sent = {
+            kind: frozenset(entry.job for entry in entries if entry.kind == kind) for kind in ("accepted", "refused")
+        }
+        return Account(sent["accepted"], sent["refused"], counts["start"], counts["done"])
 
     def first(self, kind: str, job: str, number: int = 1) -> float | None:
         """Return when ``job`` had its ``number``-th line of ``kind``, in seconds since the epoch."""

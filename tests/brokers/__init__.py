@@ -1,0 +1,1 @@
+"""Every broker that the kit stands up, under the same faults."""

@@ -1,0 +1,70 @@
+"""The brokers, and what differs between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.exceptions import ResponseError
+
+from tests.containers.conftest import folder, pytest_runtest_makereport, rig
+
+if TYPE_CHECKING:
+    from tests.rig.containers import Rig
+
+__all__ = ("folder", "pytest_runtest_makereport", "rig")
+
+
+class Redis:
+    """Redis, with little memory."""
+
+    redelivery = 20.0 + 10.0
+    """Seconds within which a killed worker's jobs run again; on Redis the visibility timeout and a look."""
+
+    def __init__(self, rig: Rig):
+        self.server = rig.redis(command=["/etc/redis/redis.conf", "--maxmemory", "24mb"])
+        self._client = rig.client
+        self._blocks: list[str] = []
+
+    def fill(self) -> None:
+        """Leave no memory for jobs."""
+        block = "x" * 10_000
+        while block:
+            try:
+                self._redis.set(f"block-{len(self._blocks)}", block)
+                self._blocks.append(f"block-{len(self._blocks)}")
+            except ResponseError:  # what is left takes a smaller one
+                block = block[: len(block) // 2]
+
+    def relieve(self) -> None:
+        """Give the memory back."""
+        self._redis.delete(*self._blocks)
+
+    @property
+    def _redis(self) -> Any:
+        return self._client.app.connection_for_read().default_channel.client
+
+
+class RabbitMQ:
+    """RabbitMQ as the stack has it."""
+
+    redelivery = 15.0
+    """Seconds: at once, when the next worker is ready."""
+
+    def __init__(self, rig: Rig):
+        self.server = rig.rabbitmq("reports")
+
+    def fill(self) -> None:
+        """Raise the memory alarm."""
+        self.server.sh("rabbitmqctl -q set_vm_memory_high_watermark 0.0001")
+
+    def relieve(self) -> None:
+        """Clear it."""
+        self.server.sh("rabbitmqctl -q set_vm_memory_high_watermark 0.6")
+
+
+@pytest.fixture(params=[Redis, RabbitMQ], ids=["redis", "rabbitmq"])
+def broker(request: pytest.FixtureRequest, rig: Rig) -> Redis | RabbitMQ:
+    """A rig's broker, each kind in turn."""
+    made: Redis | RabbitMQ = request.param(rig)
+    return made

@@ -1,0 +1,129 @@
+"""Jobs survive the same faults on every broker that the kit stands up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.containers.test_survival import assert_nothing_lost, kill_main_process, wait_running
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.brokers.conftest import RabbitMQ, Redis
+    from tests.rig.containers import Rig
+
+    Broker = RabbitMQ | Redis
+
+BOUND = 15.0
+"""Seconds within which a sender has an answer."""
+
+
+@contextmanager
+def publishing(rig: Rig) -> Iterator[None]:
+    """Submit a short job after the other while this lasts, from a program of its own thread."""
+    ended = threading.Event()
+
+    def stream() -> None:
+        while not ended.wait(0.05):
+            rig.client.submit("jobs.work", 0.05)
+
+    sender = threading.Thread(target=stream)
+    sender.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        sender.join()
+
+
+def test_jobs_survive_a_restart_of_the_worker(broker: Broker, rig: Rig) -> None:
+    """A worker restarted while its jobs run and others wait loses none and repeats none."""
+    worker = rig.worker()
+    rig.client.work(12, 1.0)
+    wait_running(rig)
+    worker.container.restart(timeout=40)
+    assert_nothing_lost(rig)
+
+
+def test_jobs_survive_a_kill_of_the_worker(broker: Broker, rig: Rig) -> None:
+    """A killed worker's jobs run again as early as the broker allows."""
+    worker = rig.worker()
+    jobs = rig.client.work(2, 3.0)
+    wait_running(rig, 2)
+    kill_main_process(worker)
+    killed = time.time()
+    assert_nothing_lost(rig, broker.redelivery + 15, twice=2)
+    again = [rig.ledger.first("start", job, 2) for job in jobs]
+    assert all(at and at - killed < broker.redelivery for at in again), again
+
+
+@pytest.mark.parametrize("fault", ["restart", "kill"])
+def test_jobs_survive_the_broker_under_publishing(broker: Broker, rig: Rig, fault: str) -> None:
+    """What the broker accepted before and after it was restarted or killed is done, with no help for the sender."""
+    rig.worker(restart=True)  # as the stack has it
+    with publishing(rig):
+        wait_running(rig)
+        if fault == "restart":
+            broker.server.stop()
+        else:
+            broker.server.signal("SIGKILL")
+            broker.server.wait_exit(60)
+        broker.server.start()
+        until(rig.client.ping, 60, "the broker answers")
+        before = len(rig.ledger.account().accepted)
+        until(lambda: len(rig.ledger.account().accepted) > before + 10, 60, "jobs accepted after the fault")
+    assert_nothing_lost(rig, twice=6)
+
+
+def test_a_broker_without_memory_answers_and_keeps_what_it_has(broker: Broker, rig: Rig) -> None:
+    """The sender has an error within 15 s, running jobs end, and with memory again jobs are accepted as before."""
+    worker = rig.worker()
+    rig.client.work(2, 8.0)
+    wait_running(rig, 2)
+    broker.fill()
+    answers = []
+    until(lambda: timed(rig, answers) is None, 60, "an error")
+    assert max(answers) < BOUND, answers
+    broker.relieve()
+    until(lambda: timed(rig, answers), 60, "a job that is accepted")
+    assert_nothing_lost(rig)
+    assert worker.state["Status"] == "running"
+    # An error says that nobody knows: the broker may have had the job already, and then it runs once.
+    assert not rig.ledger.account().done_twice, str(rig.ledger.account())
+
+
+def timed(rig: Rig, answers: list[float]) -> str | None:
+    """Submit a job, and note the seconds that the answer took."""
+    began = time.monotonic()
+    job = rig.client.submit("jobs.work", 0.1)
+    answers.append(time.monotonic() - began)
+    return job
+
+
+def test_a_poison_job_ends_in_the_dead_letters(broker: Broker, rig: Rig) -> None:
+    """A job that kills its pool child each time is started as often as said, then kept; the pool works on."""
+    rig.worker(CELERYKIT_MAX_DELIVERIES=3)
+    poison = rig.client.submit("jobs.kill_child") or ""
+    until(lambda: len(rig.client.dead_letters()) == 1, 60, "a dead letter")
+    assert poison.encode() in rig.client.dead_letters()[0]
+    assert rig.ledger.account().starts[poison] == 3
+    jobs = rig.client.work(4, 0.2)
+    until(lambda: set(jobs) <= set(rig.ledger.account().done), 60, "jobs after the poison")
+
+
+def test_a_delayed_job_sent_before_any_worker_is_on_time(broker: Broker, rig: Rig) -> None:
+    """Neither lost nor early, and one whose delay ends before the first worker starts waits for it."""
+    sent = time.time()
+    jobs = [rig.client.submit("jobs.work", 0.1, countdown=delay) or "" for delay in (0.5, 2, 30)]
+    assert all(jobs)
+    until(lambda: time.time() > sent + 4, 10, "the second delay")
+    rig.worker()
+    assert_nothing_lost(rig)
+    started = [rig.ledger.first("start", job) or 0.0 for job in jobs]
+    assert sent + 30 <= started[2] + 0.05 and started[2] < sent + 35
