@@ -39,12 +39,14 @@ class Server:
     instead: str = ""
 
 
+REDIS = ("redis", "rediss", "sentinel")
+AMQP = ("amqp", "amqps", "pyamqp")
 USE = "RabbitMQ (amqp://) or Redis (redis://)"
 PGMQ = "PGMQ (pgmq://), which keeps them in PostgreSQL"
 REDELIVERS, GRACEFUL, UNTESTED, GONE = Promise
 BROKERS = (
-    Server("Redis, Valkey", ("redis", "rediss", "sentinel"), REDELIVERS, "celery[redis]", ("redis",)),
-    Server("RabbitMQ", ("amqp", "amqps", "pyamqp"), REDELIVERS),
+    Server("Redis, Valkey", REDIS, REDELIVERS, "celery[redis]", ("redis",)),
+    Server("RabbitMQ", AMQP, REDELIVERS),
     Server("PGMQ on PostgreSQL", ("pgmq",), REDELIVERS, "kombu[pgmq] psycopg[binary]", ("pgmq", "psycopg")),
     Server("Amazon SQS", ("sqs",), REDELIVERS, "celery[sqs]", ("boto3",)),
     Server("SQLAlchemy", ("sqla", "sqlalchemy"), GRACEFUL, "celery[sqlalchemy]", ("sqlalchemy",), f"{PGMQ}, {USE}"),
@@ -71,7 +73,7 @@ BROKERS = (
     Server("ghettoq", ("ghettoq",), GONE, instead=USE),
 )
 BACKENDS = (
-    Server("Redis, Valkey", ("redis", "rediss", "sentinel"), REDELIVERS, "celery[redis]", ("redis",)),
+    Server("Redis, Valkey", REDIS, REDELIVERS, "celery[redis]", ("redis",)),
     Server("SQLAlchemy", ("db", "database"), REDELIVERS, "celery[sqlalchemy]", ("sqlalchemy",)),
     Server("Django", ("django-db", "django-cache"), REDELIVERS, "django-celery-results", ("django_celery_results",)),
     Server("memcached", ("cache",), REDELIVERS, "celery[pymemcache]", ("pymemcache",)),

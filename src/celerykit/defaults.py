@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from celerykit import brokers
 from celerykit.settings import AT_LEAST_ONCE, Settings
 
 GREEN_POOLS = frozenset({"gevent", "eventlet"})
-AMQP_SCHEMES = frozenset({"amqp", "amqps", "pyamqp"})
 EXCHANGE = "celerykit"
 """The topic exchange of every queue on RabbitMQ that names none."""
 QUORUM = "quorum"
@@ -85,7 +85,7 @@ def app_defaults(settings: Settings, pool_class: str = "prefork") -> list[Defaul
 
 def transport_options(settings: Settings, scheme: str) -> list[Default]:
     """Return the defaults of ``broker_transport_options`` for a broker URL's scheme."""
-    if scheme in {"redis", "rediss", "sentinel"}:
+    if scheme in brokers.REDIS:
         return [
             Default(
                 "visibility_timeout",
@@ -114,14 +114,14 @@ def transport_options(settings: Settings, scheme: str) -> list[Default]:
             Default("socket_keepalive", True, "Lets the kernel notice a peer that is gone."),
             Default("health_check_interval", 10, "Bounds how long a stuck consumer goes unnoticed to about 20 s."),
         ]
-    if scheme in AMQP_SCHEMES:
+    if scheme in brokers.AMQP:
         return [Default("confirm_publish", True, "Without confirms a broker crash loses jobs that were accepted.")]
     return []
 
 
 def broker_defaults(settings: Settings, scheme: str) -> list[Default]:
     """Return the defaults that depend on the broker, ``broker_transport_options`` apart, for its URL's scheme."""
-    if scheme not in AMQP_SCHEMES:
+    if scheme not in brokers.AMQP:
         return []
     return [
         Default(

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker import state
 
-from celerykit import deadletters, settings
+from celerykit import brokers, deadletters, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
-
-SCHEMES = frozenset({"redis", "rediss", "sentinel"})
 
 
 class Reservations(bootsteps.Step):  # type: ignore[misc]
@@ -28,7 +26,7 @@ class Reservations(bootsteps.Step):  # type: ignore[misc]
     def include_if(self, worker: Any) -> bool:
         """Only there, and unless it is switched off."""
         scheme = worker.app.connection_for_read().transport_cls
-        return scheme in SCHEMES and settings.from_environment(os.environ).redis_transport == settings.KIT
+        return scheme in brokers.REDIS and settings.from_environment(os.environ).redis_transport == settings.KIT
 
     def create(self, worker: Any) -> None:
         """Make the workplace known, and leave alone what was given to others."""
