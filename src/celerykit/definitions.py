@@ -7,7 +7,11 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from celerykit import deadletters, defaults
+from kombu.transport.native_delayed_delivery import CELERY_DELAYED_DELIVERY_EXCHANGE as DELIVERY
+from kombu.transport.native_delayed_delivery import MAX_NUMBER_OF_BITS_TO_USE as LEVELS
+from kombu.transport.native_delayed_delivery import level_name
+
+from celerykit import deadletters, defaults, rabbitmq
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +21,6 @@ if TYPE_CHECKING:
 VHOST = "celery"
 DELIVERY_LIMIT = 20
 """Returns of a job to its queue, by workers that ended or lost the connection, after which RabbitMQ gives it up."""
-LEVELS = 28
-"""Bits of the longest delay: exchange and queue of level N hold a message for 2 to the power of N seconds."""
-DELIVERY = "celery_delayed_delivery"
 EXPIRED = "celerykit.expired"
 """Where jobs go that nobody began before they expired: it holds none. A letter that fits nowhere would stay."""
 
@@ -35,7 +36,7 @@ RIGHTS = {
     # Without the default exchange, by which a command could be put straight into a worker's own queue.
     "producer": {
         "configure": f"^{_JOBS}$",
-        "write": f"^(celery_delayed_{LEVELS - 1}|{_JOBS})$",
+        "write": f"^({rabbitmq.DELAYED}|{_JOBS})$",
         "read": f"^{defaults.EXCHANGE}$",
     },
     "operator": {"configure": ".*", "write": ".*", "read": ".*"},
@@ -55,7 +56,7 @@ def definitions(passwords: Mapping[str, str], queues: Sequence[str], own: Settin
         "permissions": [{"user": name, "vhost": VHOST, **rights} for name, rights in RIGHTS.items()],
         "policies": [_policy_of_jobs(own), _policy_of_letters()],
         "exchanges": [
-            *(_exchange(name, "topic") for name in (defaults.EXCHANGE, DELIVERY, *map(_level, range(LEVELS)))),
+            *(_exchange(name, "topic") for name in (defaults.EXCHANGE, DELIVERY, *map(level_name, range(LEVELS)))),
             _exchange(deadletters.QUEUE, "headers"),
         ],
         "queues": [
@@ -120,9 +121,9 @@ def _bindings(queues: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the way of each message: by one bit of its routing key after the other, then to its queue."""
     for level in range(LEVELS):
         bits = "*." * (LEVELS - 1 - level)
-        below = _level(level - 1) if level else DELIVERY
-        yield _binding(_level(level), _level(level), f"{bits}1.#")
-        yield _binding(_level(level), below, f"{bits}0.#", kind="exchange")
+        below = level_name(level - 1) if level else DELIVERY
+        yield _binding(level_name(level), level_name(level), f"{bits}1.#")
+        yield _binding(level_name(level), below, f"{bits}0.#", kind="exchange")
     for name in queues:
         yield _binding(DELIVERY, defaults.EXCHANGE, f"#.{name}", kind="exchange")
         yield _binding(defaults.EXCHANGE, name, f"#.{name}")
@@ -135,15 +136,11 @@ def _sorts(reason: str, queue: str) -> dict[str, Any]:
     return {**_binding(deadletters.QUEUE, queue, ""), "arguments": arguments}
 
 
-def _level(number: int) -> str:
-    return f"celery_delayed_{number}"
-
-
 def _delay(level: int) -> dict[str, Any]:
     return _queue(
-        _level(level),
+        level_name(level),
         **{
-            "x-dead-letter-exchange": _level(level - 1) if level else DELIVERY,
+            "x-dead-letter-exchange": level_name(level - 1) if level else DELIVERY,
             "x-dead-letter-strategy": "at-least-once",
             "x-message-ttl": 2**level * 1000,
             "x-overflow": "reject-publish",
