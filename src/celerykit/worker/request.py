@@ -26,7 +26,8 @@ class Request(CeleryRequest):  # type: ignore[misc]
     def gave_up(self) -> bool:
         """Give the job up if as many workers have died with it as it may be started, and say whether."""
         deliveries = deadletters.deliveries(self.message) - 1
-        if deliveries < settings.from_environment(os.environ).max_deliveries:
+        # Nearly every job comes for the first time, and the settings are read anew.
+        if not deliveries or deliveries < settings.from_environment(os.environ).max_deliveries:
             return False
         with self.app.producer_or_acquire() as producer:
             self._bury(producer, deliveries)
