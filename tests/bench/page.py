@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.cells import CELLS, NO_WORSE, NOT_SLOWER
 from tests.bench.results import Result, results
-from tests.rig.record import DOCS, Record, place
+from tests.rig.record import DOCS, Record, markdown, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ def table(record: Mapping[str, Result]) -> str:
     """Return the outcome of each cell that has one, a line a metric."""
     head = ("cell", "what", "metric", "stock", "kit", "ratio", "bar", "")
     rows = [row for name, cell in CELLS.items() if name in record for row in _rows(cell, record[name])]
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
+    return markdown(head, rows)
 
 
 def _rows(cell: Cell, result: Result) -> Iterator[tuple[str, ...]]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.containers.test_survival import assert_nothing_lost, kill_main_process, wait_running
-from tests.rig.waiting import until
+from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.brokers.conftest import RabbitMQ, Redis
     from tests.rig.containers import Rig
 
@@ -22,24 +18,6 @@ if TYPE_CHECKING:
 
 BOUND = 15.0
 """Seconds within which a sender has an answer."""
-
-
-@contextmanager
-def publishing(rig: Rig) -> Iterator[None]:
-    """Submit a short job after the other while this lasts, from a program of its own thread."""
-    ended = threading.Event()
-
-    def stream() -> None:
-        while not ended.wait(0.05):
-            rig.client.submit("jobs.work", 0.05)
-
-    sender = threading.Thread(target=stream)
-    sender.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        sender.join()
 
 
 def test_jobs_survive_a_restart_of_the_worker(broker: Broker, rig: Rig) -> None:
@@ -67,7 +45,7 @@ def test_jobs_survive_a_kill_of_the_worker(broker: Broker, rig: Rig) -> None:
 def test_jobs_survive_the_broker_under_publishing(broker: Broker, rig: Rig, fault: str) -> None:
     """What the broker accepted before and after it was restarted or killed is done, with no help for the sender."""
     rig.worker(restart=True)  # as the stack has it
-    with publishing(rig):
+    with meanwhile(lambda: rig.client.submit("jobs.work", 0.05), 0.05):
         wait_running(rig)
         if fault == "restart":
             broker.server.stop()

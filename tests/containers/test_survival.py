@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.rig.waiting import until
+from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
     from tests.rig.containers import Process, Rig
@@ -264,21 +263,11 @@ def test_at_most_once_loses_nothing_to_a_restart(stack: Rig, pool: str) -> None:
 def test_two_workers_restarted_in_turn_never_stop_the_service(stack: Rig) -> None:
     """With two workers restarted one after the other under a steady stream, every job is done once."""
     workers = [stack.worker(), stack.worker()]
-    ended = threading.Event()
-
-    def stream() -> None:
-        while not ended.is_set():
-            stack.client.work(2, 0.3)
-            time.sleep(0.2)
-
-    submitter = threading.Thread(target=stream)
-    submitter.start()
-    for worker in workers:
-        wait_running(stack)
-        worker.container.restart(timeout=40)
-        worker.wait_ready()
-    ended.set()
-    submitter.join()
+    with meanwhile(lambda: stack.client.work(2, 0.3), 0.2):
+        for worker in workers:
+            wait_running(stack)
+            worker.container.restart(timeout=40)
+            worker.wait_ready()
     assert_nothing_lost(stack, 180)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.faults.cases import CASES
 from tests.faults.outcome import Outcome
-from tests.rig.record import DOCS, Record, place
+from tests.rig.record import DOCS, Record, markdown, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ def table(record: Mapping[str, Any]) -> str:
     """Return what came of each fault that was run, a line a side."""
     head = ("fault", "what", "workers", "events", "accepted", "lost", "started twice", "done twice", "recovery", "")
     rows = [row for name in CASES if name in record for row in _rows(name, record[name]["outcomes"])]
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
+    return markdown(head, rows)
 
 
 def _rows(name: str, outcomes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:

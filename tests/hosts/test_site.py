@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from tests.rig.hosts import VARIABLES
 from tests.rig.managers import POOLS, PROCESSES, REDIS
-from tests.rig.waiting import until
+from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
     from tests.rig.hosts import Host
@@ -36,30 +35,6 @@ def workers(**options: Any) -> list[dict[str, Any]]:
 def release(host: Host) -> str:
     """Return the folder of the release that is current."""
     return host.sh("readlink --canonicalize /opt/celery/app/current")
-
-
-class Watch:
-    """Which pools were ready, at every moment between its beginning and its end."""
-
-    def __init__(self, host: Host):
-        self.seen: list[list[bool]] = []
-        self._host = host
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-
-    def _look(self) -> None:
-        while not self._ended.is_set():
-            self.seen.append([self._host.ready(pool) for pool in POOLS])
-
-    def __enter__(self) -> Watch:
-        """Begin to look."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Look no more."""
-        self._ended.set()
-        self._thread.join()
 
 
 @EVERYWHERE
@@ -106,8 +81,8 @@ def test_a_password_is_in_its_file_and_nowhere_else(site: Host) -> None:
         assert site.password in site.sh(f"cat /etc/celery/{name}")
     assert site.sh("stat -c '%a %U:%G' /etc/celery").strip() == "750 root:celery"
     assert site.sh("stat -c '%a %U:%G' /etc/redis/users.acl").strip() == "640 root:redis"
-    # A process may end while it is looked at.
-    shown = site.sh("ps -ef; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' || true; true")
+    # A process may end while it is looked at: what cat says of it is not asked.
+    shown = site.sh("ps -ef; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'")
     shown += site.run("cat /var/log/celery/*.log /var/log/celery/*/current /var/log/supervisor/*")[1]
     if site.manager.name == "systemd":
         shown += site.sh("journalctl --no-pager; systemctl show 'celery*' redis-server")
@@ -155,7 +130,8 @@ def test_a_changed_option_restarts_its_pool_and_no_other(site: Host) -> None:
 def test_a_release_of_the_app_comes_into_effect_and_loses_nothing(site: Host) -> None:
     """`--tags app` under load: one pool after the other runs the new code, and no job is lost or run twice."""
     before, old = pids(site), release(site)
-    with site.client.load(), Watch(site) as watch:
+    seen: list[list[bool]] = []
+    with site.client.load(), meanwhile(lambda: seen.append([site.ready(pool) for pool in POOLS])):
         site.wait_running(4)
         with (site.app / "plain.py").open("a") as code:
             code.write("# The new release.\n")
@@ -163,8 +139,8 @@ def test_a_release_of_the_app_comes_into_effect_and_loses_nothing(site: Host) ->
     assert play.code == 0, play.text
     after = pids(site)
     assert {process for process in before if after[process] != before[process]} == {*PROCESSES}
-    assert all(any(pools) for pools in watch.seen), watch.seen
-    assert any(not all(pools) for pools in watch.seen), "no restart was seen, so this proves nothing"
+    assert all(any(pools) for pools in seen), seen
+    assert any(not all(pools) for pools in seen), "no restart was seen, so this proves nothing"
     assert release(site) != old
     assert {site.sh(f"readlink /proc/{site.pid(pool)}/cwd") for pool in POOLS} == {release(site)}
     site.assert_nothing_lost()

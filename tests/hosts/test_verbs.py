@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.rig.managers import POOLS
-from tests.rig.waiting import until
+from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
     from tests.rig.hosts import Host
@@ -105,19 +105,11 @@ def test_restart_replaces_every_pool_and_loses_nothing(host: Host) -> None:
 def test_reload_leaves_some_worker_consuming_at_every_moment(host: Host) -> None:
     """`reload` of celeryd restarts one pool after the other; nothing is lost, nothing is run twice."""
     before = pids(host)
-    ended, seen = threading.Event(), []
-
-    def watch() -> None:
-        while not ended.is_set():
-            seen.append([host.ready(pool) for pool in POOLS])
-
+    seen: list[list[bool]] = []
     host.client.work(24, 0.7)
     host.wait_running(4)
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    host.do("reload")
-    ended.set()
-    watcher.join()
+    with meanwhile(lambda: seen.append([host.ready(pool) for pool in POOLS])):
+        host.do("reload")
     assert all(any(pools) for pools in seen) and len(seen) > 3, seen
     assert [False, True] in seen or [True, False] in seen, "no restart was seen, so this proves nothing"
     assert all(host.pid(pool) not in {0, before[pool]} for pool in POOLS)

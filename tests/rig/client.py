@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 import uuid
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,9 +12,10 @@ from kombu.exceptions import OperationalError
 
 import celerykit
 from tests.rig.inside.celerykit_survival import note
+from tests.rig.waiting import meanwhile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from tests.rig.containers import Process
     from tests.rig.ledger import Ledger
@@ -76,22 +75,9 @@ class Client:
         letters: list[bytes] = self._redis.lrange("celerykit.dead-letters", 0, -1)
         return letters
 
-    @contextmanager
-    def load(self, seconds: float = 1.0) -> Iterator[None]:
+    def load(self, seconds: float = 1.0) -> AbstractContextManager[None]:
         """Keep all slots busy while this lasts, with jobs of so many seconds and a dozen that wait."""
-        ended = threading.Event()
-
-        def feed() -> None:
-            while not ended.wait(0.3):
-                self.work(12 - self.queued(), seconds)
-
-        feeder = threading.Thread(target=feed)
-        feeder.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            feeder.join()
+        return meanwhile(lambda: self.work(12 - self.queued(), seconds), 0.3)
 
     @property
     def _redis(self) -> Any:

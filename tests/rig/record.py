@@ -14,7 +14,7 @@ import docker
 from tests.rig.containers import CELERY_IMAGE, REDIS_IMAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 DOCS = Path(__file__).parents[2] / "docs"
 ASK = (
@@ -75,6 +75,11 @@ def machine() -> dict[str, Any]:
         "memory": round(memory / 2**30),
         "kernel": platform.release(),
     }
+
+
+def markdown(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table of Markdown."""
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
 
 
 def place(machine: dict[str, Any], versions: dict[str, str]) -> str:

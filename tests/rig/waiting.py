@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 Answer = TypeVar("Answer")
 
@@ -24,3 +26,21 @@ def until(question: Callable[[], Answer], seconds: float, what: Callable[[], str
         if time.monotonic() > give_up:
             raise AssertionError(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
         time.sleep(pause)
+
+
+@contextmanager
+def meanwhile(action: Callable[[], object], pause: float = 0.0) -> Iterator[None]:
+    """Do something again and again while this lasts, in a thread, with so many seconds before each time."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(pause):
+            action()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
