@@ -61,12 +61,12 @@ def test_a_virtualenv_that_runs_is_kept(tmp_path: Path, monkeypatch: pytest.Monk
         (venvs / name / "bin").mkdir(parents=True)
         os.utime(venvs / name, ns=(0, 0))  # sets the time that is sorted by
     (tmp_path / "venv").symlink_to("venvs/current")
-    (venvs / "running/bin/sleep").symlink_to(str(shutil.which("sleep")))
-    with subprocess.Popen([venvs / "running/bin/sleep", "60"]) as process:
-        try:
-            kit.forget_old_venvs(keep=venvs / "new")
-        finally:
-            process.kill()
+    (venvs / "running/bin/cat").symlink_to(str(shutil.which("cat")))
+    with subprocess.Popen([venvs / "running/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write(b"it runs\n")  # until it does, Linux may not know its command line
+        process.stdin.flush()
+        assert process.stdout.readline()
+        kit.forget_old_venvs(keep=venvs / "new")
     assert {path.name for path in venvs.iterdir()} == {*names} - {"old"}
 
 
