@@ -39,7 +39,8 @@ class Client:
         job = str(uuid.uuid4())
         try:
             self.app.send_task(task, args=args, task_id=job, **options)
-        except OperationalError:
+        # Kombu publishes on a closed channel, if its connection has broken while it declared the queue.
+        except (OperationalError, AttributeError):
             note(str(self._ledger.folder), "refused", job)
             return None
         note(str(self._ledger.folder), "accepted", job)
