@@ -101,7 +101,7 @@ class Scene:
         return self.rig.celery(arguments, "celerykit_bench", environment, entrypoint=["python"])
 
 
-def bare(side: Side, prefetch: int, backlog: int = 80_000) -> dict[str, float]:
+def bare(side: Side, prefetch: int, backlog: int = 200_000) -> dict[str, float]:
     """Return what kombu alone fetches and acknowledges a second."""
     with Scene.of(side) as scene:
         scene.publish("bench.nothing", backlog)

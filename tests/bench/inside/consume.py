@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 
 from kombu import Connection, Consumer, Queue
 
@@ -42,7 +43,8 @@ def drain(connection, seconds):
     """Take what comes for so long."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        connection.drain_events(timeout=1)
+        with suppress(TimeoutError):
+            connection.drain_events(timeout=1)
 
 
 if __name__ == "__main__":
