@@ -14,6 +14,8 @@ from celerykit.notify import notify
 
 GRACE = 10.0
 """Seconds that systemd's watchdog leaves :mod:`faulthandler`, which writes the stacks, to be first."""
+SHORT = 0.1
+"""Seconds within which the end of a job, and the next one's start, are no news to :mod:`faulthandler`."""
 
 
 class Pulse:
@@ -33,6 +35,8 @@ class Pulse:
         self._alive_until = time.monotonic() + window
         self._written_at = 0.0
         self._written_until = 0.0
+        self._armed_at = 0.0
+        self._armed_until = 0.0
         self._announced = False
         self._ready = False
         self._reason = "starting"
@@ -91,7 +95,7 @@ class Pulse:
         if os.getpid() != self._pid:
             return  # a forked pool child speaks for nobody
         alive_until = self._alive_until = max(now + self._window, self._held_until)
-        faulthandler.dump_traceback_later(alive_until - now, exit=True, file=sys.__stderr__ or 2)
+        self._arm(now, alive_until)
         # The end of one job of many a second, and the next one's start, are news to nobody outside.
         if now - self._written_at < 1.0 and alive_until < self._written_until + 1.0:
             return
@@ -99,6 +103,12 @@ class Pulse:
         notify("WATCHDOG=1", *self._watchdog(alive_until - now))
         with contextlib.suppress(OSError):
             statefile.write(self._state_file, statefile.State(self._pid, alive_until, self._ready, self._reason))
+
+    def _arm(self, now: float, until: float) -> None:
+        """Have faulthandler end the process then. That is a thread each time, which costs more than a short job."""
+        if now - self._armed_at >= SHORT or until > self._armed_until + 1.0:
+            self._armed_at, self._armed_until = now, until
+            faulthandler.dump_traceback_later(until - now, exit=True, file=sys.__stderr__ or 2)
 
     def _watchdog(self, seconds: float) -> list[str]:
         """Return what systemd is to be told of the time until the next sign of life, if that has changed."""
