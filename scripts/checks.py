@@ -42,6 +42,7 @@ QUICK, ALL = ("-m", "not slow"), ()
 # A run on an empty machine, asked and in earnest, and a second one.
 SITE_ONCE = ("pytest", "tests/hosts/test_site.py", "-k", "empty_machine or second_run")
 # Most of a test in containers is waiting, so several share a core.
+SERVERS, OLDEST_SERVER = ("redis-8", "redis-7", "valkey-8"), "redis-6.2"
 IN_CONTAINERS = ("pytest", "--numprocesses", "5", "--dist", "loadgroup")
 
 
@@ -67,6 +68,30 @@ def test_in_containers() -> None:
         raise SetupError(
             f"failed: pytest {' '.join(tests)}", "See above; the log of each container is beside its failure"
         )
+
+
+def test_on_servers(*, oldest: bool) -> None:
+    """Run the tests of the transport on every server that can be had.
+
+    :param oldest: whether Redis 6.2 can.
+    :raises SetupError: if one fails.
+    """
+    servers = {"CELERYKIT_TEST_SERVERS": " ".join((*SERVERS, *([OLDEST_SERVER] * oldest)))}
+    if not oldest:
+        say("there is no Redis 6.2 for this processor: it is left out")
+    if not _passes((*IN_CONTAINERS, "tests/transport"), servers):
+        raise SetupError("failed: pytest tests/transport", "See above: its name has the server's")
+
+
+def test_by_kombu(tests: Path) -> None:
+    """Run Kombu's own tests of its transport with the kit's classes in its place.
+
+    :raises SetupError: if one fails.
+    """
+    # Their settings and ours have nothing to do with each other.
+    command = ("pytest", "--rootdir", str(tests), "--override-ini", "addopts=", "-p", "tests.transport.swapped")
+    if not _passes((*command, str(tests / "t/unit/transport/test_redis.py")), {"PYTHONPATH": "."}):
+        raise SetupError("failed: Kombu's own tests", "See above")
 
 
 def test_on_hosts(selection: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ import plugins
 import sizes
 import stack
 import testhosts
+import upstream
 import virtualenv
 from console import SetupError, say
 
@@ -79,12 +80,28 @@ def _test() -> None:
     virtualenv.ensure_virtualenv()
     stack.build()
     if not os.environ.get("CELERYKIT_TEST_APP"):
+        _build_other_redis()
         stack.build_rabbitmq()
         stack.build_allinone()
     checks.test_in_containers()
     if not os.environ.get("CELERYKIT_TEST_APP"):
         _prepare_hosts()
         checks.test_on_hosts(checks.QUICK)
+
+
+def _build_other_redis() -> None:
+    for suite in debian.SUITES:
+        debian.ensure_image(suite)
+    stack.build_other_redis()
+
+
+def _brokers() -> None:
+    _prepare()
+    virtualenv.ensure_virtualenv()
+    stack.build()
+    _build_other_redis()
+    checks.test_on_servers(oldest=oldest.ensure_redis() is not None)
+    checks.test_by_kombu(upstream.ensure_tests())
 
 
 def _test_hosts() -> None:
@@ -148,6 +165,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "bench": lambda: _in_containers("tests.bench"),
     "faults": lambda: _in_containers("tests.faults"),
     "test": _test,
+    "brokers": _brokers,
     "test-hosts-all": _test_hosts,
     "test-ansible-oldest": _test_ansible_oldest,
     "hosts": _hosts,

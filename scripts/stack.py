@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COMPOSE = ("docker", "compose", "--profile", "flower", "--profile", "client")
 WITH_RABBITMQ = ("docker", "compose", "--file", "compose.yaml", "--file", "compose/rabbitmq.yaml", *COMPOSE[2:])
 ALLINONE = ("docker", "compose", "--project-directory", ".", "--file", "compose/allinone.yaml")
+OTHER_REDIS = {"bookworm": "SUITE=bookworm", "valkey": "REDIS=valkey"}
 UP_TIMEOUT = 180
 EXAMPLE = "sourcestats"
 """Enough to watch for some seconds."""
@@ -32,6 +33,20 @@ def build() -> None:
     with step("images: celerykit/celery, celerykit/installer, celerykit/redis"):
         _build("build", COMPOSE)
         remove_untagged_images()
+
+
+def build_other_redis() -> None:
+    """Build what the transport is tested with beside the kit's own server: an older Redis, and Valkey."""
+    for tag, argument in OTHER_REDIS.items():
+        with step(f"image: celerykit/redis:{tag}"):
+            run(
+                f"build-redis-{tag}",
+                [
+                    *("docker", "buildx", "build", "--load", "--progress", "plain", "--file", "images/Dockerfile"),
+                    *("--target", "redis", "--build-arg", argument, "--tag", f"celerykit/redis:{tag}", "."),
+                ],
+                "See its last lines above: mostly the network, or Debian's archive",
+            )
 
 
 def build_rabbitmq() -> None:

@@ -1,21 +1,34 @@
-"""What the tests of the transport share: a server for each process of the tests, emptied for each test."""
+"""What the tests of the transport share: a server for each process of the tests, emptied for each test.
+
+Tests marked with `each_server` run on every server that Debian's archives have, all tests on those that
+`CELERYKIT_TEST_SERVERS` names.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.transport.bench import Bench
-from tests.transport.server import Server
+from tests.transport.server import IMAGES, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the servers of a test."""
+    if "_server" in metafunc.fixturenames:
+        kinds = list(IMAGES) if metafunc.definition.get_closest_marker("each_server") else list(IMAGES)[:1]
+        wanted = os.environ.get("CELERYKIT_TEST_SERVERS", "").split() or kinds
+        metafunc.parametrize("_server", wanted, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def _server() -> Iterator[Server]:
-    server = Server()
+def _server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    server = Server(request.param)
     try:
         yield server
     finally:

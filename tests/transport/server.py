@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
 import socket
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import docker
 import redis
@@ -18,14 +17,24 @@ from celerykit import passwords
 from tests.rig.containers import LABEL, REDIS_IMAGE
 from tests.rig.waiting import until
 
-PROGRAM = os.environ.get("CELERYKIT_TEST_REDIS_SERVER", "")
-"""A redis-server of this machine to test with, instead of the kit's image."""
+if TYPE_CHECKING:
+    import trustme
+
+IMAGES = {"redis-8": REDIS_IMAGE, "redis-7": f"{REDIS_IMAGE}:bookworm", "valkey-8": f"{REDIS_IMAGE}:valkey"}
+"""The servers that Debian's archives have; the first is the kit's own."""
+PROGRAMS = {"redis-6.2": ".cache/redis-6.2/redis-server"}
+"""Run on this machine as it is: no Debian has it."""
+TLS = ("--port", "0", "--tls-port", "6379", "--tls-auth-clients", "no")
 
 
 class Server:
     """A server that a test may restart, kill and stop; its data survive what it survives on hosts."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str, authority: trustme.CA | None = None) -> None:
+        """Start a server.
+
+        :param authority: whose certificate it shall have; without one it speaks no TLS.
+        """
         self.password, self._root = secrets.token_hex(8), secrets.token_hex(8)
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         Path(self._folder.name).chmod(0o777)
@@ -33,15 +42,25 @@ class Server:
         (Path(self._folder.name) / "users.acl").write_text(users)
         self.port = _free_port()
         self.url = f"redis://celery:{self.password}@127.0.0.1:{self.port}/0"
-        self.root = redis.Redis(port=self.port, username="root", password=self._root, socket_timeout=5)
+        self._command = ["/etc/redis/redis.conf"]
+        encrypted = self._encrypt(authority) if authority else {}
+        self.root = redis.Redis(
+            "127.0.0.1", self.port, username="root", password=self._root, socket_timeout=5, **encrypted
+        )
+        self._program, self._image = PROGRAMS.get(kind), IMAGES.get(kind)
         self._process: Any = None
         self._container: Any = None
         self.start()
 
+    @property
+    def authority_file(self) -> Path:
+        """Whom its clients believe, where it speaks TLS."""
+        return Path(self._folder.name) / "ca.pem"
+
     def start(self) -> None:
         """Start, or start again, and wait for an answer."""
-        if PROGRAM:
-            self._start_program()
+        if self._program:
+            self._start_program(self._program)
         elif self._container is None:
             self._start_container()
         else:
@@ -58,7 +77,7 @@ class Server:
 
     def signal(self, name: str) -> None:
         """Send a signal to the server itself."""
-        if PROGRAM:
+        if self._program:
             self._process.send_signal(getattr(signal, name))
         else:
             self._container.kill(signal=name)
@@ -77,15 +96,28 @@ class Server:
             self._container.remove(force=True, v=True)
         self._folder.cleanup()
 
-    def _start_program(self) -> None:
+    def _encrypt(self, authority: trustme.CA) -> dict[str, Any]:
+        """Have a certificate of its own, and return what a client needs to check it."""
+        folder, own = Path(self._folder.name), authority.issue_cert("127.0.0.1")
+        authority.cert_pem.write_to_path(self.authority_file)
+        own.private_key_and_cert_chain_pem.write_to_path(folder / "own.pem")
+        (folder / "own.pem").chmod(0o644)  # Redis runs as a user of its own
+        files = ("--tls-cert-file", "own.pem", "--tls-key-file", "own.pem", "--tls-ca-cert-file", "ca.pem")
+        self._command += [*TLS, *(f"/secrets/redis/{word}" if word.endswith(".pem") else word for word in files)]
+        self.url = f"{self.url.replace('redis', 'rediss', 1)}?ssl_cert_reqs=required"
+        self.url += f"&ssl_ca_certs={self.authority_file}"
+        return {"ssl": True, "ssl_ca_certs": str(self.authority_file)}
+
+    def _start_program(self, program: str) -> None:
         folder = self._folder.name
         options = {"port": self.port, "dir": folder, "aclfile": f"{folder}/users.acl", "appendonly": "yes", "save": ""}
-        command = [PROGRAM, *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
+        command = [program, *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def _start_container(self) -> None:
         self._container = docker.from_env().containers.run(
-            REDIS_IMAGE,
+            self._image,
+            self._command,
             detach=True,
             labels={LABEL: ""},
             ports={"6379/tcp": ("127.0.0.1", self.port)},

@@ -26,6 +26,7 @@ def settle(bench: Bench, consumer: Consumer) -> None:
     until(lambda: consumer.turn(0.1) or bench.reserved == 0, 15, "settled")
 
 
+@pytest.mark.each_server
 def test_a_server_that_forgot_the_scripts_is_told_again(bench: Bench) -> None:
     """A flush of scripts, as a restart or a failover means, goes by unnoticed."""
     consumer = bench.consume(prefetch=2)
@@ -37,6 +38,7 @@ def test_a_server_that_forgot_the_scripts_is_told_again(bench: Bench) -> None:
     settle(bench, consumer)
 
 
+@pytest.mark.each_server
 def test_a_full_server_is_drained(bench: Bench) -> None:
     """Where nothing can be sent any more, jobs still come, are settled, and are nobody else's meanwhile."""
     bench.send(*range(200))
@@ -72,6 +74,7 @@ def test_a_read_only_server_is_waited_for(bench: Bench) -> None:
     assert consumer.bodies == ["one", "two"]
 
 
+@pytest.mark.each_server
 def test_a_killed_server_keeps_every_job(bench: Bench) -> None:
     """Restarted from its log it knows who owns what; a worker in another process goes on by itself."""
     bench.send("one", "two", "three")
@@ -130,12 +133,14 @@ def test_a_bell_that_is_dead_is_noticed(bench: Bench) -> None:
     consumer.get(1, 4)
 
 
+@pytest.mark.each_server
 def test_the_kits_own_users_may_do_all_that_it_takes(bench: Bench) -> None:
     """The users that images and role set up are asked for nothing more."""
     lease = bench.consume().lease
     access.require(lease.client, lease.keys)
 
 
+@pytest.mark.each_server
 @pytest.mark.parametrize("command", ["zpopmin", "client|tracking", "hmget", "evalsha"])
 def test_a_user_that_may_not_is_told_what_is_missing(bench: Bench, command: str) -> None:
     """Before the first job, with the command that grants it."""

@@ -21,6 +21,7 @@ TAKEOVER = 10.0
 """Seconds within which a dead worker's jobs are with somebody else."""
 
 
+@pytest.mark.each_server
 def test_the_jobs_of_a_killed_worker_are_taken_over(bench: Bench) -> None:
     """Within 10 s another has them, marked as redelivered, and counted as what may have killed it."""
     bench.send("one", "two")
@@ -35,6 +36,7 @@ def test_the_jobs_of_a_killed_worker_are_taken_over(bench: Bench) -> None:
     assert all(message.headers["redelivered"] and deadletters.deliveries(message) == 2 for message in messages)
 
 
+@pytest.mark.each_server
 def test_a_worker_that_comes_back_takes_up_its_own_at_once(bench: Bench) -> None:
     """Started again under its name, it waits for no lease of its former self to end."""
     bench.send("one")
@@ -184,6 +186,58 @@ def test_an_outage_takes_no_job_from_anybody(bench: Bench) -> None:
     worker.wait("done")
     time.sleep(1)
     assert not heir.lines("got")
+
+
+CLOCK_STEP = """
+local step, time = tonumber(ARGV[1]), redis.call('TIME')
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  local left = redis.call('PTTL', key)
+  if left >= 0 and left <= step * 1000 then
+    redis.call('DEL', key)
+  elseif left >= 0 then
+    redis.call('PEXPIRE', key, left - step * 1000)
+  end
+  local kind = redis.call('TYPE', key).ok
+  if kind == 'zset' then
+    for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, -step, member) end
+  elseif key == 'celerykit.clock' and redis.call('EXISTS', key) == 1 then
+    redis.call('SET', key, redis.call('GET', key) - step, 'KEEPTTL')
+  end
+end
+"""
+"""Moves all that the server has written down of time, as if its clock had been set: its real one is this machine's."""
+
+
+@pytest.mark.parametrize("step", [3600, -3600], ids=["forward", "back"])
+def test_a_step_of_the_servers_clock_takes_no_job_from_anybody(bench: Bench, step: int) -> None:
+    """Set forward or back by an hour: who lives keeps its job, who dies then loses it as soon as ever."""
+    bench.send("long", "taken over")
+    living = bench.start(seconds=14)
+    living.wait("got")
+    dead = bench.start(seconds=60)
+    dead.wait("got")
+    heir = bench.consume()
+    bench.root.eval(CLOCK_STEP, 0, step)
+    dead.kill()
+    assert [message.payload for message in heir.get(1, TAKEOVER)] == dead.lines("got")
+    living.wait("done")
+    heir.turns(1.5)
+    assert len(heir.messages) == 1
+
+
+def test_a_step_of_a_workers_clock_is_nothing_to_the_others(bench: Bench) -> None:
+    """A worker whose clock goes wrong by a day keeps its job, and takes nobody else's."""
+    bench.send("one", "two")
+    wrong = bench.start(seconds=9, clock_steps=86_400)
+    wrong.wait("got")
+    right = bench.start(seconds=9)
+    right.wait("got")
+    heir = bench.consume()
+    for worker in (wrong, right):
+        worker.wait("done")
+    heir.turns(1.5)
+    assert not heir.messages
+    assert bench.reserved == 0
 
 
 def test_two_that_see_the_same_death_put_a_job_back_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

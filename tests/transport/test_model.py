@@ -214,6 +214,7 @@ def body(message: bytes | str) -> int:
     return int(b64decode(json.loads(message)["body"]))
 
 
+@pytest.mark.each_server
 @pytest.mark.timeout(180)
 def test_no_sequence_of_events_loses_a_job(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever workers, senders and the server do, in any order."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.transport.bench import Bench, Consumer
 
 
+@pytest.mark.each_server
 def test_a_job_is_reserved_and_settled(bench: Bench) -> None:
     """What was sent comes, is the worker's until it is acknowledged, and leaves nothing behind."""
     bench.send("one", "two")
@@ -52,6 +53,7 @@ def test_a_message_comes_as_it_was_sent(bench: Bench) -> None:
     assert [message.headers.get("redelivered") for message in consumer.messages] == [None, True]
 
 
+@pytest.mark.each_server
 @pytest.mark.parametrize("order", ["round_robin", "sorted", "priority"])
 def test_the_order_is_that_of_stock_workers(bench: Bench, order: str) -> None:
     """Rank goes first, then each queue in turn: the same jobs come in the same order."""
@@ -70,6 +72,7 @@ def test_the_order_is_that_of_stock_workers(bench: Bench, order: str) -> None:
     assert seen[0] == seen[1]
 
 
+@pytest.mark.each_server
 @pytest.mark.parametrize("queues", [1, 8])
 def test_an_idle_worker_is_woken(bench: Bench, queues: int) -> None:
     """A job in any queue, of any rank, is there as soon as it is sent: in less than a beat of the lease."""
@@ -113,6 +116,7 @@ def test_a_busy_worker_prefetches_what_nobody_else_could_start(bench: Bench) -> 
     assert len(consumer.messages) == 8
 
 
+@pytest.mark.each_server
 def test_idle_workers_share_the_jobs_that_come_at_once(bench: Bench) -> None:
     """Whoever is woken wakes the next: jobs that come at once are started at once."""
     workers = [bench.start(seconds=3, name=f"worker{number}@test") for number in range(6)]

@@ -1,7 +1,8 @@
 """A worker without Celery, in a process of its own: takes jobs of so many seconds, one after the other.
 
 Told in JSON: the ``url``, the ``log`` to write to, whether ``stock``, the ``queue``, ``prefetch``, ``seconds`` a job,
-whether it ``reconnects``, how many ``jobs`` there are if it is to end with them, and ``dies_at``: the numbers of the
+whether it ``reconnects``, by how many seconds its clock steps when its first job begins (``clock_steps``), how many
+``jobs`` there are if it is to end with them, and ``dies_at``: the numbers of the
 exchanges with Redis in which it is killed, one after the other; before the server has heard, or, at a half, after its
 answer.
 """
@@ -23,6 +24,7 @@ from celerykit.transports.redis import Transport
 from celerykit.transports.redis.workplace import Workplace
 
 told = {"queue": "jobs", "prefetch": 1, "seconds": 0.0, "dies_at": (), "jobs": None, "reconnects": False}
+told["clock_steps"] = 0
 told["name"] = f"worker{os.getpid()}@test"
 told.update(json.loads(sys.argv[1]))
 done = 0
@@ -60,10 +62,18 @@ def work(message: object) -> None:
     """Do a job and acknowledge it."""
     global done
     write("got", message.payload)
+    if told["clock_steps"] and not done:
+        set_clock(told["clock_steps"])
     time.sleep(told["seconds"])
     write("done", message.payload)
     done += 1
     message.ack()
+
+
+def set_clock(step: float) -> None:
+    """Have all code of this process see another time of day from now on."""
+    right = time.time
+    time.time = lambda: right() + step
 
 
 def connect() -> Connection:

@@ -1,0 +1,35 @@
+"""Kombu's own tests, of the release that is in the virtualenv: its package has none, its source has them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from console import SetupError, output_of, run, step
+
+ASK = "import kombu; print(kombu.__version__)"
+
+
+def ensure_tests() -> Path:
+    """Have them, and return the folder of the source.
+
+    :raises SetupError: if it cannot be downloaded.
+    """
+    version = output_of(".venv/bin/python", "-c", ASK)
+    if not version:
+        raise SetupError("Kombu is not in .venv", "Make it again: make clean, then the same command")
+    folder = Path(f".cache/kombu-{version}")
+    if not folder.exists():
+        with step(f"Kombu's tests, in {folder}"):
+            loaded = Path(".cache/kombu")
+            asked = ("--no-deps", "--no-binary", ":all:", "--dest", str(loaded))
+            remedy = "Check the network; behind a CA of your own, name its bundle in PIP_CERT"
+            run("pip-kombu", [".venv/bin/pip", "download", *asked, f"kombu=={version}"], remedy)
+            (source,) = loaded.glob("*.tar.gz")
+            run(
+                "unpack-kombu",
+                ["tar", "--extract", "--file", str(source), "--directory", ".cache"],
+                "Remove .cache/kombu",
+            )
+            shutil.rmtree(loaded)
+    return folder
