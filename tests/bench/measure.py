@@ -159,7 +159,7 @@ def shared(side: Side, seconds: float, count: int) -> dict[str, float]:
         return {"jobs/s": count / (max(end for _, end in scene.notes()) - min(start for start, _ in scene.notes()))}
 
 
-def latency(side: Side, queues: int, count: int = 400, pause: float = 0.02) -> dict[str, float]:
+def latency(side: Side, queues: int, count: int = 1500, pause: float = 0.01) -> dict[str, float]:
     """Return how long an idle worker takes to start a job, in milliseconds."""
     names = queue_names(queues)
     with Scene.of(side) as scene:

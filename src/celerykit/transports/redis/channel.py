@@ -36,7 +36,7 @@ SLICE = 0.005
 """Seconds of handing out jobs before everything else in the loop has its turn."""
 MOST_BYTES = 1 << 20
 """A reservation ends with the job that passes this: larger ones hold up the server, and everybody with it."""
-BELIEF = 3
+BELIEF = 5
 """Seconds for which somebody is believed to stand at the door without saying so again."""
 AT_THE_DOOR = 1
 ELSEWHERE = Workplace()

@@ -21,6 +21,8 @@ TICK = 0.25
 """Seconds: a main thread that is busy for longer has its acknowledgements sent from here."""
 BEAT = 1.0
 """Seconds between two renewals of the lease."""
+LOOK = 2.0
+"""Seconds between two looks for jobs that nobody has rung for: a bell may be lost with its connection."""
 AUDIT = 5.0
 """Seconds between two looks for jobs whose answer never came; what both find goes back."""
 
@@ -63,7 +65,7 @@ class Keeper:
 
     def _turns(self) -> Iterator[None]:
         lease = self._lease
-        beat_at = audit_at = time.monotonic()
+        beat_at = look_at = audit_at = time.monotonic()
         lease.beat()
         lease.take_over_former_self()
         waiting = False
@@ -76,6 +78,8 @@ class Keeper:
             if now - beat_at >= BEAT and lease.workplace.is_alive():
                 beat_at = now
                 lease.beat()
+            if now - look_at >= LOOK and lease.workplace.is_alive():
+                look_at = now
                 self._look()
             if now - audit_at >= AUDIT:
                 audit_at = now
