@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING
 
 from celerykit import __version__, probe
 from celerykit.environment import DEFAULT_POOL
-from celerykit.errors import ConfigurationError
+from celerykit.errors import EX_CONFIG, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celerykit.launch import Launch
-
-EX_CONFIG = 78
-"""Exit code of a process that cannot start as configured, ``sysexits.h``: it needs somebody to mend that first."""
 
 
 def main(argv: Sequence[str]) -> int:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+EX_CONFIG = 78
+"""Exit code of a process that cannot start as configured, ``sysexits.h``: it needs somebody to mend that first."""
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -96,3 +96,12 @@ def test_no_app_is_refused(rig: Rig) -> None:
 def test_a_name_that_overrides_is_refused(rig: Rig) -> None:
     """APP in the environment would start another app than CELERY_APP."""
     refused(rig.worker(APP="other", ready=False), "APP=other (environment)", "CELERY_APP")
+
+
+def test_a_user_of_redis_that_may_not_hold_jobs_is_refused(rig: Rig, folder: Path) -> None:
+    """As after an upgrade of the kit alone: the worker says which commands Redis must grant, and how."""
+    redis = rig.redis()
+    users = folder / "redis" / "users.acl"
+    users.write_text(users.read_text().replace("+zpopmin", ""))
+    redis.container.restart()
+    refused(rig.worker(ready=False), "CELERY_BROKER_URL=user celery", "ACL SETUSER celery +zpopmin")

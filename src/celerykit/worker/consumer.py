@@ -12,6 +12,7 @@ from celery.worker.consumer.mingle import Mingle
 from kombu.exceptions import OperationalError
 
 from celerykit import rabbitmq
+from celerykit.errors import EX_CONFIG, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,15 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         for step in self.steps:
             if isinstance(step, Mingle):
                 step.send_hello = forgiving(step.send_hello)
+
+    def start(self) -> None:
+        """Consume; what is found to be wrong only now, as rights on Redis, ends the worker as it would have before."""
+        try:
+            super().start()
+        except ConfigurationError as exc:
+            for finding in exc.findings:
+                logger.critical("%s", finding)
+            raise SystemExit(EX_CONFIG) from exc
 
     def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
         """Acknowledge at once where that only takes note of it; Celery's would wait for the loop's next turn."""
