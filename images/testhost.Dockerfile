@@ -14,8 +14,6 @@ RUN rm -f /usr/sbin/policy-rc.d \
 FROM machine AS systemd
 RUN apt-get install --yes --no-install-recommends dbus libpam-systemd systemd systemd-sysv \
  && rm -rf /var/lib/apt/lists/* \
- # Empty, and not by a look at its date up to date.
- && touch --date=@0 /var/lib/apt/lists \
  && printf '[Unit]\nDescription=Host keys for ssh\nBefore=ssh.service\n[Service]\nType=oneshot\n\
 ExecStart=/usr/bin/ssh-keygen -A\n[Install]\nWantedBy=ssh.service\n' >/etc/systemd/system/ssh-host-keys.service \
  && systemctl enable ssh-host-keys.service
@@ -25,13 +23,11 @@ CMD ["/sbin/init"]
 FROM machine AS sysvinit
 RUN apt-get install --yes --no-install-recommends initscripts insserv orphan-sysvinit-scripts sysv-rc sysvinit-core \
  && rm -rf /var/lib/apt/lists/* \
- && touch --date=@0 /var/lib/apt/lists \
  && sed -i '/^l2:/i sk:2345:wait:/usr/bin/ssh-keygen -A' /etc/inittab
 STOPSIGNAL SIGINT
 CMD ["/sbin/init"]
 
 # Nobody starts or ends anything but sshd here, as in many a container.
 FROM machine AS bare
-RUN rm -rf /var/lib/apt/lists/* \
- && touch --date=@0 /var/lib/apt/lists
+RUN rm -rf /var/lib/apt/lists/*
 CMD ["sh", "-c", "ssh-keygen -A && mkdir -p /run/sshd && exec /usr/sbin/sshd -D"]

@@ -18,8 +18,8 @@ __all__ = ("folder", "pytest_runtest_makereport", "rig")
 class Redis:
     """Redis, with little memory."""
 
-    redelivery = 20.0 + 10.0
-    """Seconds within which a killed worker's jobs run again; on Redis the visibility timeout and a look."""
+    redelivery = 15.0
+    """Seconds within which a killed worker's jobs run again: at once, when the worker is there again."""
 
     def __init__(self, rig: Rig):
         self.server = rig.redis(command=["/etc/redis/redis.conf", "--maxmemory", "24mb"])
@@ -49,7 +49,7 @@ class RabbitMQ:
     """RabbitMQ as the stack has it."""
 
     redelivery = 15.0
-    """Seconds: at once, when the next worker is ready."""
+    """Seconds: at once, when the worker is there again."""
 
     def __init__(self, rig: Rig):
         self.server = rig.rabbitmq("reports")
