@@ -106,7 +106,7 @@ def _differing() -> Iterator[tuple[str, ...]]:
 def _transport() -> Iterator[str]:
     yield "## Options of the broker's transport\n"
     yield "Merged key by key into the app's own `broker_transport_options`.\n"
-    for broker, scheme in (("Redis, Valkey, Sentinel", "redis"), ("RabbitMQ", "amqp")):
+    for broker, scheme in (("Redis, Valkey, Sentinel", "redis"), ("RabbitMQ", "amqp"), ("Amazon SQS, PGMQ", "sqs")):
         yield f"### {broker}\n"
         yield _defaults(defaults.transport_options(settings.Settings(), scheme))
 

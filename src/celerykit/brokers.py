@@ -41,6 +41,8 @@ class Server:
 
 REDIS = ("redis", "rediss", "sentinel")
 AMQP = ("amqp", "amqps", "pyamqp")
+TIMED = ("sqs", "pgmq")
+"""Those that give a job away when its time is over, whoever runs it."""
 USE = "RabbitMQ (amqp://) or Redis (redis://)"
 PGMQ = "PGMQ (pgmq://), which keeps them in PostgreSQL"
 REDELIVERS, GRACEFUL, UNTESTED, GONE = Promise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +117,14 @@ def transport_options(settings: Settings, scheme: str) -> list[Default]:
         ]
     if scheme in brokers.AMQP:
         return [Default("confirm_publish", True, "Without confirms a broker crash loses jobs that were accepted.")]
+    if scheme in brokers.TIMED:
+        return [
+            Default(
+                "visibility_timeout",
+                math.ceil(settings.visibility_timeout),
+                "The broker hands a job on when this is over, whoever runs it: it follows from CELERYKIT_LONGEST_JOB.",
+            )
+        ]
     return []
 
 

@@ -196,8 +196,9 @@ class Rig:
 
     @property
     def result_backend(self) -> str:
-        """The result backend's URL as the containers see it; beside RabbitMQ there is none."""
-        return self.broker_url.removesuffix("0") + "1" if "amqp://" not in self.broker_url else "UNSET"
+        """The result backend's URL as the containers see it; beside other brokers than Redis there is none."""
+        on_redis = self.broker_url.startswith(("redis://", "sentinel://"))
+        return self.broker_url.removesuffix("0") + "1" if on_redis else "UNSET"
 
     def worker(self, pool_class: str = "prefork", app: str = "plain", *, ready: bool = True, **options: Any) -> Process:
         """Start a worker with two slots, and wait until it consumes.

@@ -56,4 +56,11 @@ def test_a_dead_worker_s_jobs_are_looked_for_often_enough(scheme: str) -> None:
 
 def test_other_brokers_get_no_options_of_these() -> None:
     """A transport that does not know an option may refuse it."""
-    assert defaults.of_broker(Settings(), "sqs") == {"broker_transport_options": {}}
+    assert defaults.of_broker(Settings(), "filesystem") == {"broker_transport_options": {}}
+
+
+@pytest.mark.parametrize("scheme", ["sqs", "pgmq"])
+def test_a_broker_that_goes_by_time_alone_waits_for_the_longest_job(scheme: str) -> None:
+    """In whole seconds, as Amazon wants them."""
+    options = defaults.of_broker(Settings(longest_job=20.5), scheme)["broker_transport_options"]
+    assert options == {"visibility_timeout": 31}

@@ -1,5 +1,6 @@
 """Submit jobs where nobody outside reaches the broker: ``python -m celerykit_submit NUMBER SECONDS``."""
 
+import json
 import os
 import sys
 import uuid
@@ -8,10 +9,13 @@ from pathlib import Path
 from celery import Celery
 from celerykit_survival import FOLDER, note
 
+URL = "CELERY_BROKER_URL"
+
 
 def main(number: int, seconds: float) -> None:
     """Send ``number`` jobs of ``seconds`` each, and write down which were accepted."""
-    app = Celery("client", broker=Path(os.environ["CELERY_BROKER_URL_FILE"]).read_text())
+    app = Celery("client", broker=os.environ.get(URL) or Path(os.environ[f"{URL}_FILE"]).read_text())
+    app.conf.broker_transport_options = json.loads(os.environ.get("BROKER_OPTIONS") or "{}")
     for _ in range(number):
         job = str(uuid.uuid4())
         app.send_task("jobs.work", args=[seconds], task_id=job)
