@@ -32,9 +32,10 @@ class Delivery(bootsteps.Step):  # type: ignore[misc]
         """Put the acknowledgement before the hand-over to the pool."""
         if not self._at_most_once:
             return
+        takes_slot = worker.process_task == worker._process_task_sem  # not without an event loop, whatever the pool
         worker._process_task = acknowledge_first(worker._process_task)
         worker.process_task = worker._process_task
-        if worker.pool_cls.uses_semaphore:
+        if takes_slot:
             worker.process_task = worker._process_task_sem
         elif worker.hub is not None and worker.pool_cls.__module__ == "celery.concurrency.thread":
             # This pool queues whatever it gets: without slots of its own, a worker would acknowledge the whole queue
