@@ -59,6 +59,13 @@ def app_defaults(settings: Settings, pool_class: str = "prefork") -> list[Defaul
             60.0,
             "A child that forks on a loaded machine needs longer than 4 s, and is killed and forked anew in a loop.",
         ),
+        Default(
+            "redis_socket_timeout",
+            settings.patience,
+            "A result backend on Redis that is cut off holds a job for two minutes at each answer otherwise.",
+        ),
+        Default("redis_socket_connect_timeout", min(5.0, settings.patience), "The same for its connections."),
+        Default("redis_socket_keepalive", True, "Lets the kernel notice a result backend that is gone."),
         Default("broker_connection_retry_on_startup", True, "Workers start before brokers do, at every boot."),
         Default("broker_connection_max_retries", None, "After the 100th attempt a worker would end and stay away."),
         Default(
