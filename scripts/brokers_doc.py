@@ -28,8 +28,8 @@ scheme up here, and so does `celerykit check`:
 
 The requirement is the kit's own: some of Celery's extras install nothing, or a version that does not work.
 
-What is said of Amazon SQS (on a stand-in), SQLite and files is a [test](../tests/brokers/test_others.py), too: kills, stops and
-the refusal. Where a broker gives a job away when its time is over, as SQS and PGMQ do, that time follows from
+What is said of Amazon SQS (on a stand-in), SQLite and files is a [test](../tests/brokers/test_others.py), too: kills,
+stops and the refusal. Where a broker gives a job away when its time is over, as SQS and PGMQ do, that time follows from
 [`CELERYKIT_LONGEST_JOB`](settings.md).
 """
 
