@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.entity import Queue
 
-from celerykit import rabbitmq
+from celerykit import defaults, rabbitmq
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-QUEUE = "celerykit.dead-letters"
+QUEUE = defaults.DEAD_LETTERS
 DELIVERIES = "celerykit_deliveries"
 """Message header: how often the job was delivered before, without this time."""
 REASON = "celerykit_reason"

@@ -13,6 +13,7 @@ GREEN_POOLS = frozenset({"gevent", "eventlet"})
 EXCHANGE = "celerykit"
 """The topic exchange of every queue on RabbitMQ that names none."""
 QUORUM = "quorum"
+DEAD_LETTERS = "celerykit.dead-letters"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The definitions of RabbitMQ: virtual host, users and rights, policies, and what jobs need before any worker."""
+"""The definitions of RabbitMQ: virtual host, users and rights, policies, and what jobs need before any worker.
+
+Neither Celery nor Kombu is imported: Ansible calls this on a machine that may have none.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from kombu.transport.native_delayed_delivery import CELERY_DELAYED_DELIVERY_EXCHANGE as DELIVERY
-from kombu.transport.native_delayed_delivery import MAX_NUMBER_OF_BITS_TO_USE as LEVELS
-from kombu.transport.native_delayed_delivery import level_name
-
-from celerykit import deadletters, defaults, rabbitmq
+from celerykit import defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,10 @@ if TYPE_CHECKING:
 VHOST = "celery"
 DELIVERY_LIMIT = 20
 """Returns of a job to its queue, by workers that ended or lost the connection, after which RabbitMQ gives it up."""
+LEVELS = 28
+"""Bits of the longest delay: exchange and queue of level N hold a message for 2 to the power of N seconds."""
+DELIVERY = "celery_delayed_delivery"
+"""Where delays end. Kombu's, as are the levels and their names: a test compares."""
 EXPIRED = "celerykit.expired"
 """Where jobs go that nobody began before they expired: it holds none. A letter that fits nowhere would stay."""
 
@@ -36,7 +39,7 @@ RIGHTS = {
     # Without the default exchange, by which a command could be put straight into a worker's own queue.
     "producer": {
         "configure": f"^{_JOBS}$",
-        "write": f"^({rabbitmq.DELAYED}|{_JOBS})$",
+        "write": f"^(celery_delayed_{LEVELS - 1}|{_JOBS})$",
         "read": f"^{defaults.EXCHANGE}$",
     },
     "operator": {"configure": ".*", "write": ".*", "read": ".*"},
@@ -57,17 +60,17 @@ def definitions(passwords: Mapping[str, str], queues: Sequence[str], own: Settin
         "policies": [_policy_of_jobs(own), _policy_of_letters()],
         "exchanges": [
             *(_exchange(name, "topic") for name in (defaults.EXCHANGE, DELIVERY, *map(level_name, range(LEVELS)))),
-            _exchange(deadletters.QUEUE, "headers"),
+            _exchange(defaults.DEAD_LETTERS, "headers"),
         ],
         "queues": [
-            *map(_queue, (*queues, deadletters.QUEUE)),
+            *map(_queue, (*queues, defaults.DEAD_LETTERS)),
             *map(_delay, range(LEVELS)),
             _queue(EXPIRED, **{"x-queue-type": "classic", "x-max-length": 0}),
         ],
         "bindings": [
             *_bindings(queues),
-            _sorts("delivery_limit", deadletters.QUEUE),
-            _sorts("rejected", deadletters.QUEUE),
+            _sorts("delivery_limit", defaults.DEAD_LETTERS),
+            _sorts("rejected", defaults.DEAD_LETTERS),
             _sorts("expired", EXPIRED),
         ],
     }
@@ -93,7 +96,7 @@ def _policy_of_jobs(own: Settings) -> dict[str, Any]:
         f"^{_JOBS}$",
         {
             "consumer-timeout": round(own.consumer_timeout * 1000),
-            "dead-letter-exchange": deadletters.QUEUE,
+            "dead-letter-exchange": defaults.DEAD_LETTERS,
             "dead-letter-strategy": "at-least-once",
             "delivery-limit": DELIVERY_LIMIT,
             "overflow": "reject-publish",
@@ -130,10 +133,15 @@ def _bindings(queues: Sequence[str]) -> Iterator[dict[str, Any]]:
         yield _binding(defaults.EXCHANGE, name, name)
 
 
+def level_name(level: int) -> str:
+    """Return what exchange and queue of a level of delays are called."""
+    return f"celery_delayed_{level}"
+
+
 def _sorts(reason: str, queue: str) -> dict[str, Any]:
     """Return the binding that puts what died of ``reason`` into ``queue``."""
     arguments = {"x-match": "all-with-x", "x-first-death-reason": reason}
-    return {**_binding(deadletters.QUEUE, queue, ""), "arguments": arguments}
+    return {**_binding(defaults.DEAD_LETTERS, queue, ""), "arguments": arguments}
 
 
 def _delay(level: int) -> dict[str, Any]:

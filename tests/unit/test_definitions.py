@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-from celerykit.definitions import RIGHTS, definitions
+from kombu.transport import native_delayed_delivery as kombu
+
+from celerykit.definitions import DELIVERY, LEVELS, RIGHTS, definitions, level_name
 from celerykit.settings import Settings
 
 PASSWORDS = {name: f"secret-{name}" for name in RIGHTS}
@@ -16,6 +18,12 @@ def test_the_same_passwords_make_the_same_file() -> None:
     text = definitions(PASSWORDS, ["celery"], Settings())
     assert text == definitions(PASSWORDS, ["celery"], Settings())
     assert "secret" not in text
+
+
+def test_delays_go_by_the_names_of_kombu() -> None:
+    """What a producer sends to the first level arrives: as many levels as Kombu counts, and called the same."""
+    assert (LEVELS, DELIVERY) == (kombu.MAX_NUMBER_OF_BITS_TO_USE, kombu.CELERY_DELAYED_DELIVERY_EXCHANGE)
+    assert [*map(level_name, range(LEVELS))] == [*map(kombu.level_name, range(LEVELS))]
 
 
 def test_the_longest_job_is_not_taken_from_its_worker() -> None:
