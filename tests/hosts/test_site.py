@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.rig.hosts import VARIABLES
-from tests.rig.managers import POOLS, PROCESSES, REDIS
+from tests.rig.managers import POOLS, PROCESSES, RABBITMQ, REDIS
 from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.inits("systemd", slowly=("sysvinit", "supervisor"))
 EVERYWHERE = pytest.mark.inits("systemd", "sysvinit", "supervisor")
-UNITS = ("celeryd", "celeryd@default", "celeryd@imports", "celerybeat", "celery-flower", "redis-server")
+ON_EACH_BROKER = pytest.mark.inits("systemd", "sysvinit", "supervisor", "rabbitmq")
+UNITS = ("celeryd", "celeryd@default", "celeryd@imports", "celerybeat", "celery-flower")
+USERS = {REDIS: ("/etc/redis/users.acl", "redis"), RABBITMQ: ("/etc/rabbitmq/definitions.json", "rabbitmq")}
+"""Where the users of a broker are, and the group that reads that."""
 STATUS = "/opt/celery/venv/bin/celerykit status"
 
 
 def pids(host: Host) -> dict[str, int]:
-    """Return the main process of each pool, of beat, Flower and Redis."""
-    return {**{process: host.pid(process) for process in PROCESSES}, REDIS: int(host.sh(f"pgrep -xo {REDIS}"))}
+    """Return the main process of each pool, of beat, Flower and the broker."""
+    return {**{process: host.pid(process) for process in PROCESSES}, host.broker: host.broker_pid()}
 
 
 def workers(**options: Any) -> list[dict[str, Any]]:
@@ -37,7 +40,7 @@ def release(host: Host) -> str:
     return host.sh("readlink --canonicalize /opt/celery/app/current")
 
 
-@EVERYWHERE
+@ON_EACH_BROKER
 def test_an_empty_machine_is_checked_without_a_change(machine: Host) -> None:
     """`--check --diff` goes to its end before any package, user or unit is there, and leaves no trace."""
     assert machine.asked.code == 0, machine.asked.text
@@ -45,7 +48,7 @@ def test_an_empty_machine_is_checked_without_a_change(machine: Host) -> None:
     assert [path for path in machine.written_when_asked if not path.startswith("/var/lib/apt")] == []
 
 
-@EVERYWHERE
+@ON_EACH_BROKER
 def test_an_empty_machine_works_after_one_run(machine: Host) -> None:
     """Broker, two pools, beat and Flower run, are there after a boot, and were started once."""
     assert machine.first.code == 0 and machine.first.changed() > 0
@@ -54,16 +57,16 @@ def test_an_empty_machine_works_after_one_run(machine: Host) -> None:
         assert ("starts nothing at boot" in machine.first.text) is (machine.manager.name == "supervisor")
         return
     started = re.findall(r"^Started ([\w@-]+)\.service", machine.said, flags=re.MULTILINE)
-    assert sorted(started) == sorted(UNITS), machine.said
+    assert sorted(started) == sorted((*UNITS, machine.broker)), machine.said
 
 
-@EVERYWHERE
+@ON_EACH_BROKER
 def test_a_second_run_changes_nothing(machine: Host) -> None:
     """Who runs the playbook each night restarts nothing."""
     assert (machine.second.code, machine.second.changed()) == (0, 0), machine.second.text
 
 
-@EVERYWHERE
+@ON_EACH_BROKER
 def test_everything_is_enabled_and_runs(site: Host) -> None:
     """As the init system says, and the kit itself."""
     assert all(pids(site).values())
@@ -73,23 +76,26 @@ def test_everything_is_enabled_and_runs(site: Host) -> None:
     site.assert_nothing_lost()
 
 
-@EVERYWHERE
+@ON_EACH_BROKER
 def test_a_password_is_in_its_file_and_nowhere_else(site: Host) -> None:
-    """Only root and celery read it; no process, unit, journal or run of the playbook shows it; Redis has a hash."""
-    for name in ("broker-url", "result-backend"):
+    """Only root and celery read it; no process, unit, journal or run of the playbook shows it; brokers have a hash."""
+    for name in ("broker-url", "result-backend")[: 1 if site.broker == RABBITMQ else 2]:
         assert site.sh(f"stat -c '%a %U:%G' /etc/celery/{name}").strip() == "640 root:celery"
         assert site.password in site.sh(f"cat /etc/celery/{name}")
     assert site.sh("stat -c '%a %U:%G' /etc/celery").strip() == "750 root:celery"
-    assert site.sh("stat -c '%a %U:%G' /etc/redis/users.acl").strip() == "640 root:redis"
+    users, group = USERS[site.broker]
+    assert site.sh(f"stat -c '%a %U:%G' {users}").strip() == f"640 root:{group}"
     # A process may end while it is looked at: what cat says of it is not asked.
     shown = site.sh("ps -ef; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'")
     shown += site.run("cat /var/log/celery/*.log /var/log/celery/*/current /var/log/supervisor/*")[1]
     if site.manager.name == "systemd":
-        shown += site.sh("journalctl --no-pager; systemctl show 'celery*' redis-server")
+        shown += site.sh(f"journalctl --no-pager; systemctl show 'celery*' {site.broker}")
     shown += "".join(play.text for play in (site.asked, site.first, site.second))
     assert site.password not in shown
     files = site.sh(f"grep --recursive --files-with-matches --fixed-strings {site.password} /etc /opt /var /root /home")
-    assert {Path(path).name for path in files.split()} <= {"broker-url", "result-backend", "flower-basic-auth"}
+    # The last is an operator's, for root alone.
+    readers = {"broker-url", "result-backend", "flower-basic-auth", "operator.conf"}
+    assert {Path(path).name for path in files.split()} <= readers
 
 
 @EVERYWHERE
@@ -175,8 +181,9 @@ def test_what_was_changed_by_hand_is_put_right(machine: Host) -> None:
 
 
 @pytest.mark.slow
+@ON_EACH_BROKER
 def test_another_password_reaches_broker_and_workers(site: Host) -> None:
-    """One run gives it to Redis and to every process; jobs that wait meanwhile are done."""
+    """One run gives it to the broker and to every process; jobs that wait meanwhile are done."""
     old, site.password = site.password, site.password[::-1]
     try:
         site.client.work(12, 1.0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celerykit import definitions
 from tests.rig.playing import Play, play
 
 if TYPE_CHECKING:
@@ -23,6 +24,30 @@ OF_REDIS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("redis_settings has maxmemory-policy", "Take it out"),
     ),
     "unknown": ({"redis_settings": {"maxclient": 10}}, ("maxclient 10", "correct redis_settings")),
+}
+ON_RABBITMQ = {"celery_broker": "rabbitmq", "rabbitmq_passwords": dict.fromkeys(definitions.RIGHTS, "sound")}
+OF_RABBITMQ: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "no-producer": (
+        {**ON_RABBITMQ, "rabbitmq_passwords": {"worker": "sound", "operator": "sound"}},
+        ("rabbitmq_passwords.producer is not set", "lookup(", ".secrets/rabbitmq-producer"),
+    ),
+    "quoting-operator": (
+        {**ON_RABBITMQ, "rabbitmq_passwords": {**ON_RABBITMQ["rabbitmq_passwords"], "operator": "a/b"}},
+        ("rabbitmq_passwords.operator", "a URL would need quoted"),
+    ),
+    "foreign": (
+        {**ON_RABBITMQ, "rabbitmq_bind": ["127.0.0.1", "192.0.2.1"]},
+        ("rabbitmq_bind has 192.0.2.1", "Its addresses are"),
+    ),
+    "plenty": ({**ON_RABBITMQ, "rabbitmq_memory": "plenty"}, ("rabbitmq_memory=plenty", "2GiB", "0.6")),
+}
+TOO_OLD = ("celery_broker=rabbitmq needs Debian 13", "this host is Debian 12", "celery_broker: redis")
+"""What is said of RabbitMQ on Debian 12, whatever else is wrong."""
+OF_NEITHER: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "unheard-of": (
+        {"celery_broker": "kafka"},
+        ("celery_broker=kafka is neither redis nor rabbitmq", "Take one of them"),
+    ),
 }
 OF_CELERY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no-app": ({"celery_app": None}, ("celery_app",)),
@@ -52,10 +77,14 @@ OF_CELERY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"ansible_python_interpreter": OLD_PYTHON},
         ("ansible_python_interpreter=", "Python 3.9.2", "3.10", "Install"),
     ),
+    "other-broker": (
+        {"celery_broker": "rabbitmq"},
+        ("celery_broker=rabbitmq", "celery_broker_url begins with redis://", "amqp://"),
+    ),
     "other-init": ({"celery_service_manager": "sysvinit"}, ("celery_service_manager=sysvinit", "systemd", "Leave it")),
 }
 """By the name of a host: its variables, and what must be said of it."""
-REFUSED = OF_REDIS | OF_CELERY
+REFUSED = OF_REDIS | OF_RABBITMQ | OF_NEITHER | OF_CELERY
 UNITS = "celeryd celeryd@default celeryd@imports celerybeat celery-flower redis-server"
 FILES = "/etc /opt/celery/venv /opt/celery/app/current /opt/celery/files.json /opt/celery/pending"
 STATE = (
@@ -83,7 +112,8 @@ def refusals(machine: Host) -> Refusals:
     machine.write("/opt/old/sitecustomize.py", 'import platform\nplatform.python_version = lambda: "3.9.2"\n')
     # One without a mistake: a play ends when it has lost all its hosts.
     inventory = machine.inventory({"sound": {}} | {name: variables for name, (variables, _) in REFUSED.items()})
-    for group, names in (("brokers", OF_REDIS), ("workers", OF_CELERY), ("beat", []), ("monitoring", [])):
+    brokers = OF_REDIS | OF_RABBITMQ | OF_NEITHER
+    for group, names in (("brokers", brokers), ("workers", OF_CELERY), ("beat", []), ("monitoring", [])):
         inventory[group] = {"hosts": dict.fromkeys(["sound", *names])}
     before = machine.sh(STATE)
     # A login takes one connection, of which sshd lets no more than ten be at work.
@@ -92,10 +122,11 @@ def refusals(machine: Host) -> Refusals:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_it_is_refused_with_its_variable_and_a_remedy(refusals: Refusals, name: str) -> None:
+def test_it_is_refused_with_its_variable_and_a_remedy(machine: Host, refusals: Refusals, name: str) -> None:
     """The last words of the playbook say where, what, and how to mend it."""
     said = refusals.play.refusal(name)
-    assert [word for word in REFUSED[name][1] if word not in said] == [], said
+    words = TOO_OLD if machine.kind == "bookworm" and name in OF_RABBITMQ else REFUSED[name][1]
+    assert [word for word in words if word not in said] == [], said
 
 
 def test_what_runs_is_not_touched(refusals: Refusals) -> None:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.rig.managers import POOLS, REDIS
-from tests.rig.waiting import until
+from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
     from tests.rig.hosts import Host
 
 pytestmark = pytest.mark.inits("systemd", "sysvinit", "supervisor")
 SYSTEMD = pytest.mark.inits("systemd")
+SLOWLY_ON_RABBITMQ = pytest.mark.inits("systemd", "sysvinit", "supervisor", slowly=("rabbitmq",))
 MINUTE = 60.0
 PATIENCE = 120.0
 """Seconds that a busy machine may take for what an idle one does in a few."""
@@ -28,6 +29,7 @@ def wait_back(host: Host, before: int) -> None:
     until(lambda: host.pid("imports") not in {0, before} and host.ready("imports"), PATIENCE, "the pool again")
 
 
+@SLOWLY_ON_RABBITMQ
 def test_jobs_survive_a_kill_of_the_main_process(host: Host) -> None:
     """`kill -9` with all slots busy: the pool is back by itself, its jobs run again, the other pool was not touched."""
     before = {pool: host.pid(pool) for pool in POOLS}
@@ -73,6 +75,22 @@ def test_jobs_survive_a_restart_of_the_broker(host: Host) -> None:
     assert {pool: host.pid(pool) for pool in POOLS} == before
 
 
+@pytest.mark.inits("rabbitmq", slowly=("systemd",))
+@pytest.mark.parametrize("fault", ["restart", "kill --signal=KILL"])
+def test_jobs_survive_the_broker_under_publishing_on_a_host(host: Host, fault: str) -> None:
+    """What it accepted before and after it was restarted or killed is done; it comes back by itself, no pool does."""
+    before, broker = {pool: host.pid(pool) for pool in POOLS}, host.broker_pid()
+    with meanwhile(lambda: host.client.submit("jobs.work", 0.1), 0.05):
+        host.wait_running(2)
+        host.sh(f"systemctl {fault} {host.broker}")
+        until(lambda: host.broker_pid() not in {0, broker} and host.client.ping(), PATIENCE, "another broker")
+        accepted = len(host.ledger.account().accepted)
+        until(lambda: len(host.ledger.account().accepted) > accepted + 10, PATIENCE, "jobs accepted after the fault")
+    host.assert_nothing_lost(VISIBILITY_TIMEOUT + PATIENCE, twice=8)
+    assert {pool: host.pid(pool) for pool in POOLS} == before
+
+
+@SLOWLY_ON_RABBITMQ
 def test_jobs_survive_a_reboot(host: Host) -> None:
     """Queued, running and ETA jobs are done after the machine has come up again, by itself where it has an init."""
     host.client.work(12, 1.0)

@@ -89,7 +89,7 @@ def test_stop_returns_when_every_pool_has_drained(host: Host) -> None:
     host.assert_nothing_lost()
 
 
-@EVERYWHERE
+@pytest.mark.inits("systemd", "sysvinit", "supervisor", "rabbitmq")
 def test_restart_replaces_every_pool_and_loses_nothing(host: Host) -> None:
     """`restart` under load: each pool is new and ready, each job was done once."""
     before = pids(host)

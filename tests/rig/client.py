@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tests.rig.containers import Process
+    from tests.rig.hosts import Host
     from tests.rig.ledger import Ledger
 
 KEYS = ("celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169")
@@ -95,7 +96,7 @@ class RabbitMQClient(Client):
     What is in the queues it asks the server's own page, which listens inside the container alone.
     """
 
-    def __init__(self, url: str, ledger: Ledger, server: Process):
+    def __init__(self, url: str, ledger: Ledger, server: Process | Host):
         self.url = url
         self.app = Celery("client", broker=url)
         celerykit.configure(self.app)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import docker
 import testinfra
 
-from tests.rig.client import Client
+from celerykit import definitions
+from tests.rig.client import Client, RabbitMQClient
 from tests.rig.containers import APPS, INSIDE, LABEL, _free_port
 from tests.rig.ledger import Ledger
-from tests.rig.managers import POOLS, REDIS, Manager, Supervisor, Systemd, Sysvinit
+from tests.rig.managers import POOLS, RABBITMQ, REDIS, Manager, Supervisor, Systemd, Sysvinit
 from tests.rig.playing import GROUPS, Play, play
 from tests.rig.waiting import until
 
@@ -38,6 +39,15 @@ FLAGS: Mapping[str, Mapping[str, Any]] = {
 TMPFS = {"/run": "", "/run/lock": "", "/tmp": ""}
 MANAGERS: Mapping[str, type[Manager]] = {"sysvinit": Sysvinit, "bare": Supervisor}
 """By what follows the release in the name of a machine."""
+ON_RABBITMQ = "trixie-rabbitmq"
+"""A machine like `trixie`, but for its broker."""
+PORTS = {REDIS: 6379, RABBITMQ: 5672}
+PROGRAMS = {REDIS: "redis-server", RABBITMQ: "beam.smp"}
+EMPTIES = {
+    REDIS: f"service {REDIS} stop && rm -rf /var/lib/redis/* && service {REDIS} start",
+    RABBITMQ: f"rabbitmqctl -q purge_queue --vhost {definitions.VHOST} celery",
+}
+"""The command that empties a broker, which lets nobody in who could."""
 KEPT = ("/etc", "/opt", "/srv", "/usr", "/var/lib")
 """Where a machine keeps what it has been given."""
 WRITES_LEDGER = "/etc/systemd/system/celeryd@.service.d/ledger.conf"
@@ -53,6 +63,13 @@ VARIABLES: Mapping[str, Any] = {
     "redis_bind": ["*", "-::*"],
 }
 """What a host is deployed with, unless a test says otherwise."""
+VARIABLES_OF_RABBITMQ: Mapping[str, Any] = {
+    "celery_broker": "rabbitmq",
+    "celery_broker_url": "amqp://worker:{{ rabbitmq_passwords.worker }}@127.0.0.1:5672/celery",
+    "celery_result_backend": "",
+    "rabbitmq_bind": ["0.0.0.0"],
+}
+"""What is otherwise with that broker."""
 
 
 class Host:
@@ -60,6 +77,7 @@ class Host:
 
     def __init__(self, kind: str, folder: Path):
         self.kind = kind
+        self.broker = RABBITMQ if kind == ON_RABBITMQ else REDIS
         self.manager = MANAGERS.get(kind.partition("-")[2], Systemd)(self)
         self.folder = folder
         (folder / "ledger").mkdir()
@@ -71,12 +89,12 @@ class Host:
         self._texts: dict[str, str] = {}
         engine = docker.from_env()
         self.container = engine.containers.run(
-            f"{IMAGE}-{kind}",
+            f"{IMAGE}-{kind.removesuffix('-rabbitmq')}",
             detach=True,
             labels={LABEL: ""},
             hostname="host",
             tmpfs=TMPFS,
-            ports={"6379/tcp": ("127.0.0.1", self._port), "22/tcp": ("127.0.0.1", self._ssh_port)},
+            ports={f"{PORTS[self.broker]}/tcp": ("127.0.0.1", self._port), "22/tcp": ("127.0.0.1", self._ssh_port)},
             volumes={str(self.ledger.folder): {"bind": "/ledger", "mode": "rw"}},
             **FLAGS[self.manager.name],
         )
@@ -106,9 +124,9 @@ class Host:
         self.first = self.deploy()
         assert self.first.code == 0, self.first.text
         self.second = self.deploy()
-        self.said = self.run("journalctl --no-pager --output cat --unit 'celery*' --unit redis-server")[1]
+        self.said = self.run(f"journalctl --no-pager --output cat --unit 'celery*' --unit {self.broker}")[1]
         self._texts = {pool: self.sh(f"cat {self.env_file(pool)}") for pool in POOLS}
-        until(self.client.ping, 90, "Redis answers")
+        until(self.client.ping, 90, "the broker answers")
 
     def deploy(self, *arguments: str, **variables: Any) -> Play:
         """Run the playbook with the usual variables and these; None takes one away."""
@@ -122,6 +140,8 @@ class Host:
     def inventory(self, hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Return an inventory in which this machine has some names, each with its own variables beside the usual."""
         usual = {**VARIABLES, "celery_app_source": {"folder": str(self.app)}, "redis_password": self.password}
+        if self.broker == RABBITMQ:
+            usual |= {**VARIABLES_OF_RABBITMQ, "rabbitmq_passwords": dict.fromkeys(definitions.RIGHTS, self.password)}
         usual["celery_ca_bundle"] = os.environ.get("CELERYKIT_CA_BUNDLE", "")
         told = {
             name: {key: value for key, value in {**usual, **variables}.items() if value is not None}
@@ -193,6 +213,10 @@ class Host:
         """Return the main process of a pool, of beat or of Flower, 0 if there is none."""
         return self.manager.pid(process)
 
+    def broker_pid(self) -> int:
+        """Return the main process of the broker, 0 if there is none."""
+        return int(self.run(f"pgrep -xo {PROGRAMS[self.broker]}")[1] or 0)
+
     def probe(self, pool: str) -> str:
         """Return the command that asks whether a pool consumes."""
         return f"env CELERYKIT_STATE_DIR=/run/celery /opt/celery/venv/bin/celerykit probe worker {pool} --ready"
@@ -219,10 +243,10 @@ class Host:
         assert len(account.started_twice) <= twice, str(account)
 
     def reset(self) -> None:
-        """Empty the broker, which lets nobody in who could."""
-        self.sh(f"service {REDIS} stop && rm -rf /var/lib/redis/* && service {REDIS} start")
+        """Empty the broker."""
+        self.sh(EMPTIES[self.broker])
         self.client = self._client()  # what the old one has declared is gone
-        until(self.client.ping, 90, "Redis answers")
+        until(self.client.ping, 90, "the broker answers")
 
     def reboot(self) -> None:
         """End and start the machine."""
@@ -231,7 +255,13 @@ class Host:
         self.manager.wait_booted()
 
     def _client(self) -> Client:
+        if self.broker == RABBITMQ:
+            return RabbitMQClient(self.url("producer"), self.ledger, self)
         return Client(f"redis://celery:{self.password}@127.0.0.1:{self._port}/0", self.ledger)
+
+    def url(self, user: str) -> str:
+        """Return the URL by which a user of RabbitMQ comes in from outside."""
+        return f"amqp://{user}:{self.password}@127.0.0.1:{self._port}/{definitions.VHOST}"
 
     def remove(self) -> None:
         """End it and leave nothing."""
@@ -239,6 +269,7 @@ class Host:
 
 
 def kinds(*managers: str) -> list[str]:
-    """Return the machines to test on, by what manages their processes."""
+    """Return the machines to test on, by what manages their processes; `rabbitmq` is one with that broker."""
     wanted = os.environ.get("CELERYKIT_TEST_SUITES", "trixie").split()
-    return [kind for kind in wanted if MANAGERS.get(kind.partition("-")[2], Systemd).name in managers]
+    found = [kind for kind in wanted if MANAGERS.get(kind.partition("-")[2], Systemd).name in managers]
+    return [*found, *[ON_RABBITMQ] * ("rabbitmq" in managers and ON_RABBITMQ.partition("-")[0] in wanted)]

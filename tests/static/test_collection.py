@@ -97,22 +97,30 @@ def test_an_inventory_has_every_group_of_the_playbook(name: str) -> None:
     assert set(load(f"playbooks/inventories/{name}/hosts.yml")) - {"all"} == used
 
 
+@pytest.mark.parametrize(
+    ("broker", "secret", "login"),
+    [("redis", "redis", "redis://celery"), ("rabbitmq", "rabbitmq-worker", "amqp://worker")],
+    ids=["redis", "rabbitmq"],
+)
 @pytest.mark.parametrize("name", INVENTORIES)
-def test_an_inventory_keeps_its_password_out_of_git(name: str, tmp_path: Path) -> None:
+def test_an_inventory_keeps_its_password_out_of_git(
+    name: str, broker: str, secret: str, login: str, tmp_path: Path
+) -> None:
     """It is made once, for its owner's eyes only, needs no quoting in a URL, and is ignored in a copy, too."""
     copy = tmp_path / "inventory"
     subprocess.run(["cp", "-r", str(ROOT / "playbooks/inventories" / name), str(copy)], check=True)
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
-    first, second = url(copy), url(copy)
-    made = copy / ".secrets/redis"
+    first, second = url(copy, broker), url(copy, broker)
+    made = copy / ".secrets" / secret
     password = made.read_text().strip()
     assert made.stat().st_mode & 0o777 == 0o600
     assert password.isalnum() and len(password) == 48
-    assert first == second and f"redis://celery:{password}@" in first
+    assert first == second and f"{login}:{password}@" in first
     known = subprocess.run(["git", "-C", str(tmp_path), "status", "--short", "-uall"], capture_output=True, text=True)
     assert ".secrets" not in known.stdout and "hosts.yml" in known.stdout
 
 
-def url(inventory: Path) -> str:
+def url(inventory: Path, broker: str) -> str:
     """Return the broker's URL as a host of an inventory would be given it."""
-    return run("ansible", "-i", str(inventory), "workers[0]", "-m", "debug", "-a", "msg={{ celery_broker_url }}")
+    asked = ("workers[0]", "-m", "debug", "-a", "msg={{ celery_broker_url }}")
+    return run("ansible", "-i", str(inventory), "-e", f"celery_broker={broker}", *asked)

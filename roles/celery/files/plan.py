@@ -19,7 +19,7 @@ sys.path.insert(0, str(HERE / "kit/src"))
 import pack  # noqa: E402
 import sources  # noqa: E402
 
-from celerykit import envfile, environment, settings  # noqa: E402
+from celerykit import brokers, envfile, environment, settings  # noqa: E402
 from celerykit.errors import ConfigurationError  # noqa: E402
 
 PHASES = ("kit", "app", "configure", "units", "pools", "beat", "flower")
@@ -34,6 +34,8 @@ BOOTERS = ("systemd", "sysvinit")
 """What starts, at boot, what is enabled."""
 MARGIN = 10
 """Seconds beyond its own budget after which supervisor kills a worker."""
+SCHEMES = {"redis": brokers.REDIS, "rabbitmq": brokers.AMQP}
+"""How the URL of a broker may begin, by its name."""
 RISING_DELAY = 254
 """The release of systemd that knows what is in restart-delay.conf."""
 
@@ -186,6 +188,8 @@ class Plan:
         self._add("configure", ETC, mode="0750", group="celery")
         if "://" not in self.told["broker_url"]:  # not shown: it may be a password by itself
             self._refuse("celery_broker_url", "no URL", "Write it as redis://celery:PASSWORD@HOST:6379/0")
+        else:
+            self._judge_broker(brokers.scheme_of(self.told["broker_url"]), self.told["broker"])
         values = {"CELERY_APP": self.told["app"]}
         for name in ("broker_url", "result_backend"):
             if self.told[name]:
@@ -193,6 +197,15 @@ class Plan:
         values["CELERYKIT_STOP_TIMEOUT"] = text_of(self.told["stop_timeout"])
         values |= {name: text_of(value) for name, value in self.told["environment"].items() if value is not None}
         self._env("configure", "celery.env", values, "celery_app or celery_environment", self.readers)
+
+    def _judge_broker(self, scheme: str, broker: str) -> None:
+        """Refuse workers on another broker than the one that is stood up."""
+        if broker and scheme not in SCHEMES[broker]:
+            self._refuse(
+                f"celery_broker={broker}",
+                f"celery_broker_url begins with {scheme}://",
+                f"Begin it with {SCHEMES[broker][0]}://; for a broker of your own, take celery_broker out",
+            )
 
     def _configure_pools(self) -> None:
         for name, pool in self.pools.items():
