@@ -144,6 +144,8 @@ def test_the_kits_own_users_may_do_all_that_it_takes(bench: Bench) -> None:
 @pytest.mark.parametrize("command", ["zpopmin", "client|tracking", "hmget", "evalsha"])
 def test_a_user_that_may_not_is_told_what_is_missing(bench: Bench, command: str) -> None:
     """Before the first job, with the command that grants it."""
+    if "|" in command and bench.root.info("server")["redis_version"].startswith("6."):
+        pytest.skip("Redis 6 cannot forbid a part of a command")
     bench.root.execute_command("ACL", "SETUSER", "celery", f"-{command}")
     with pytest.raises(ConfigurationError) as refused:
         bench.consume()
