@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.containers.test_bad_input import refused
 from tests.containers.test_survival import wait_running
 from tests.rig.containers import Rig
 from tests.rig.ledger import folder_in_memory
@@ -142,9 +143,7 @@ def test_jobs_survive_a_stop(on: Callable[[Kind], Broker], kind: Kind) -> None:
 def test_a_broker_that_forgets_is_refused_for_at_least_once(on: Callable[[Kind], Broker], kind: Kind) -> None:
     """The worker does not start, and says which broker loses what, and what to take instead."""
     worker = on(kind).worker(ready=False)
-    assert worker.wait_exit(60) == 78
-    assert "it is lost when the worker dies" in worker.logs
-    assert "CELERYKIT_DELIVERY=at-most-once" in worker.logs
+    refused(worker, "it is lost when the worker dies", "CELERYKIT_DELIVERY=at-most-once")
 
 
 @FORGETFUL

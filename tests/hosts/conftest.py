@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.rig.hosts import Host, kinds
-from tests.rig.ledger import folder_in_memory
 from tests.rig.managers import POOLS
 from tests.rig.waiting import until
 
@@ -49,13 +48,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 @pytest.fixture(scope="session")
 def machine(request: pytest.FixtureRequest) -> Iterator[Host]:
     """A machine that was empty, with broker, app, two pools, beat and Flower deployed to it."""
-    with folder_in_memory() as folder:
-        host = Host(request.param, folder)
-        try:
-            host.prepare()
-            yield host
-        finally:
-            host.remove()
+    with Host.deployed(request.param) as host:
+        yield host
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.rig.hosts import Host
-from tests.rig.ledger import folder_in_memory
 from tests.rig.managers import POOLS
 from tests.rig.record import DOCS
 from tests.rig.waiting import until
@@ -32,13 +31,8 @@ NOTHING = {"celery_workers": [], "celery_beat": False, "celery_flower": False}
 @pytest.fixture
 def spare(machine: Host) -> Iterator[Host]:
     """Another machine of the same kind, deployed to: this one is still wanted."""
-    with folder_in_memory() as folder:
-        host = Host(machine.kind, folder)
-        try:
-            host.prepare()
-            yield host
-        finally:
-            host.remove()
+    with Host.deployed(machine.kind) as host:
+        yield host
 
 
 def commands(manager: str) -> list[str]:

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,13 @@ import testinfra
 from celerykit import definitions
 from tests.rig.client import Client, RabbitMQClient
 from tests.rig.containers import APPS, INSIDE, LABEL, _free_port
-from tests.rig.ledger import Ledger
+from tests.rig.ledger import Ledger, folder_in_memory
 from tests.rig.managers import POOLS, RABBITMQ, REDIS, Manager, Supervisor, Systemd, Sysvinit
 from tests.rig.playing import GROUPS, Play, play
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 IMAGE = "celerykit/testhost"
 FLAGS: Mapping[str, Mapping[str, Any]] = {
@@ -103,6 +104,18 @@ class Host:
         self.key = folder / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
         self.sh(self.let_in)
+
+    @classmethod
+    @contextmanager
+    def deployed(cls, kind: str) -> Iterator[Host]:
+        """Have a machine that was empty and that the playbook has deployed to, and remove it afterwards."""
+        with folder_in_memory() as folder:
+            host = cls(kind, folder)
+            try:
+                host.prepare()
+                yield host
+            finally:
+                host.remove()
 
     @property
     def let_in(self) -> str:
