@@ -74,6 +74,7 @@ class LeasedChannel(stock.Channel):
         self._looks = True
         self._unacknowledged: set[str] = set()
         self._arrived: deque[tuple[str, str, bytes]] = deque()
+        self._told: dict[str, tuple[bytes, ...]] = {}
         super().__init__(*args, **kwargs)
         self.handlers.update({ANSWER: self._on_answer, BELL: self._on_bell, ALARM: self._on_alarm})
 
@@ -242,7 +243,7 @@ class LeasedChannel(stock.Channel):
             keys.unacked, keys.index, lease.owned, keys.owners, keys.line(self.active_queues),
             keys.doorman(self.active_queues),
         ]  # fmt: skip
-        lists = [part for queue in queues for part in (dumps(queue), *self._lists(queue))]
+        lists = [part for queue in queues for part in self._tell(queue)]
         arguments = (
             lease.owner, lease.workplace.lease_seconds, number, want, slots or 0, int(slots is not None),
             int(self._takes_turns),
@@ -254,8 +255,15 @@ class LeasedChannel(stock.Channel):
     def _takes_turns(self) -> bool:
         return self.queue_order_strategy == "round_robin"
 
-    def _lists(self, queue: str) -> list[str]:
-        return [self.global_keyprefix + self._q_for_pri(queue, rank) for rank in self.priority_steps]
+    def _lists(self, queue: str) -> Sequence[bytes]:
+        return self._tell(queue)[1:]
+
+    def _tell(self, queue: str) -> tuple[bytes, ...]:
+        """Return a queue's name as JSON, and its lists by rank: as bytes and once, for a job waits for each request."""
+        if queue not in self._told:
+            lists = (self.global_keyprefix + self._q_for_pri(queue, rank) for rank in self.priority_steps)
+            self._told[queue] = tuple(part.encode() for part in (dumps(queue), *lists))
+        return self._told[queue]
 
     def _send(self, request: Request, *before: tuple[str, ...]) -> None:
         self._request = request

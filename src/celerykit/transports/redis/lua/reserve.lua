@@ -44,16 +44,22 @@ local function others_wait()
   return waiting > 0 or (there and there ~= me)
 end
 
--- Take the next job: by rank first, then from each queue in turn.
-local empty = {}
+-- Take the next job: by rank first, then from each queue in turn. Once every list that has jobs is known, no other is
+-- tried: most of what wakes a worker is one job in one of many lists.
+local unknown = redis.call('EXISTS', unpack(all))
+local empty, known = {}, {}
 local function take()
   for r = 1, ranks do
     for place = 1, queues do
       local q = order[place]
       local key = ARGV[at + (q - 1) * (ranks + 1) + r]
-      if not empty[key] then
+      if not empty[key] and (unknown > 0 or known[key]) then
         local body = redis.call('RPOP', key)
         if body then
+          if not known[key] then
+            known[key] = true
+            unknown = unknown - 1
+          end
           if turns then
             table.remove(order, place)
             order[queues] = q
@@ -67,8 +73,7 @@ local function take()
 end
 
 local taken, rows, scores, origins = {}, {}, {}, {}
-local count, bytes, short, greedy = 0, 0, false, nil
-if redis.call('EXISTS', unpack(all)) == 0 then short = true end
+local count, bytes, short, greedy = 0, 0, unknown == 0, nil
 while not short and count < want and bytes < most do
   if stands and count == slots then
     greedy = not others_wait()
