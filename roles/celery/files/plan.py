@@ -11,33 +11,30 @@ import math
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "kit/src"))
 
+import layout  # noqa: E402
+import network  # noqa: E402
 import pack  # noqa: E402
 import sources  # noqa: E402
+from layout import BEAT, FLOWER, SYSTEMD, UMBRELLA, UNITS, phase_of, static, text_of, unit_of  # noqa: E402
 
 from celerykit import brokers, envfile, environment, settings  # noqa: E402
 from celerykit.errors import ConfigurationError  # noqa: E402
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PHASES = ("kit", "app", "configure", "units", "pools", "beat", "flower")
 ROOT = "/opt/celery"
 ETC = "/etc/celery"
-SYSTEMD = "/etc/systemd/system"
-PROGRAMS = "/etc/supervisor/conf.d"
-UMBRELLA, BEAT, FLOWER = "celeryd", "celerybeat", "celery-flower"
-"""What systemd calls units, and supervisor programs; of sysvinit the scripts."""
-UNITS = (UMBRELLA, "celeryd@", BEAT, FLOWER)
 BOOTERS = ("systemd", "sysvinit")
 """What starts, at boot, what is enabled."""
-MARGIN = 10
-"""Seconds beyond its own budget after which supervisor kills a worker."""
 SCHEMES = {"redis": brokers.REDIS, "rabbitmq": brokers.AMQP}
 """How the URL of a broker may begin, by its name."""
-RISING_DELAY = 254
-"""The release of systemd that knows what is in restart-delay.conf."""
 
 
 class Plan:
@@ -65,9 +62,7 @@ class Plan:
             self._configure_pools()
             self._configure_beat()
             self._configure_flower()
-            {"systemd": self._lay_out_units, "sysvinit": self._lay_out_scripts, "supervisor": self._lay_out_programs}[
-                self.manager
-            ]()
+            self._lay_out()
         units = [*[UMBRELLA] * (bool(self.pools) and self.manager == "systemd"), *self.readers]
         others = [unit for unit in (*units, UMBRELLA, BEAT, FLOWER) if phase_of(unit) not in self._phases()]
         return {
@@ -234,45 +229,17 @@ class Plan:
             values |= self._secret("flower", name, values.pop(name), [FLOWER])
         self._env("flower", "flower.env", values, "celery_flower_options", [FLOWER])
 
-    def _lay_out_units(self) -> None:
-        """Have all units of the kit there, whichever are enabled: what is to stop needs its unit until it has."""
-        for name in UNITS:
-            readers = [unit for unit in self.readers if unit == name or ("@" in unit and "@" in name)]
-            self._add("units", f"{SYSTEMD}/{name}.service", text=static(f"systemd/{name}.service"), units=readers)
-            if name != UMBRELLA:
-                path = f"{SYSTEMD}/{name}.service.d/restart-delay.conf"
-                text = static("systemd/restart-delay.conf")
-                self._add("units", path, text=text, units=readers, systemd=RISING_DELAY)
-        self._add("units", "/etc/tmpfiles.d/celery.conf", text=static("systemd/tmpfiles.d/celery.conf"))
-
-    def _lay_out_scripts(self) -> None:
-        """Have all scripts of the kit there; celeryd is what the others call."""
-        for name in (UMBRELLA, BEAT, FLOWER):
-            readers = [unit for unit in self.readers if name in (UMBRELLA, unit)]
-            self._add("units", f"/etc/init.d/{name}", text=static(f"init.d/{name}"), mode="0755", units=readers)
-
-    def _lay_out_programs(self) -> None:
-        """Have a program for each process that is to run, and the folders that it stands on."""
-        for folder in ("/run/celery", "/var/lib/celery"):
-            self._add("units", folder, mode="0775", group="celery")
-        self._add("units", "/var/log/celery", mode="0755")
-        self._program("folders", "units", "celery-folders", [])
-        for name, pool in self.pools.items():
-            wait = f"stopwaitsecs={self._budget(pool) + MARGIN}"
-            changes = {"@default": f"@{name}", "worker default": f"worker {name}", "stopwaitsecs=610": wait}
-            self._program("worker", "pools", unit_of(name), [unit_of(name)], changes)
-        for name, phase in ((BEAT, "beat"), (FLOWER, "flower")):
-            if self.told[phase]:
-                self._program(phase, phase, name, [name])
-
-    def _program(
-        self, source: str, phase: str, name: str, units: list[str], changes: dict[str, str] | None = None
-    ) -> None:
-        text = static(f"supervisor/{source}.conf")
-        for old, new in (changes or {}).items():
-            text = text.replace(old, new)
-        header = self.told["header"].replace("#", ";")
-        self._add(phase, f"{PROGRAMS}/{name}.conf", text=header + text, units=units)
+    def _lay_out(self) -> None:
+        """Have the files of the service manager."""
+        readers, told = self.readers, self.told
+        if self.manager == "systemd":
+            self.files += layout.units(readers)
+        elif self.manager == "sysvinit":
+            self.files += layout.scripts(readers)
+        else:
+            budgets = {name: self._budget(pool) for name, pool in self.pools.items()}
+            others = [name for name in ("beat", "flower") if told[name]]
+            self.files += layout.programs(told["header"], budgets, others)
 
     def _budget(self, pool: dict[str, Any]) -> int:
         """Return the stop budget of a pool, wherever it is said; what is no number is refused by the check."""
@@ -304,39 +271,23 @@ class Plan:
 
     def _network(self) -> dict[str, str]:
         """Return what the host needs to reach a package index, and must not keep."""
-        bundle = self.told["ca_bundle"]
-        text = ""
-        if bundle:
-            try:
-                text = sources.own_path(bundle).read_text(encoding="utf-8")
-            except OSError as exc:
-                self._refuse(
-                    f"celery_ca_bundle={bundle}", f"cannot be read: {exc.strerror}", "Name a file on this machine"
-                )
         wheels = self._wheelhouse()
         return {
-            "ca": text,
+            "ca": self._from(network.authority, "ca_bundle"),
             "index_url": self.told["index_url"],
             "wheelhouse": f"{ROOT}/incoming/{Path(wheels).name}" if wheels else "",
         }
 
     def _wheelhouse(self) -> str:
-        if not self.told["wheelhouse"]:
-            return ""
+        return self._from(network.wheelhouse, "wheelhouse")
+
+    def _from(self, read: Callable[[str], str], name: str) -> str:
+        """Return what a variable that names something of the controller's stands for, if it is set."""
         try:
-            wheels = {
-                path.name: path for path in sources.own_path(self.told["wheelhouse"]).iterdir() if path.suffix == ".whl"
-            }
-        except OSError as exc:
-            wheels, problem = {}, str(exc.strerror)
-        else:
-            problem = "no wheel is in it"
-        if not wheels:
-            self._refuse(
-                f"celery_wheelhouse={self.told['wheelhouse']}", problem, "Name a folder of wheels on this machine"
-            )
+            return read(self.told[name]) if self.told[name] else ""
+        except sources.SourceError as exc:
+            self.errors.append(str(exc))
             return ""
-        return str(pack.pack("wheels", wheels))
 
     def _secret(self, phase: str, name: str, value: str, units: list[str]) -> dict[str, str]:
         """Put a value into a file of its own and return the variable that names it."""
@@ -369,13 +320,11 @@ class Plan:
         self._add(phase, f"{ETC}/{file}", **given, mode="0640", group="celery", units=units, secret=secret)
 
     def _drop_in(self, phase: str, unit: str, name: str, lines: dict[str, Any], where: str) -> None:
-        text = f"{self.told['header']}[Service]\n"
-        for key, value in lines.items():
-            for one in value if isinstance(value, list) else [value]:
-                said = text_of(one, yes="yes", no="no")
-                if not re.fullmatch(r"[A-Za-z0-9]+", key) or "\n" in said or said.endswith("\\"):
-                    self._refuse(f"{where}: {key}={said}", "no line of a unit can say this", "Write one line's worth")
-                text += f"{key}={said}\n"
+        try:
+            text = self.told["header"] + layout.section(lines)
+        except ValueError as exc:
+            self._refuse(f"{where}: {exc}", "no line of a unit can say this", "Write one line's worth")
+            return
         file = f"{unit}.service.d/{name}.conf"
         self.drop_ins[file], self.origins[file] = text, where
         self._add(phase, f"{SYSTEMD}/{file}", text=text, units=[unit])
@@ -393,35 +342,11 @@ def variables(prefix: str, options: dict[str, Any]) -> dict[str, str]:
     return {name: text_of(value) for name, value in named.items() if value is not None}
 
 
-def text_of(value: Any, yes: str = "true", no: str = "false") -> str:
-    """Return a value of YAML as its readers want it."""
-    if isinstance(value, bool):
-        return yes if value else no
-    if isinstance(value, (list, tuple)):
-        return ",".join(map(text_of, value))
-    return str(value)
-
-
-def unit_of(pool: str) -> str:
-    """Return the unit of a pool."""
-    return f"celeryd@{pool}"
-
-
 def manager_of(told: dict[str, Any]) -> str:
     """Return what is to start, watch and stop the processes."""
     if told["service_manager"]:
         return str(told["service_manager"])
     return str(told["service_mgr"] if told["service_mgr"] in BOOTERS else "supervisor")
-
-
-def phase_of(unit: str) -> str:
-    """Return the phase that a unit belongs to."""
-    return {BEAT: "beat", FLOWER: "flower"}.get(unit, "pools")
-
-
-def static(name: str) -> str:
-    """Return a file of the kit's that is the same on every host."""
-    return (HERE / name).read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":
