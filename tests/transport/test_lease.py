@@ -13,12 +13,10 @@ from celerykit.transports.redis.keeper import Keeper
 from celerykit.transports.redis.lease import FIRST
 from celerykit.transports.redis.workplace import Workplace
 from tests.rig.waiting import until
+from tests.transport.bench import TAKEOVER
 
 if TYPE_CHECKING:
     from tests.transport.bench import Bench
-
-TAKEOVER = 10.0
-"""Seconds within which a dead worker's jobs are with somebody else."""
 
 
 @pytest.mark.each_server

@@ -8,13 +8,11 @@ import pytest
 import trustme
 
 from tests.rig.waiting import until
-from tests.transport.bench import Bench
+from tests.transport.bench import TAKEOVER, Bench
 from tests.transport.server import IMAGES, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-TAKEOVER = 10.0
 
 
 @pytest.fixture
