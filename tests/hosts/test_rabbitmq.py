@@ -72,9 +72,11 @@ def test_a_changed_threshold_restarts_the_broker_alone(site: Host) -> None:
 
 
 @pytest.mark.slow
-def test_results_are_in_a_redis_beside_it(site: Host) -> None:
-    """The broker's host in the group `backends` gets a Redis, too, and a job's result is read from there."""
-    inventory = site.inventory({"host": {"celery_result_backend": VARIABLES["celery_result_backend"]}})
+def test_results_are_in_a_valkey_beside_it(site: Host) -> None:
+    """The broker's host in the group `backends` gets a Valkey, too, and a job's result is read from there."""
+    inventory = site.inventory(
+        {"host": {"celery_result_backend": VARIABLES["celery_result_backend"], "redis_server": "valkey"}}
+    )
     done = play({**inventory, "backends": inventory["brokers"]}, site.folder)
     assert done.code == 0, done.text
     ask = f'{URLS} CELERY_LOADER=celerykit.loader:Loader /opt/celery/venv/bin/python -c "{ASK}"'

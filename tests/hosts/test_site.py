@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.rig.hosts import VARIABLES
-from tests.rig.managers import POOLS, PROCESSES, RABBITMQ, REDIS
+from tests.rig.managers import POOLS, PROCESSES, RABBITMQ, REDIS, VALKEY
 from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.inits("systemd", slowly=("sysvinit", "supervisor"))
 EVERYWHERE = pytest.mark.inits("systemd", "sysvinit", "supervisor")
-ON_EACH_BROKER = pytest.mark.inits("systemd", "sysvinit", "supervisor", "rabbitmq")
+ON_EACH_BROKER = pytest.mark.inits("systemd", "sysvinit", "supervisor", "rabbitmq", slowly=("valkey",))
 UNITS = ("celeryd", "celeryd@default", "celeryd@imports", "celerybeat", "celery-flower")
-USERS = {REDIS: ("/etc/redis/users.acl", "redis"), RABBITMQ: ("/etc/rabbitmq/definitions.json", "rabbitmq")}
+USERS = {
+    REDIS: ("/etc/redis/users.acl", "redis"),
+    VALKEY: ("/etc/valkey/users.acl", "valkey"),
+    RABBITMQ: ("/etc/rabbitmq/definitions.json", "rabbitmq"),
+}
 """Where the users of a broker are, and the group that reads that."""
 STATUS = "/opt/celery/venv/bin/celerykit status"
 

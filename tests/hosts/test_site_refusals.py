@@ -23,6 +23,11 @@ OF_REDIS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"redis_settings": {"maxmemory-policy": "allkeys-lru"}},
         ("redis_settings has maxmemory-policy", "Take it out"),
     ),
+    "other-server": (
+        {"redis_server": "valkey"},
+        ("redis_server=valkey", "is in /var/lib/redis", "apt-get purge redis-server"),
+    ),
+    "neither": ({"redis_server": "keydb"}, ("redis_server", "keydb", "redis, valkey")),
     "unknown": ({"redis_settings": {"maxclient": 10}}, ("maxclient 10", "correct redis_settings")),
 }
 ON_RABBITMQ = {"celery_broker": "rabbitmq", "rabbitmq_passwords": dict.fromkeys(definitions.RIGHTS, "sound")}
@@ -41,8 +46,13 @@ OF_RABBITMQ: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "plenty": ({**ON_RABBITMQ, "rabbitmq_memory": "plenty"}, ("rabbitmq_memory=plenty", "2GiB", "0.6")),
 }
-TOO_OLD = ("celery_broker=rabbitmq needs Debian 13", "this host is Debian 12", "celery_broker: redis")
-"""What is said of RabbitMQ on Debian 12, whatever else is wrong."""
+TOO_OLD = {
+    **dict.fromkeys(
+        OF_RABBITMQ, ("celery_broker=rabbitmq needs Debian 13", "this host is Debian 12", "celery_broker: redis")
+    ),
+    "other-server": ("redis_server=valkey needs Debian 13", "this host is Debian 12", "redis_server: redis"),
+}
+"""What is said on Debian 12 instead."""
 OF_NEITHER: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unheard-of": (
         {"celery_broker": "kafka"},
@@ -125,8 +135,8 @@ def refusals(machine: Host) -> Refusals:
 def test_it_is_refused_with_its_variable_and_a_remedy(machine: Host, refusals: Refusals, name: str) -> None:
     """The last words of the playbook say where, what, and how to mend it."""
     said = refusals.play.refusal(name)
-    words = TOO_OLD if machine.kind == "bookworm" and name in OF_RABBITMQ else REFUSED[name][1]
-    assert [word for word in words if word not in said] == [], said
+    words = TOO_OLD.get(name) if machine.kind == "bookworm" else None
+    assert [word for word in words or REFUSED[name][1] if word not in said] == [], said
 
 
 def test_what_runs_is_not_touched(refusals: Refusals) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.inits("systemd", "sysvinit", "supervisor")
 SYSTEMD = pytest.mark.inits("systemd")
-SLOWLY_ON_RABBITMQ = pytest.mark.inits("systemd", "sysvinit", "supervisor", slowly=("rabbitmq",))
+SLOWLY_ON_EACH_BROKER = pytest.mark.inits("systemd", "sysvinit", "supervisor", slowly=("valkey", "rabbitmq"))
 MINUTE = 60.0
 PATIENCE = 120.0
 """Seconds that a busy machine may take for what an idle one does in a few."""
@@ -29,7 +29,7 @@ def wait_back(host: Host, before: int) -> None:
     until(lambda: host.pid("imports") not in {0, before} and host.ready("imports"), PATIENCE, "the pool again")
 
 
-@SLOWLY_ON_RABBITMQ
+@SLOWLY_ON_EACH_BROKER
 def test_jobs_survive_a_kill_of_the_main_process(host: Host) -> None:
     """`kill -9` with all slots busy: the pool is back by itself, its jobs run again, the other pool was not touched."""
     before = {pool: host.pid(pool) for pool in POOLS}
@@ -75,7 +75,7 @@ def test_jobs_survive_a_restart_of_the_broker(host: Host) -> None:
     assert {pool: host.pid(pool) for pool in POOLS} == before
 
 
-@pytest.mark.inits("rabbitmq", slowly=("systemd",))
+@pytest.mark.inits("rabbitmq", slowly=("systemd", "valkey"))
 @pytest.mark.parametrize("fault", ["restart", "kill --signal=KILL"])
 def test_jobs_survive_the_broker_under_publishing_on_a_host(host: Host, fault: str) -> None:
     """What it accepted before and after it was restarted or killed is done; it comes back by itself, no pool does."""
@@ -90,7 +90,7 @@ def test_jobs_survive_the_broker_under_publishing_on_a_host(host: Host, fault: s
     assert {pool: host.pid(pool) for pool in POOLS} == before
 
 
-@SLOWLY_ON_RABBITMQ
+@SLOWLY_ON_EACH_BROKER
 def test_jobs_survive_a_reboot(host: Host) -> None:
     """Queued, running and ETA jobs are done after the machine has come up again, by itself where it has an init."""
     host.client.work(12, 1.0)

@@ -18,7 +18,7 @@ from celerykit import definitions
 from tests.rig.client import Client, RabbitMQClient
 from tests.rig.containers import APPS, INSIDE, LABEL, _free_port
 from tests.rig.ledger import Ledger, folder_in_memory
-from tests.rig.managers import POOLS, RABBITMQ, REDIS, Manager, Supervisor, Systemd, Sysvinit
+from tests.rig.managers import POOLS, RABBITMQ, REDIS, VALKEY, Manager, Supervisor, Systemd, Sysvinit
 from tests.rig.playing import GROUPS, Play, play
 from tests.rig.waiting import until
 
@@ -40,12 +40,16 @@ FLAGS: Mapping[str, Mapping[str, Any]] = {
 TMPFS = {"/run": "", "/run/lock": "", "/tmp": ""}
 MANAGERS: Mapping[str, type[Manager]] = {"sysvinit": Sysvinit, "bare": Supervisor}
 """By what follows the release in the name of a machine."""
-ON_RABBITMQ = "trixie-rabbitmq"
-"""A machine like `trixie`, but for its broker."""
-PORTS = {REDIS: 6379, RABBITMQ: 5672}
-PROGRAMS = {REDIS: "redis-server", RABBITMQ: "beam.smp"}
+LIKE = "trixie"
+"""What every machine with another broker than Redis is like, but for that."""
+BROKERS = {f"{LIKE}-valkey": VALKEY, f"{LIKE}-rabbitmq": RABBITMQ}
+PORTS = {REDIS: 6379, VALKEY: 6379, RABBITMQ: 5672}
+PROGRAMS = {REDIS: "redis-server", VALKEY: "valkey-server", RABBITMQ: "beam.smp"}
 EMPTIES = {
-    REDIS: f"service {REDIS} stop && rm -rf /var/lib/redis/* && service {REDIS} start",
+    **{
+        name: f"service {name} stop && rm -rf /var/lib/{name.removesuffix('-server')}/* && service {name} start"
+        for name in (REDIS, VALKEY)
+    },
     RABBITMQ: f"rabbitmqctl -q purge_queue --vhost {definitions.VHOST} celery",
 }
 """The command that empties a broker, which lets nobody in who could."""
@@ -64,13 +68,17 @@ VARIABLES: Mapping[str, Any] = {
     "redis_bind": ["*", "-::*"],
 }
 """What a host is deployed with, unless a test says otherwise."""
-VARIABLES_OF_RABBITMQ: Mapping[str, Any] = {
-    "celery_broker": "rabbitmq",
-    "celery_broker_url": "amqp://worker:{{ rabbitmq_passwords.worker }}@127.0.0.1:5672/celery",
-    "celery_result_backend": "",
-    "rabbitmq_bind": ["0.0.0.0"],
+OTHERWISE: Mapping[str, Mapping[str, Any]] = {
+    REDIS: {},
+    VALKEY: {"redis_server": "valkey"},
+    RABBITMQ: {
+        "celery_broker": "rabbitmq",
+        "celery_broker_url": "amqp://worker:{{ rabbitmq_passwords.worker }}@127.0.0.1:5672/celery",
+        "celery_result_backend": "",
+        "rabbitmq_bind": ["0.0.0.0"],
+    },
 }
-"""What is otherwise with that broker."""
+"""What is otherwise with a broker."""
 
 
 class Host:
@@ -78,7 +86,7 @@ class Host:
 
     def __init__(self, kind: str, folder: Path):
         self.kind = kind
-        self.broker = RABBITMQ if kind == ON_RABBITMQ else REDIS
+        self.broker = BROKERS.get(kind, REDIS)
         self.manager = MANAGERS.get(kind.partition("-")[2], Systemd)(self)
         self.folder = folder
         (folder / "ledger").mkdir()
@@ -90,7 +98,7 @@ class Host:
         self._texts: dict[str, str] = {}
         engine = docker.from_env()
         self.container = engine.containers.run(
-            f"{IMAGE}-{kind.removesuffix('-rabbitmq')}",
+            f"{IMAGE}-{LIKE if kind in BROKERS else kind}",
             detach=True,
             labels={LABEL: ""},
             hostname="host",
@@ -153,8 +161,9 @@ class Host:
     def inventory(self, hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Return an inventory in which this machine has some names, each with its own variables beside the usual."""
         usual = {**VARIABLES, "celery_app_source": {"folder": str(self.app)}, "redis_password": self.password}
+        usual |= OTHERWISE[self.broker]
         if self.broker == RABBITMQ:
-            usual |= {**VARIABLES_OF_RABBITMQ, "rabbitmq_passwords": dict.fromkeys(definitions.RIGHTS, self.password)}
+            usual["rabbitmq_passwords"] = dict.fromkeys(definitions.RIGHTS, self.password)
         usual["celery_ca_bundle"] = os.environ.get("CELERYKIT_CA_BUNDLE", "")
         told = {
             name: {key: value for key, value in {**usual, **variables}.items() if value is not None}
@@ -282,7 +291,7 @@ class Host:
 
 
 def kinds(*managers: str) -> list[str]:
-    """Return the machines to test on, by what manages their processes; `rabbitmq` is one with that broker."""
-    wanted = os.environ.get("CELERYKIT_TEST_SUITES", "trixie").split()
+    """Return the machines to test on, by what manages their processes, or by a broker other than Redis."""
+    wanted = os.environ.get("CELERYKIT_TEST_SUITES", LIKE).split()
     found = [kind for kind in wanted if MANAGERS.get(kind.partition("-")[2], Systemd).name in managers]
-    return [*found, *[ON_RABBITMQ] * ("rabbitmq" in managers and ON_RABBITMQ.partition("-")[0] in wanted)]
+    return found + [kind for kind in BROKERS if LIKE in wanted and kind.partition("-")[2] in managers]

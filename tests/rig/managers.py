@@ -14,7 +14,7 @@ POOLS = ("default", "imports")
 """What is deployed to each host, with beat and Flower."""
 PROCESSES = (*POOLS, "beat", "flower")
 UNITS = {"beat": "celerybeat", "flower": "celery-flower"}
-REDIS, RABBITMQ = "redis-server", "rabbitmq-server"
+REDIS, VALKEY, RABBITMQ = "redis-server", "valkey-server", "rabbitmq-server"
 
 
 def unit(process: str) -> str:
