@@ -21,8 +21,8 @@ class Redis:
     redelivery = 15.0
     """Seconds within which a killed worker's jobs run again: at once, when the worker is there again."""
 
-    def __init__(self, rig: Rig):
-        self.server = rig.redis(command=["/etc/redis/redis.conf", "--maxmemory", "24mb"])
+    def __init__(self, rig: Rig, **options: Any):
+        self.server = rig.redis(command=["/etc/redis/redis.conf", "--maxmemory", "24mb"], **options)
         self._client = rig.client
         self._blocks: list[str] = []
 
@@ -61,6 +61,40 @@ class RabbitMQ:
     def relieve(self) -> None:
         """Clear it."""
         self.server.sh("rabbitmqctl -q set_vm_memory_high_watermark 0.6")
+
+
+class RedisOnSmallDisk(Redis):
+    """Redis whose disk has room for some thousand jobs."""
+
+    def __init__(self, rig: Rig):
+        super().__init__(rig, data=rig.small_disk())
+
+    def fill(self) -> None:
+        """Leave no room on it."""
+        self.server.sh("cat /dev/zero >/data/block 2>/dev/null || true")
+
+    def relieve(self) -> None:
+        """Make room again."""
+        self.server.sh("rm /data/block")
+
+
+class RabbitMQOnSmallDisk(RabbitMQ):
+    """RabbitMQ that wants more of its disk to be free than is, at times."""
+
+    def fill(self) -> None:
+        """Raise the disk alarm."""
+        self.server.sh("rabbitmqctl -q set_disk_free_limit 1000000GB")
+
+    def relieve(self) -> None:
+        """Clear it."""
+        self.server.sh("rabbitmqctl -q set_disk_free_limit 1MB")
+
+
+@pytest.fixture(params=[Redis, RabbitMQ, RedisOnSmallDisk, RabbitMQOnSmallDisk], ids=lambda made: made.__name__)
+def scarce(request: pytest.FixtureRequest, rig: Rig) -> Redis | RabbitMQ:
+    """A rig's broker that can run out of memory or disk."""
+    made: Redis | RabbitMQ = request.param(rig)
+    return made
 
 
 @pytest.fixture(params=[Redis, RabbitMQ], ids=["redis", "rabbitmq"])

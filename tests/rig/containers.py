@@ -130,13 +130,20 @@ class Rig:
         """The broker's URL as the containers see it."""
         self._folder = folder
 
-    def redis(self, **options: Any) -> Process:
-        """Start the broker with data that outlives it, reachable by the client on loopback."""
+    def small_disk(self) -> str:
+        """Return a volume of 8 MB, which lasts as long as its container runs."""
+        size = {"type": "tmpfs", "device": "tmpfs", "o": "size=8m,mode=1777"}
+        name: str = self.docker.volumes.create(f"{self.name}-small", driver_opts=size, labels={LABEL: ""}).name
+        return name
+
+    def redis(self, data: str = "", **options: Any) -> Process:
+        """Start the broker with data that outlives it, reachable by the client on loopback.
+
+        :param data: a volume to have them on, instead of a folder of the test's.
+        """
         health = secrets.token_hex(8)
-        folder, data = self._folder / "redis", self._folder / "data"
+        folder = self._folder / "redis"
         folder.mkdir(exist_ok=True)
-        data.mkdir(exist_ok=True)
-        data.chmod(0o777)
         (folder / "users.acl").write_text(passwords.users(self.password, health))
         (folder / "health").write_text(health)
         port = _free_port()
@@ -145,7 +152,7 @@ class Rig:
             name="redis",
             ports={"6379/tcp": ("127.0.0.1", port)},
             volumes={
-                str(data): {"bind": "/data", "mode": "rw"},
+                data or str(self._data()): {"bind": "/data", "mode": "rw"},
                 str(folder): {"bind": "/secrets/redis", "mode": "ro"},
             },
             **options,
@@ -153,6 +160,12 @@ class Rig:
         self.client = Client(f"redis://celery:{self.password}@127.0.0.1:{port}/0", self.ledger)
         until(self.client.ping, READY, lambda: f"Redis answers; log:\n{process.logs[-2000:]}")
         return process
+
+    def _data(self) -> Path:
+        folder = self._folder / "data"
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
+        return folder
 
     def definitions(self, *queues: str) -> dict[str, Any]:
         """Return what RabbitMQ is told of these queues, the default one and everything else."""
