@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from celerykit.errors import ConfigurationError
-from celerykit.transports.redis import access
+from celerykit.transports.redis import access, keeper
 from celerykit.transports.redis.workplace import Workplace
 from tests.rig.waiting import until
 
@@ -164,4 +164,28 @@ def test_a_user_that_is_shut_out_comes_back(bench: Bench) -> None:
         consumer.turns(3)
     bench.root.execute_command("ACL", "SETUSER", "celery", "on")
     consumer.get(2)
+    settle(bench, consumer)
+
+
+@pytest.mark.each_server
+def test_a_server_that_fills_up_is_said_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beyond four fifths of its memory, before it refuses a job; and again when it has had room meanwhile."""
+    monkeypatch.setattr(keeper, "WEIGH", 0.1)
+    consumer = bench.consume()
+    for used, times in ((0.9, 1), (0.5, 1), (0.9, 2)):
+        bench.root.config_set("maxmemory", int(bench.root.info("memory")["used_memory"] / used))
+        consumer.turns(1.5)
+        assert caplog.text.count("of its maxmemory") == times, caplog.text
+
+
+def test_a_user_that_may_not_ask_for_the_memory_works_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The alert is left out, the lease is kept."""
+    monkeypatch.setattr(keeper, "WEIGH", 0.1)
+    bench.root.execute_command("ACL", "SETUSER", "celery", "-info")
+    consumer = bench.consume()
+    consumer.turns(1)
+    bench.send("one")
+    consumer.get(1)
     settle(bench, consumer)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from celerykit.transports.redis.memory import Memory
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,12 +28,16 @@ LOOK = 2.0
 AUDIT = 5.0
 """Seconds between two looks for jobs whose answer never came; what both find goes back."""
 
+WEIGH = 60.0
+"""Seconds between two looks at the server's memory."""
+
 
 class Keeper:
     """A thread, or a greenlet where the standard library is patched."""
 
     def __init__(self, lease: Lease):
         self._lease = lease
+        self._memory = Memory(lease.client)
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
         self._unknown: set[str] = set()
@@ -65,7 +71,7 @@ class Keeper:
 
     def _turns(self) -> Iterator[None]:
         lease = self._lease
-        beat_at = look_at = audit_at = time.monotonic()
+        beat_at = look_at = audit_at = weigh_at = time.monotonic()
         lease.beat()
         lease.take_over_former_self()
         waiting = False
@@ -84,6 +90,9 @@ class Keeper:
             if now - audit_at >= AUDIT:
                 audit_at = now
                 self._audit()
+            if now - weigh_at >= WEIGH:
+                weigh_at = now
+                self._memory.look()
             yield
 
     def _look(self) -> None:
