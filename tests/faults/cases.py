@@ -195,7 +195,7 @@ CASES = {
             "mixed",
             "kit and stock workers share a queue under load: kit workers are killed, stock ones restarted",
             mix,
-            events=100,
+            events=140,
             on_stock=False,
         ),
     )
