@@ -55,6 +55,7 @@ def test_a_machine_is_rid_of_the_kit_by_the_documented_commands(spare: Host) -> 
     assert spare.run("pgrep --full --list-full '[c]elery'")[1] == ""
     assert spare.run("id celery")[0] != 0
     spare.client.work(3, 0.1)
+    spare.open_ledger()
     again = spare.deploy()
     assert again.code == 0, again.text
     until(lambda: all(map(spare.ready, POOLS)), 90, "both pools")
