@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers, defaults, environment, launch, rabbitmq, settings
+from celerykit import brokers, content, defaults, environment, launch, rabbitmq, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
     if own.delivery == settings.AT_LEAST_ONCE:
         yield from _judge_tasks(app, where)
         yield from brokers.advice(app, where)
-    yield from _judge_content(app, where)
+    yield from content.advice(app, where)
     yield from _judge_encryption(app, where)
     yield from _judge_visibility(app, own, where)
     yield from _judge_durability(app, where)
@@ -102,14 +102,6 @@ def _judge_tasks(app: Any, where: str) -> Iterator[Finding]:
             yield Finding(
                 attribute, str(getattr(task, attribute)), source, f"the job is {problem}", f"Drop {attribute}= there"
             )
-
-
-def _judge_content(app: Any, where: str) -> Iterator[Finding]:
-    for name in ("accept_content", "result_accept_content"):
-        accepted = app.conf[name] or ()
-        if {"pickle", "application/x-python-serialize"} & set(accepted):
-            problem = "whoever reaches the broker can run any code in the worker"
-            yield Finding(name, ",".join(accepted), where, problem, "Accept json only")
 
 
 def _judge_encryption(app: Any, where: str) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from celerykit import brokers, defaults, envfile, environment, names, settings
+from celerykit import brokers, content, defaults, envfile, environment, names, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def load_app(launch: Launch) -> Any:
     """Import and return the app that ``CELERY_APP`` names; Celery finds it imported.
 
     :raises ConfigurationError: with the last line of the traceback, where it happened and where was searched; or if
-        its broker or result backend cannot be had, or cannot keep what is promised.
+        its broker or result backend cannot be had, or cannot keep what is promised, or its messages cannot be written.
     """
     from celery.app.utils import find_app
 
@@ -142,7 +142,8 @@ def load_app(launch: Launch) -> Any:
             f"Searched in {Path.cwd()} and on the Python path; install what is missing there, or mend the name",
         )
         raise ConfigurationError(finding) from exc
-    if refused := list(brokers.refusals(app, launch.settings.delivery, launch.environment.sources)):
+    refused = list(brokers.refusals(app, launch.settings.delivery, launch.environment.sources))
+    if refused := [*refused, *content.refusals(app)]:
         raise ConfigurationError(*refused)
     return app
 
@@ -202,7 +203,7 @@ def _patch_for_green_pools(launch: Launch) -> None:
                 launch.pool_class,
                 launch.environment.sources.get("CELERY_WORKER_POOL", "arguments"),
                 f"{exc}",
-                f"Add {launch.pool_class} to your requirements, or install celerykit[{launch.pool_class}]",
+                f"Add {launch.pool_class} to the app's requirements by that name: Celery's extra may install nothing",
             )
             raise ConfigurationError(finding) from exc
 

@@ -51,7 +51,11 @@ def test_an_app_that_sets_nothing_passes() -> None:
         ({"task_acks_late": False}, "task_acks_late", "Drop task_acks_late from the app's settings"),
         ({"task_reject_on_worker_lost": False}, "task_reject_on_worker_lost", "Drop task_reject_on_worker_lost"),
         ({"accept_content": ["json", "pickle"]}, "accept_content", "Accept json only"),
-        ({"result_accept_content": ["pickle"]}, "result_accept_content", "Accept json only"),
+        ({"result_accept_content": ["json", "pickle"]}, "result_accept_content", "Accept json only"),
+        ({"task_serializer": "pickle"}, "task_serializer", "Use json"),
+        ({"result_serializer": "pickle"}, "result_serializer", "Use json"),
+        ({"task_serializer": "yaml"}, "task_serializer", "Add yaml to accept_content, which is json"),
+        ({"result_accept_content": ["yaml"]}, "result_serializer", "Add json to result_accept_content"),
         ({"broker_url": "rediss://h/0"}, "broker_use_ssl", "Add ?ssl_cert_reqs=required"),
         ({"broker_url": "rediss://h/0?ssl_cert_reqs=none"}, "broker_use_ssl", "Add ?ssl_cert_reqs=required"),
         (
@@ -93,6 +97,7 @@ def test_what_loses_jobs_or_gives_them_away_is_found(conf: dict[str, Any], varia
         {"broker_transport_options": {"visibility_timeout": 7200}},
         {"result_expires": None},
         {"task_queues": [Queue("a"), Queue("b")]},
+        {"task_serializer": "yaml", "accept_content": ["json", "application/x-yaml"]},
     ],
 )
 def test_what_is_safe_is_not_found(conf: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
 
-from celerykit import __version__, reconnect, settings, statefile
+from celerykit import __version__, content, reconnect, settings, statefile
 from celerykit.environment import DEFAULT_POOL
 from celerykit.pulse import Pulse
 
@@ -45,6 +45,8 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         # The stop, too, is watched over: the file goes when everything has been stopped.
         signals.worker_shutdown.connect(self._on_shutdown, weak=False)
         logger.info("%s", start_line(worker, self.settings))
+        for finding in content.advice(worker.app, f"app {worker.app.main}"):
+            logger.warning("%s", finding)
 
     def _on_shutdown(self, **_: Any) -> None:
         self._pulse.stop()
