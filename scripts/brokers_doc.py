@@ -28,6 +28,10 @@ scheme up here, and so does `celerykit check`:
 
 The requirement is the kit's own: some of Celery's extras install nothing, or a version that does not work.
 
+A [result backend](../tests/brokers/test_backends.py) that is away costs no job: a worker keeps what is done until its
+result is taken. A result is kept for a day, unless the app's `result_expires` says otherwise. Where nobody asks for
+results, none is needed. With `rpc://` the sender alone can read them, and a chord is refused.
+
 What is said of Amazon SQS (on a stand-in), SQLite and files is a [test](../tests/brokers/test_others.py), too: kills,
 stops and the refusal. Where a broker gives a job away when its time is over, as SQS and PGMQ do, that time follows from
 [`CELERYKIT_LONGEST_JOB`](settings.md).
@@ -49,9 +53,10 @@ def _brokers() -> Iterator[str]:
 
 def _backends() -> Iterator[str]:
     yield "## Result backends\n"
-    yield _table(server for server in brokers.BACKENDS if server.promise is not brokers.GONE)
-    yield f"### {brokers.GONE.value}\n"
-    yield _table(server for server in brokers.BACKENDS if server.promise is brokers.GONE)
+    yield _table(server for server in brokers.BACKENDS if server.promise is brokers.REDELIVERS)
+    for promise in (brokers.UNTESTED, brokers.GONE):
+        yield f"### {promise.value}: results\n"
+        yield _table(server for server in brokers.BACKENDS if server.promise is promise)
 
 
 def _table(servers: Iterable[brokers.Server]) -> str:

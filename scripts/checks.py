@@ -24,6 +24,7 @@ SHELL = (
     "init.d/celery-flower",
     "images/redis/redis-health",
     "images/rabbitmq/rabbitmq-health",
+    "images/testservers/mariadb",
     ".ci/run",
 )
 CHECKS = (
@@ -64,7 +65,7 @@ def test_in_containers() -> None:
     app = os.environ.get("CELERYKIT_TEST_APP")
     folders = ("tests/transport", "tests/containers", "tests/brokers")
     tests = ("tests/containers/test_your_app.py",) if app else folders
-    if not _passes((*IN_CONTAINERS, *tests)):
+    if not _passes((*IN_CONTAINERS, *QUICK, *tests)):
         raise SetupError(
             f"failed: pytest {' '.join(tests)}", "See above; the log of each container is beside its failure"
         )

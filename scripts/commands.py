@@ -19,6 +19,7 @@ import plugins
 import sizes
 import stack
 import testhosts
+import testservers
 import upstream
 import virtualenv
 from console import SetupError, say
@@ -83,6 +84,7 @@ def _test() -> None:
         _build_other_redis()
         stack.build_rabbitmq()
         stack.build_allinone()
+        testservers.build("memcached")
     checks.test_in_containers()
     if not os.environ.get("CELERYKIT_TEST_APP"):
         _prepare_hosts()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ResponseError
 
 from tests.containers.conftest import folder, pytest_runtest_makereport, rig
+from tests.rig.containers import Rig
+from tests.rig.ledger import folder_in_memory
 
 if TYPE_CHECKING:
-    from tests.rig.containers import Rig
+    from collections.abc import Iterator
 
+OTHERS = Path(__file__).with_name("others")
 __all__ = ("folder", "pytest_runtest_makereport", "rig")
 
 
@@ -102,3 +107,19 @@ def broker(request: pytest.FixtureRequest, rig: Rig) -> Redis | RabbitMQ:
     """A rig's broker, each kind in turn."""
     made: Redis | RabbitMQ = request.param(rig)
     return made
+
+
+@pytest.fixture(scope="module")
+def installed(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The volume on which the app ``others`` is, with what the kit says that this module's brokers need."""
+    mine = [item.callspec.params for item in request.session.items if item.module is request.module]
+    wanted = {package for params in mine if "kind" in params for package in params["kind"].packages}
+    with folder_in_memory() as folder:
+        app = Path(shutil.copytree(OTHERS, folder / "others"))
+        (app / "requirements.txt").write_text("\n".join(sorted(wanted)))
+        rig = Rig(folder)
+        try:
+            rig.install(app)
+            yield rig.app
+        finally:
+            rig.close()

@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.brokers.kinds import FILES, FOLDER, LOGIN, SQLITE, SQS, Kind, settings
 from tests.containers.test_bad_input import refused
 from tests.containers.test_survival import wait_running
-from tests.rig.containers import Rig
-from tests.rig.ledger import folder_in_memory
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
 
-    from tests.rig.containers import Process
+    from tests.rig.containers import Process, Rig
 
-APP = Path(__file__).with_name("others")
 LONGEST_JOB = 5
-AMAZON = "python -c \"from moto.server import main; main(['--host', '0.0.0.0', '--port', '5000'])\""
-LOGIN = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAULT_REGION": "us-east-1"}
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A broker: its URL, what its transport must be told, and the server that it takes, if any."""
-
-    url: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    server: str = ""
-
-
-SQS = Kind("sqs://any:any@server:5000", {"region": "us-east-1", "is_secure": False, "wait_time_seconds": 1}, AMAZON)
-SQLITE = Kind("sqla+sqlite:////var/lib/celery/jobs.sqlite")
-FILES = Kind(
-    "filesystem://",
-    {
-        "data_folder_in": "/var/lib/celery",
-        "data_folder_out": "/var/lib/celery",
-        "control_folder": "/var/lib/celery/control",
-    },
-)
 BY_TIME = pytest.mark.parametrize("kind", [SQS], ids=["sqs"])
 FORGETFUL = pytest.mark.parametrize("kind", [SQLITE, FILES], ids=["sqlite", "filesystem"])
 ALL = pytest.mark.parametrize("kind", [SQS, SQLITE, FILES], ids=["sqs", "sqlite", "filesystem"])
@@ -56,21 +28,17 @@ class Broker:
 
     def __init__(self, rig: Rig, kind: Kind):
         self.rig = rig
-        self._options = json.dumps(kind.options)
+        self.kind = kind
         rig.broker_url = kind.url
-        if kind.server:
-            server = self._run("sh", ["-c", kind.server], name="server")
-            ready = "import socket; socket.create_connection(('127.0.0.1', 5000), 1)"
-            until(lambda: server.container.exec_run(["python", "-c", ready]).exit_code == 0, 60, lambda: server.logs)
+        self.server = serve(rig, kind)
 
     def worker(self, **options: Any) -> Process:
         """Start a worker of one slot."""
-        volumes = {f"{self.rig.name}-broker": {"bind": "/var/lib/celery", "mode": "rw"}}
+        volumes = {f"{self.rig.name}-broker": {"bind": FOLDER, "mode": "rw"}}
         told = {
-            "BROKER_OPTIONS": self._options,
             "CELERYKIT_LONGEST_JOB": LONGEST_JOB,
             "CELERY_WORKER_CONCURRENCY": 1,
-            **LOGIN,
+            **settings(self.kind),
             **options,
         }
         return self.rig.worker("prefork", "others", working_dir="/app/current", volumes=volumes, **told)
@@ -79,20 +47,25 @@ class Broker:
         """Submit jobs from where the worker is: nobody else reaches this broker."""
         worker.sh(f"cd /app/current && python -m celerykit_submit {number} {seconds}")
 
-    def _run(self, program: str, arguments: list[str], **options: Any) -> Process:
-        return self.rig.celery(arguments, "others", LOGIN, entrypoint=[program], working_dir="/app/current", **options)
+
+def serve(rig: Rig, kind: Kind) -> Process | None:
+    """Start the server of a broker or result backend, if it has one, and return it when it answers."""
+    if not kind.server:
+        return None
+    if kind.image:
+        volumes = {f"{rig.name}-server": {"bind": "/data", "mode": "rw"}}
+        server = rig.run(kind.image, name="server", command=["sh", "-c", kind.server], volumes=volumes)
+    else:
+        here = {"entrypoint": ["sh"], "working_dir": "/app/current"}
+        server = rig.celery(["-c", kind.server], "others", LOGIN, name="server", **here)
+    wait_answering(server, kind.port)
+    return server
 
 
-@pytest.fixture(scope="module")
-def installed() -> Iterator[str]:
-    """The volume on which the app is, with what these brokers need."""
-    with folder_in_memory() as folder:
-        rig = Rig(folder)
-        try:
-            rig.install(APP)
-            yield rig.app
-        finally:
-            rig.close()
+def wait_answering(server: Process, port: int) -> None:
+    """Wait until a server takes connections."""
+    ask = ["bash", "-c", f": </dev/tcp/127.0.0.1/{port}"]
+    until(lambda: server.container.exec_run(ask).exit_code == 0, 90, lambda: f"port {port} answers:\n{server.logs}")
 
 
 @pytest.fixture

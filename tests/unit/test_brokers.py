@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from celery import Celery
+from celery.app.backends import BACKEND_ALIASES
 from kombu.transport import TRANSPORT_ALIASES
 
 from celerykit import brokers, check
@@ -100,6 +101,12 @@ def test_each_transport_of_kombu_has_its_place() -> None:
     """One that a new release brings is noticed here."""
     schemes = {scheme for server in brokers.BROKERS for scheme in server.schemes}
     assert {name.lower() for name in TRANSPORT_ALIASES} <= schemes
+
+
+def test_each_result_backend_of_celery_has_its_place() -> None:
+    """One that a new release brings is noticed here."""
+    schemes = {scheme for server in brokers.BACKENDS for scheme in server.schemes}
+    assert set(BACKEND_ALIASES) - {"disabled"} <= schemes
 
 
 def test_a_worker_ends_with_the_reason(celerykit: Run) -> None:

@@ -1,0 +1,24 @@
+"""The images of servers that the kit reaches and does not stand up, for its tests."""
+
+from __future__ import annotations
+
+import host
+from console import run, step
+
+FILE = "images/testservers.Dockerfile"
+
+
+def build(target: str) -> None:
+    """Build memcached by itself, or all of them."""
+    bundle = host.ca_bundle()
+    secret = ("--secret", f"id=ca,src={bundle}") if bundle else ()
+    with step(f"image: celerykit/testservers:{target}"):
+        run(
+            f"build-testservers-{target}",
+            [
+                *("docker", "buildx", "build", "--load", "--progress", "plain", "--file", FILE, "--target", target),
+                *secret,
+                *("--tag", f"celerykit/testservers:{target}", "images"),
+            ],
+            "See its last lines above: mostly the network, or Debian's archive",
+        )

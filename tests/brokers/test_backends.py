@@ -1,0 +1,126 @@
+"""Result backends keep what jobs return, and one that is away costs no job."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.brokers.kinds import (
+    FOLDER,
+    IN_FILES,
+    IN_MEMCACHED,
+    IN_REDIS,
+    IN_REPLIES,
+    IN_SQLITE,
+    NOWHERE,
+    Backend,
+    settings,
+)
+from tests.brokers.test_others import serve
+from tests.containers.test_survival import assert_nothing_lost, wait_running
+from tests.rig.containers import REDIS_IMAGE
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from tests.rig.containers import Process, Rig
+
+DAY = 24 * 60 * 60
+KEPT = {
+    "value": 5,
+    "state elsewhere": "SUCCESS",
+    "forgotten": "PENDING",
+    "error": "ValueError('for a reason')",
+    "state": "FAILURE",
+    "traceback": "ValueError: for a reason",
+    "group": [0, 2, 4, 6],
+    "chord": 12,
+}
+pytestmark = pytest.mark.xdist_group("backends")  # so that the app is installed once
+
+
+@pytest.fixture
+def stack(rig: Rig, installed: str) -> Rig:
+    """A rig with its broker, on Redis, and the app."""
+    rig.redis()
+    rig.app = installed
+    return rig
+
+
+def worker(rig: Rig, kind: Backend, **options: Any) -> Process:
+    """Start a worker whose results go there, with its server where it has one."""
+    serve(rig, kind)
+    volumes = {f"{rig.name}-results": {"bind": FOLDER, "mode": "rw"}}
+    url = rig.result_backend if kind is IN_REDIS else kind.url or "UNSET"
+    told = {**settings(kind), "CELERY_RESULT_BACKEND": url, **options}
+    return rig.worker("prefork", "others", working_dir="/app/current", volumes=volumes, **told)
+
+
+def ask(worker: Process) -> dict[str, Any]:
+    """Return what is answered to all questions, from where the worker is."""
+    return dict(json.loads(worker.sh("python -m asking").splitlines()[-1]))
+
+
+@pytest.mark.parametrize("kind", [IN_REDIS, IN_MEMCACHED, IN_SQLITE, IN_FILES], ids=lambda kind: kind.name)
+def test_results_are_kept_for_who_asks(stack: Rig, kind: Backend) -> None:
+    """Value, error with traceback, group and chord, by whichever program; what is forgotten is gone."""
+    assert ask(worker(stack, kind)) == KEPT
+
+
+@pytest.mark.parametrize("kind", [IN_REPLIES], ids=["rpc"])
+def test_replies_are_for_the_sender_alone(stack: Rig, kind: Backend) -> None:
+    """Nobody else can read them, and a chord is refused with the reason, instead of never ending."""
+    answers = ask(worker(stack, kind))
+    assert "RPC backend" in answers["chord"] or "chords" in answers["chord"], answers["chord"]
+    assert answers == {**KEPT, "state elsewhere": "PENDING", "chord": answers["chord"]}
+
+
+@pytest.mark.parametrize("kind", [NOWHERE], ids=["none"])
+def test_jobs_without_a_result_backend_are_done(stack: Rig, kind: Backend) -> None:
+    """Fire and forget needs none: whoever asks for a result all the same is told so."""
+    process = worker(stack, kind)
+    stack.client.work(4, 0.1)
+    assert_nothing_lost(stack)
+    asked = process.sh("python -c 'import others; others.add.delay(1, 2).get(timeout=9)' 2>&1 || true")
+    assert "No result backend is configured" in asked
+
+
+@pytest.fixture
+def results(stack: Rig) -> Process:
+    """A Redis for results alone, beside the broker's."""
+    told = ["--protected-mode", "no", "--appendonly", "yes"]
+    volumes = {f"{stack.name}-redis": {"bind": "/data", "mode": "rw"}}
+    return stack.run(REDIS_IMAGE, name="results", command=told, volumes=volumes)
+
+
+APART = pytest.mark.parametrize("kind", [Backend("Redis apart", "redis://results:6379/0")], ids=["redis"])
+
+
+@APART
+def test_a_result_is_gone_after_a_day(stack: Rig, results: Process, kind: Backend) -> None:
+    """An app that says nothing does not fill the server for ever."""
+    process = worker(stack, kind)
+    send = "import others; job = others.add.delay(1, 2); job.get(timeout=60); print(job.id)"
+    job = process.sh(f"python -c '{send}'").strip()
+    left = int(results.sh(f"redis-cli ttl celery-task-meta-{job}"))
+    assert DAY - 60 < left <= DAY
+
+
+@APART
+@pytest.mark.parametrize("pool_class", ["prefork", "threads"])
+def test_no_job_is_lost_while_the_result_backend_is_away(
+    stack: Rig, results: Process, kind: Backend, pool_class: str
+) -> None:
+    """Jobs that end meanwhile are done once, and each has its result when the server is there again."""
+    process = worker(stack, kind, CELERY_WORKER_POOL=pool_class)
+    jobs = stack.client.work(8, 1.0)
+    wait_running(stack, 2)
+    results.stop()
+    until(lambda: len(stack.ledger.account().done) >= 2, 30, "jobs that end while nobody takes their results")
+    results.start()
+    assert_nothing_lost(stack)
+    assert set(stack.ledger.account().done) == set(jobs)
+    ask_states = "import sys, others; print(*{others.app.AsyncResult(job).state for job in sys.argv[1:]})"
+    states = f"python -c '{ask_states}' {' '.join(jobs)}"
+    until(lambda: process.sh(states).split() == ["SUCCESS"], 60, lambda: process.sh(states))
