@@ -18,7 +18,7 @@ faults: ## Kill, pause and cut off workers on Redis for half an hour, and count;
 test: ## Prove it: all checks, the tests in containers, those on hosts; APP=FOLDER tests an app of your own
 	CELERYKIT_TEST_APP="$(APP)" $(PYTHON) scripts test
 
-brokers: ## Prove the transport on each Redis and Valkey, and by Kombu's own tests
+brokers: ## Try every broker and result backend there is a server for; prove the transport on each Redis and Valkey
 	$(PYTHON) scripts brokers
 
 test-hosts-all: ## Prove the playbook and the verbs on Debian 12 and 13 and each init system, with what make test leaves out

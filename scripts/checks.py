@@ -84,6 +84,19 @@ def test_on_servers(*, oldest: bool) -> None:
         raise SetupError("failed: pytest tests/transport", "See above: its name has the server's")
 
 
+def test_on_brokers() -> None:
+    """Run the tests on every broker and result backend, speed by itself, and keep what they saw.
+
+    :raises SetupError: if one fails.
+    """
+    keep = ("-p", "tests.brokers.recording")
+    files = ("tests/brokers/test_others.py", "tests/brokers/test_backends.py")
+    passed = [_passes((*IN_CONTAINERS, *keep, *files)), _passes(("pytest", *keep, "tests/brokers/test_speed.py"))]
+    _passes(("python", "scripts/brokers_doc.py", "--write"))
+    if not all(passed):
+        raise SetupError("failed: pytest tests/brokers", "See above; the log of each container is beside its failure")
+
+
 def test_by_kombu(tests: Path) -> None:
     """Run Kombu's own tests of its transport with the kit's classes in its place.
 

@@ -101,7 +101,11 @@ def _brokers() -> None:
     _prepare()
     virtualenv.ensure_virtualenv()
     stack.build()
+    stack.build_rabbitmq()
+    for target in ("memcached", "all"):
+        testservers.build(target)
     _build_other_redis()
+    checks.test_on_brokers()
     checks.test_on_servers(oldest=oldest.ensure_redis() is not None)
     checks.test_by_kombu(upstream.ensure_tests())
 

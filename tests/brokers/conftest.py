@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import ResponseError
 
+from tests.brokers.scene import Broker
 from tests.containers.conftest import folder, pytest_runtest_makereport, rig
 from tests.rig.containers import Rig
 from tests.rig.ledger import folder_in_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from tests.brokers.kinds import Kind
+
+    Seen = Callable[[str, str | float], None]
 
 OTHERS = Path(__file__).with_name("others")
 __all__ = ("folder", "pytest_runtest_makereport", "rig")
@@ -123,3 +128,19 @@ def installed(request: pytest.FixtureRequest) -> Iterator[str]:
             yield rig.app
         finally:
             rig.close()
+
+
+@pytest.fixture
+def on(rig: Rig, installed: str) -> Callable[[Kind], Broker]:
+    """Give a rig with the app a broker."""
+    rig.app = installed
+    return lambda kind: Broker(rig, kind)
+
+
+@pytest.fixture
+def seen(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Seen:
+    """Note what a test has seen of its kind of broker or result backend, for :mod:`tests.brokers.recording`."""
+    kind = request.node.callspec.params["kind"]
+    return lambda name, value: record_property(
+        "seen", [kind.part, kind.name, kind.url.partition("://")[0], name, value]
+    )

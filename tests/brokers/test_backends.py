@@ -9,21 +9,29 @@ import pytest
 
 from tests.brokers.kinds import (
     FOLDER,
+    IN_DYNAMODB,
     IN_FILES,
+    IN_MARIADB,
     IN_MEMCACHED,
+    IN_MONGODB,
+    IN_OPENSEARCH,
     IN_REDIS,
+    IN_REDIS_APART,
     IN_REPLIES,
+    IN_S3,
     IN_SQLITE,
     NOWHERE,
     Backend,
+    each,
     settings,
 )
-from tests.brokers.test_others import serve
+from tests.brokers.scene import serve
 from tests.containers.test_survival import assert_nothing_lost, wait_running
 from tests.rig.containers import REDIS_IMAGE
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
+    from tests.brokers.conftest import Seen
     from tests.rig.containers import Process, Rig
 
 DAY = 24 * 60 * 60
@@ -37,7 +45,6 @@ KEPT = {
     "group": [0, 2, 4, 6],
     "chord": 12,
 }
-pytestmark = pytest.mark.xdist_group("backends")  # so that the app is installed once
 
 
 @pytest.fixture
@@ -62,21 +69,29 @@ def ask(worker: Process) -> dict[str, Any]:
     return dict(json.loads(worker.sh("python -m asking").splitlines()[-1]))
 
 
-@pytest.mark.parametrize("kind", [IN_REDIS, IN_MEMCACHED, IN_SQLITE, IN_FILES], ids=lambda kind: kind.name)
-def test_results_are_kept_for_who_asks(stack: Rig, kind: Backend) -> None:
+@each(
+    *(IN_REDIS, IN_MEMCACHED, IN_SQLITE, IN_FILES),
+    *(IN_MARIADB, IN_MONGODB, IN_OPENSEARCH, IN_S3, IN_DYNAMODB),
+)
+def test_results_are_kept_for_who_asks(stack: Rig, seen: Seen, kind: Backend) -> None:
     """Value, error with traceback, group and chord, by whichever program; what is forgotten is gone."""
     assert ask(worker(stack, kind)) == KEPT
+    seen("results", "kept, for any program")
+    seen("chords", "yes")
 
 
-@pytest.mark.parametrize("kind", [IN_REPLIES], ids=["rpc"])
-def test_replies_are_for_the_sender_alone(stack: Rig, kind: Backend) -> None:
+@each(IN_REPLIES)
+def test_replies_are_for_the_sender_alone(stack: Rig, seen: Seen, kind: Backend) -> None:
     """Nobody else can read them, and a chord is refused with the reason, instead of never ending."""
     answers = ask(worker(stack, kind))
-    assert "RPC backend" in answers["chord"] or "chords" in answers["chord"], answers["chord"]
-    assert answers == {**KEPT, "state elsewhere": "PENDING", "chord": answers["chord"]}
+    refusal = answers["chord"]
+    assert '"rpc" result backend does not support chords' in refusal, refusal
+    assert answers == {**KEPT, "state elsewhere": "PENDING", "chord": refusal}
+    seen("results", "for the sender alone")
+    seen("chords", "refused")
 
 
-@pytest.mark.parametrize("kind", [NOWHERE], ids=["none"])
+@each(NOWHERE)
 def test_jobs_without_a_result_backend_are_done(stack: Rig, kind: Backend) -> None:
     """Fire and forget needs none: whoever asks for a result all the same is told so."""
     process = worker(stack, kind)
@@ -94,7 +109,7 @@ def results(stack: Rig) -> Process:
     return stack.run(REDIS_IMAGE, name="results", command=told, volumes=volumes)
 
 
-APART = pytest.mark.parametrize("kind", [Backend("Redis apart", "redis://results:6379/0")], ids=["redis"])
+APART = each(IN_REDIS_APART)
 
 
 @APART

@@ -1,12 +1,15 @@
-"""Brokers that the kit does not stand up do what docs/brokers.md says of them."""
+"""Brokers do what docs/brokers.md says of them, those that the kit does not stand up included."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.brokers.kinds import FILES, FOLDER, LOGIN, SQLITE, SQS, Kind, settings
+from celerykit.brokers import Promise
+from tests.brokers.kinds import BROKERS, EVERY, HIGH_FIRST, IGNORED, LOW_FIRST, MIXED, Kind, each
+from tests.brokers.scene import LONGEST_JOB, assert_all_done
 from tests.containers.test_bad_input import refused
 from tests.containers.test_survival import wait_running
 from tests.rig.waiting import until
@@ -14,79 +17,18 @@ from tests.rig.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.rig.containers import Process, Rig
+    from tests.brokers.conftest import Seen
+    from tests.brokers.scene import Broker
+    from tests.rig.containers import Rig
 
-LONGEST_JOB = 5
-BY_TIME = pytest.mark.parametrize("kind", [SQS], ids=["sqs"])
-FORGETFUL = pytest.mark.parametrize("kind", [SQLITE, FILES], ids=["sqlite", "filesystem"])
-ALL = pytest.mark.parametrize("kind", [SQS, SQLITE, FILES], ids=["sqs", "sqlite", "filesystem"])
-pytestmark = pytest.mark.xdist_group("others")  # so that the app is installed once
-
-
-class Broker:
-    """A broker of some kind in a rig, with workers that are connected to it."""
-
-    def __init__(self, rig: Rig, kind: Kind):
-        self.rig = rig
-        self.kind = kind
-        rig.broker_url = kind.url
-        self.server = serve(rig, kind)
-
-    def worker(self, **options: Any) -> Process:
-        """Start a worker of one slot."""
-        volumes = {f"{self.rig.name}-broker": {"bind": FOLDER, "mode": "rw"}}
-        told = {
-            "CELERYKIT_LONGEST_JOB": LONGEST_JOB,
-            "CELERY_WORKER_CONCURRENCY": 1,
-            **settings(self.kind),
-            **options,
-        }
-        return self.rig.worker("prefork", "others", working_dir="/app/current", volumes=volumes, **told)
-
-    def submit(self, worker: Process, number: int, seconds: float) -> None:
-        """Submit jobs from where the worker is: nobody else reaches this broker."""
-        worker.sh(f"cd /app/current && python -m celerykit_submit {number} {seconds}")
+REDELIVERING, FORGETFUL = (
+    each(*(kind for kind in BROKERS if kind.promise is promise)) for promise in (Promise.REDELIVERS, Promise.GRACEFUL)
+)
 
 
-def serve(rig: Rig, kind: Kind) -> Process | None:
-    """Start the server of a broker or result backend, if it has one, and return it when it answers."""
-    if not kind.server:
-        return None
-    if kind.image:
-        volumes = {f"{rig.name}-server": {"bind": "/data", "mode": "rw"}}
-        server = rig.run(kind.image, name="server", command=["sh", "-c", kind.server], volumes=volumes)
-    else:
-        here = {"entrypoint": ["sh"], "working_dir": "/app/current"}
-        server = rig.celery(["-c", kind.server], "others", LOGIN, name="server", **here)
-    wait_answering(server, kind.port)
-    return server
-
-
-def wait_answering(server: Process, port: int) -> None:
-    """Wait until a server takes connections."""
-    ask = ["bash", "-c", f": </dev/tcp/127.0.0.1/{port}"]
-    until(lambda: server.container.exec_run(ask).exit_code == 0, 90, lambda: f"port {port} answers:\n{server.logs}")
-
-
-@pytest.fixture
-def on(rig: Rig, installed: str) -> Callable[[Kind], Broker]:
-    """Give a rig with the app a broker."""
-    rig.app = installed
-    return lambda kind: Broker(rig, kind)
-
-
-def assert_all_done(rig: Rig, seconds: float) -> None:
-    """Every accepted job is done."""
-    until(
-        lambda: rig.ledger.account().accepted and not rig.ledger.account().lost,
-        seconds,
-        lambda: str(rig.ledger.account()),
-    )
-
-
-@BY_TIME
-def test_a_killed_workers_job_runs_again_when_its_time_is_over(on: Callable[[Kind], Broker], kind: Kind) -> None:
-    """The broker hands it on when the longest job could have ended, as the loader tells it."""
+@REDELIVERING
+def test_a_killed_workers_job_runs_again(on: Callable[[Kind], Broker], seen: Seen, kind: Kind) -> None:
+    """At once, or where the broker goes by time, when the longest job could have ended, as the loader tells it."""
     broker = on(kind)
     worker = broker.worker()
     broker.submit(worker, 1, 3.0)
@@ -94,39 +36,107 @@ def test_a_killed_workers_job_runs_again_when_its_time_is_over(on: Callable[[Kin
     worker.signal("SIGKILL")
     broker.worker()
     assert_all_done(broker.rig, LONGEST_JOB + 10 + 30)
+    seen("worker killed", "runs again")
 
 
-@ALL
-def test_jobs_survive_a_stop(on: Callable[[Kind], Broker], kind: Kind) -> None:
+@EVERY
+def test_jobs_survive_a_stop(on: Callable[[Kind], Broker], seen: Seen, kind: Kind) -> None:
     """What runs ends, what waits is done by the next worker, and nothing runs twice."""
     broker = on(kind)
-    told = {} if kind is SQS else {"CELERYKIT_DELIVERY": "at-most-once"}
-    worker = broker.worker(**told)
+    worker = broker.worker()
     broker.submit(worker, 4, 2.0)
     wait_running(broker.rig)
     worker.stop()
     assert worker.wait_exit(5) == 0
     assert not broker.rig.ledger.account().running
-    broker.worker(**told)
+    broker.worker()
     assert_all_done(broker.rig, 60)
     assert not broker.rig.ledger.account().started_twice
+    seen("worker restarted", "all run, once")
 
 
 @FORGETFUL
 def test_a_broker_that_forgets_is_refused_for_at_least_once(on: Callable[[Kind], Broker], kind: Kind) -> None:
     """The worker does not start, and says which broker loses what, and what to take instead."""
-    worker = on(kind).worker(ready=False)
+    worker = on(kind).worker(ready=False, CELERYKIT_DELIVERY="UNSET")
     refused(worker, "it is lost when the worker dies", "CELERYKIT_DELIVERY=at-most-once")
 
 
 @FORGETFUL
-def test_a_broker_that_forgets_loses_the_job_of_a_killed_worker(on: Callable[[Kind], Broker], kind: Kind) -> None:
+def test_a_broker_that_forgets_loses_the_job_of_a_killed_worker(
+    on: Callable[[Kind], Broker], seen: Seen, kind: Kind
+) -> None:
     """What it is refused for is so: if a release of Kombu ends it, the table is wrong."""
     broker = on(kind)
-    worker = broker.worker(CELERYKIT_DELIVERY="at-most-once")
+    worker = broker.worker()
     broker.submit(worker, 2, 3.0)
     wait_running(broker.rig)
     worker.signal("SIGKILL")
-    broker.worker(CELERYKIT_DELIVERY="at-most-once")
+    broker.worker()
     until(lambda: len(broker.rig.ledger.account().done) == 1, 60, "the end of the job that waited")
     assert len(broker.rig.ledger.account().lost) == 1
+    seen("worker killed", "lost")
+
+
+@each(*(kind for kind in BROKERS if kind.keeps))
+def test_waiting_jobs_survive_a_kill_of_the_broker(on: Callable[[Kind], Broker], seen: Seen, kind: Kind) -> None:
+    """What it has accepted is done when it is there again, by the same worker."""
+    broker = on(kind)
+    assert broker.server is not None
+    worker = broker.worker(restart=True)  # as the stack has it
+    broker.submit(worker, 4, 3.0)
+    wait_running(broker.rig)
+    broker.server.signal("SIGKILL")
+    broker.server.wait_exit(60)
+    broker.server.start()
+    assert_all_done(broker.rig, 120)
+    seen("broker killed", "kept")
+
+
+@pytest.mark.slow
+@EVERY
+def test_priorities_are_what_the_page_says(on: Callable[[Kind], Broker], seen: Seen, kind: Kind) -> None:
+    """Which of the waiting jobs is first, those sent with priority 0 or with 9, each sent in turn."""
+    broker = on(kind)
+    worker = broker.worker()
+    broker.submit(worker, 1, 4.0)
+    wait_running(broker.rig)
+    broker.submit(worker, 8, 0.0, priorities=[0, 9])
+    assert_all_done(broker.rig, 60)
+    assert order(broker.rig) == kind.priorities
+    seen("priorities", kind.priorities)
+
+
+def order(rig: Rig) -> str:
+    """Return in which order the last eight jobs of a ledger were started."""
+    entries = rig.ledger.entries()
+    sent = [entry.job for entry in entries if entry.kind == "accepted"][-8:]
+    started = [sent.index(entry.job) for entry in entries if entry.kind == "start" and entry.job in sent]
+    low, high = [0, 2, 4, 6], [1, 3, 5, 7]
+    named = {IGNORED: sorted(started), LOW_FIRST: low + high, HIGH_FIRST: high + low}
+    return next((name for name, numbers in named.items() if numbers == started), MIXED)
+
+
+@pytest.mark.slow
+@EVERY
+def test_a_delayed_job_is_on_time(on: Callable[[Kind], Broker], seen: Seen, kind: Kind) -> None:
+    """Not early, and done within seconds of its time."""
+    broker = on(kind)
+    worker = broker.worker()
+    sent = time.time()
+    broker.submit(worker, 1, 0.0, countdown=4)
+    assert_all_done(broker.rig, 60)
+    (job,) = broker.rig.ledger.account().done
+    assert sent + 4 <= (broker.rig.ledger.first("start", job) or 0.0) < sent + 20
+    seen("delays", "on time")
+
+
+@pytest.mark.slow
+@EVERY
+def test_remote_control_is_what_the_page_says(on: Callable[[Kind], Broker], seen: Seen, kind: Kind) -> None:
+    """Whether `celery inspect ping` has an answer; where it has none, the kit's own probe has."""
+    worker = on(kind).worker()
+    answered = worker.container.exec_run(["celery", "-A", "others", "inspect", "ping", "--timeout", "5"])
+    assert (b"pong" in answered.output) == kind.remote_control, answered.output
+    assert worker.probe("ready") and worker.probe("live")
+    seen("remote control", "yes" if kind.remote_control else "no")

@@ -51,7 +51,7 @@ class Record:
     def write(self, parts: dict[str, Any]) -> None:
         """End the run under way: this is the last whole run now."""
         self.file.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
-        shutil.rmtree(self._unfinished)
+        shutil.rmtree(self._unfinished, ignore_errors=True)
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Submit jobs where nobody outside reaches the broker: ``python -m celerykit_submit NUMBER SECONDS``."""
+"""Submit jobs where nobody outside reaches the broker: ``python -m celerykit_submit NUMBER SECONDS [OPTIONS]``."""
 
 import json
 import os
@@ -12,15 +12,16 @@ from celerykit_survival import FOLDER, note
 URL = "CELERY_BROKER_URL"
 
 
-def main(number: int, seconds: float) -> None:
-    """Send ``number`` jobs of ``seconds`` each, and write down which were accepted."""
+def main(number: int, seconds: float, priorities=(None,), **options: object) -> None:
+    """Send ``number`` jobs of ``seconds`` each, the priorities in turn, and write down which were accepted."""
     app = Celery("client", broker=os.environ.get(URL) or Path(os.environ[f"{URL}_FILE"]).read_text())
     app.conf.broker_transport_options = json.loads(os.environ.get("BROKER_OPTIONS") or "{}")
-    for _ in range(number):
+    for index in range(number):
         job = str(uuid.uuid4())
-        app.send_task("jobs.work", args=[seconds], task_id=job)
+        priority = priorities[index % len(priorities)]
+        app.send_task("jobs.work", args=[seconds], task_id=job, priority=priority, **options)
         note(FOLDER, "accepted", job)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]))
+    main(int(sys.argv[1]), float(sys.argv[2]), **json.loads(sys.argv[3] if len(sys.argv) > 3 else "{}"))
