@@ -80,7 +80,7 @@ def _seen_of_backends(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _version(one: Mapping[str, Any]) -> str:
-    return f" {one['seen']['version']}" if "version" in one["seen"] else ""
+    return f" ({one['seen']['version']})" if "version" in one["seen"] else ""
 
 
 def _cells(one: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:

@@ -22,8 +22,8 @@ LOGIN = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAUL
 FOLDER = "/var/lib/celery"
 IGNORED, HIGH_FIRST, LOW_FIRST, MIXED = "ignored", "9 before 0", "0 before 9", "mixed"
 DEBIAN = "dpkg-query --show --showformat '${Version}' "
-PYPI = "/opt/servers/bin/pip show %s | sed -n 's/^Version: //p'"
-MOTO_VERSION = "python -c 'import moto; print(moto.__version__)'"
+PYPI = "/opt/servers/bin/pip show %s | sed -n 's/^Version:/stand-in: %s/p'"
+MOTO_VERSION = "python -c 'import moto; print(\"stand-in: moto\", moto.__version__)'"
 
 
 @dataclass(frozen=True)
@@ -160,24 +160,24 @@ IN_MARIADB = Backend(
     version=DEBIAN + "mariadb-server-core",
 )
 IN_MONGODB = Backend(
-    "MongoDB (stand-in: nx-27017)",
+    "MongoDB",
     "mongodb://server:27017/celery",
     server="exec nx-27017 --host 0.0.0.0 --db memory",
     image=SERVERS_IMAGE,
     port=27017,
-    version=PYPI % "nx-27017",
+    version=PYPI % ("nx-27017", "nx-27017"),
 )
 IN_OPENSEARCH = Backend(
-    "OpenSearch (stand-in: osmem-server)",
+    "OpenSearch",
     "elasticsearch://server:9200/celery",
     server="exec /opt/servers/lib/python3*/site-packages/osmem_server/bin/osmem-server -addr 0.0.0.0:9200 "
     "-no-stdin-watch",
     image=SERVERS_IMAGE,
     port=9200,
-    version=PYPI % "osmem-server",
+    version=PYPI % ("osmem-server", "osmem-server"),
 )
 IN_S3 = Backend(
-    "Amazon S3 (stand-in: moto)",
+    "Amazon S3",
     "s3://",
     {
         "s3_access_key_id": "any",
@@ -193,7 +193,7 @@ IN_S3 = Backend(
     version=MOTO_VERSION,
 )
 IN_DYNAMODB = Backend(
-    "Amazon DynamoDB (stand-in: moto)",
+    "Amazon DynamoDB",
     "dynamodb://any:any@us-east-1/results",
     {"dynamodb_endpoint_url": "http://server:5000"},
     MOTO,

@@ -56,8 +56,7 @@ def stack(rig: Rig, installed: str) -> Rig:
 
 
 def worker(rig: Rig, kind: Backend, **options: Any) -> Process:
-    """Start a worker whose results go there, with its server where it has one."""
-    serve(rig, kind)
+    """Start a worker whose results go there."""
     volumes = {f"{rig.name}-results": {"bind": FOLDER, "mode": "rw"}}
     url = rig.result_backend if kind is IN_REDIS else kind.url or "UNSET"
     told = {**settings(kind), "CELERY_RESULT_BACKEND": url, **options}
@@ -75,7 +74,10 @@ def ask(worker: Process) -> dict[str, Any]:
 )
 def test_results_are_kept_for_who_asks(stack: Rig, seen: Seen, kind: Backend) -> None:
     """Value, error with traceback, group and chord, by whichever program; what is forgotten is gone."""
+    server = serve(stack, kind)
     assert ask(worker(stack, kind)) == KEPT
+    if server is not None:
+        seen("version", server.sh(kind.version).strip())
     seen("results", "kept, for any program")
     seen("chords", "yes")
 
