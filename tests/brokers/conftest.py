@@ -141,6 +141,7 @@ def on(rig: Rig, installed: str) -> Callable[[Kind], Broker]:
 def seen(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Seen:
     """Note what a test has seen of its kind of broker or result backend, for :mod:`tests.brokers.recording`."""
     kind = request.node.callspec.params["kind"]
+    record_property("kind", [kind.part, kind.name])
     return lambda name, value: record_property(
         "seen", [kind.part, kind.name, kind.url.partition("://")[0], name, value]
     )

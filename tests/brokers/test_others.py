@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.brokers.scene import Broker
     from tests.rig.containers import Rig
 
+JOBS = 12
+"""So many that a broker without any order has hardly one by accident."""
 REDELIVERING, FORGETFUL = (
     each(*(kind for kind in BROKERS if kind.promise is promise)) for promise in (Promise.REDELIVERS, Promise.GRACEFUL)
 )
@@ -99,20 +101,22 @@ def test_priorities_are_what_the_page_says(on: Callable[[Kind], Broker], seen: S
     """Which of the waiting jobs is first, those sent with priority 0 or with 9, each sent in turn."""
     broker = on(kind)
     worker = broker.worker()
-    broker.submit(worker, 1, 4.0)
+    broker.submit(worker, 1, 3.0)
     wait_running(broker.rig)
-    broker.submit(worker, 8, 0.0, priorities=[0, 9])
+    worker.signal("SIGSTOP")
+    broker.submit(worker, JOBS, 0.0, priorities=[0, 9], pause=0.02)
+    worker.signal("SIGCONT")
     assert_all_done(broker.rig, 60)
     assert order(broker.rig) == kind.priorities
     seen("priorities", kind.priorities)
 
 
 def order(rig: Rig) -> str:
-    """Return in which order the last eight jobs of a ledger were started."""
+    """Return in which order the last jobs of a ledger were started, of which every second has the high priority."""
     entries = rig.ledger.entries()
-    sent = [entry.job for entry in entries if entry.kind == "accepted"][-8:]
+    sent = [entry.job for entry in entries if entry.kind == "accepted"][-JOBS:]
     started = [sent.index(entry.job) for entry in entries if entry.kind == "start" and entry.job in sent]
-    low, high = [0, 2, 4, 6], [1, 3, 5, 7]
+    low, high = list(range(0, JOBS, 2)), list(range(1, JOBS, 2))
     named = {IGNORED: sorted(started), LOW_FIRST: low + high, HIGH_FIRST: high + low}
     return next((name for name, numbers in named.items() if numbers == started), MIXED)
 
