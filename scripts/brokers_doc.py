@@ -69,6 +69,8 @@ def _seen_of_brokers(record: Mapping[str, Any]) -> Iterator[str]:
     rows += [(name, UNKNOWN, *[""] * len(HEADINGS)) for name in _untried(brokers.BROKERS, held)]
     yield markdown(("broker", *HEADINGS, "speed"), rows)
     yield from _where(held)
+    if loads := [one["seen"]["load"] for one in held.values() if "load" in one["seen"]]:
+        yield f"Load of the machine when a speed was taken: up to {max(loads):.1f} processes (mean of a minute).\n"
 
 
 def _seen_of_backends(record: Mapping[str, Any]) -> Iterator[str]:

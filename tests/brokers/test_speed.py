@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,7 @@ JOBS = 100
 def test_a_worker_does_jobs_that_wait(on: Callable[[Kind], Broker], seen: Seen, kind: Kind) -> None:
     """One slot, jobs that do nothing and wait already: the seconds from the first start to the last end."""
     broker = on(kind)
+    seen("load", round(os.getloadavg()[0], 1))
     worker = broker.worker()
     worker.signal("SIGSTOP")
     broker.submit(worker, JOBS, 0.0)
