@@ -25,6 +25,8 @@ SHELL = (
     "images/redis/redis-health",
     "images/rabbitmq/rabbitmq-health",
     "images/testservers/mariadb",
+    "images/postgresql/postgresql-health",
+    "images/postgresql/postgresql-start",
     ".ci/run",
 )
 CHECKS = (

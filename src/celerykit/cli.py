@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--server", default="redis:6379", help="where Redis answers, default: %(default)s")
     help_text = "for RabbitMQ, too, with these queues of jobs, such as celery,reports"
     command.add_argument("--rabbitmq", metavar="QUEUES", default="", help=help_text)
+    command.add_argument("--postgresql", action="store_true", help="for PostgreSQL, too")
     command.set_defaults(run=_passwords)
     _add_status(commands)
     _add_pools(commands)
@@ -135,7 +136,7 @@ def _passwords(arguments: argparse.Namespace) -> int:
     from celerykit import passwords
 
     queues = [name for name in arguments.rabbitmq.split(",") if name]
-    written = passwords.write(Path(arguments.folder), arguments.server, queues)
+    written = passwords.write(Path(arguments.folder), arguments.server, queues, postgresql=arguments.postgresql)
     for path in written:
         print(f"wrote {path}")
     if not written:

@@ -2,12 +2,14 @@
 
 A folder for each reader: ``redis/`` holds the server's users with hashed passwords, ``celery/`` the URLs of the broker
 and the result backend, ``flower/`` the login of the web page; ``rabbitmq/`` that server's users, and the operator's
-password in the clear.
+password in the clear; ``postgresql/`` that server's user and rights.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import os
 import re
 import secrets
@@ -28,11 +30,18 @@ USERS = "redis/users.acl"
 RABBITMQ_URLS = {name: f"celery/rabbitmq-{name}-url" for name in ("worker", "producer")}
 OPERATOR = "rabbitmq/operator.conf"
 DEFINITIONS = "rabbitmq/definitions.json"
+POSTGRESQL_URLS = {
+    "celery/postgresql-results": "db+postgresql+psycopg://celery:{password}@{server}/celery?connect_timeout=5",
+    "celery/postgresql-broker": "pgmq://celery:{password}@{server}/celery",
+}
+POSTGRESQL_USERS = "postgresql/users.sql"
 
 SERVER = "redis:6379"
 """Where the stack's Redis answers."""
 RABBITMQ = "rabbitmq:5672"
 """Where the stack's RabbitMQ answers."""
+POSTGRESQL = "postgresql:5432"
+"""Where the stack's PostgreSQL answers."""
 ADMIN = """\
 [default]
 hostname = localhost
@@ -44,19 +53,25 @@ password = {operator}
 
 TEMPLATE = Path(__file__).with_name("users.acl.j2")
 """The users and what each may do: one text for the containers and for Ansible's role ``redis``."""
+POSTGRESQL_TEMPLATE = Path(__file__).with_name("users.sql")
+"""The user of PostgreSQL and what it may do."""
+ITERATIONS = 4096
+"""As PostgreSQL has them; the password is random."""
 
 
-def write(folder: Path, server: str = SERVER, queues: Sequence[str] = ()) -> list[Path]:
+def write(folder: Path, server: str = SERVER, queues: Sequence[str] = (), *, postgresql: bool = False) -> list[Path]:
     """Make what is missing under ``folder`` and leave every password that is there.
 
     The servers' users follow from the passwords, so they are written anew where the kit's rules have changed.
 
     :param server: ``host:port`` of Redis for the URLs.
     :param queues: those of RabbitMQ; without any, there is none.
+    :param postgresql: whether there is a PostgreSQL.
     :returns: the files that were written.
     """
     written = []
     wanted = _wanted(folder, server) | (_wanted_by_rabbitmq(folder, queues) if queues else {})
+    wanted |= _wanted_by_postgresql(folder) if postgresql else {}
     for name, content in wanted.items():
         path = folder / name
         if _read(path) != content:
@@ -97,6 +112,31 @@ def _wanted_by_rabbitmq(folder: Path, queues: Sequence[str]) -> dict[str, str]:
     own = settings.from_environment(os.environ)
     users = definitions.definitions(passwords, queues, own)
     return {**urls, OPERATOR: ADMIN.format(vhost=definitions.VHOST, **passwords), DEFINITIONS: users}
+
+
+def _wanted_by_postgresql(folder: Path) -> dict[str, str]:
+    password = next((known for file in POSTGRESQL_URLS if (known := _password_of_url(_read(folder / file)))), _random())
+    urls = {file: url.format(password=password, server=POSTGRESQL) for file, url in POSTGRESQL_URLS.items()}
+    return {**urls, POSTGRESQL_USERS: postgresql_users(password)}
+
+
+def postgresql_users(password: str) -> str:
+    """Return what PostgreSQL runs at each start in the database of Celery: its user, who owns what it makes there.
+
+    It makes tables for results, and a schema of its own for PGMQ, and may do nothing beside.
+    """
+    text = POSTGRESQL_TEMPLATE.read_text(encoding="utf-8")
+    return text.replace("{{ verifier }}", _scram(password))
+
+
+def _scram(password: str) -> str:
+    """Return what PostgreSQL keeps of a password (RFC 5803), from which nobody can log in."""
+    # The salt follows from the password, so that the same password makes the same file.
+    salt = hashlib.sha256(f"celery:{password}".encode()).digest()[:16]
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, ITERATIONS)
+    client, server = (hmac.digest(salted, name, "sha256") for name in (b"Client Key", b"Server Key"))
+    encoded = [base64.b64encode(part).decode() for part in (salt, hashlib.sha256(client).digest(), server)]
+    return f"SCRAM-SHA-256${ITERATIONS}:{encoded[0]}${encoded[1]}:{encoded[2]}"
 
 
 def _random() -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +17,7 @@ from celerykit import passwords
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The volumes of a stack before its first start."""
-    for reader in ("celery", "flower", "rabbitmq", "redis"):
+    for reader in ("celery", "flower", "postgresql", "rabbitmq", "redis"):
         (tmp_path / reader).mkdir()
     return tmp_path
 
@@ -35,7 +38,7 @@ def test_a_second_start_changes_nothing(folder: Path) -> None:
 def test_no_two_stacks_have_the_same_passwords(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Each first start makes its own."""
     other = tmp_path_factory.mktemp("other")
-    for reader in ("celery", "flower", "rabbitmq", "redis"):
+    for reader in ("celery", "flower", "postgresql", "rabbitmq", "redis"):
         (other / reader).mkdir()
     passwords.write(folder)
     passwords.write(other)
@@ -92,3 +95,28 @@ def test_rabbitmq_s_are_made_where_it_is_asked_for(folder: Path) -> None:
     }
     assert passwords.write(folder, queues=["celery"]) == []
     assert passwords.write(folder, queues=["celery", "reports"]) == [folder / passwords.DEFINITIONS]
+
+
+def test_postgresql_knows_a_verifier_by_which_nobody_logs_in(folder: Path) -> None:
+    """The URLs of broker and results have the one password; what the server is told proves it, and does not hold it."""
+    passwords.write(folder, postgresql=True)
+    made = contents(folder)
+    urls = [urlsplit(made[name]) for name in passwords.POSTGRESQL_URLS]
+    (password,) = {url.password or "" for url in urls}
+    assert [url.scheme for url in urls] == ["db+postgresql+psycopg", "pgmq"]
+    users = made[passwords.POSTGRESQL_USERS]
+    assert password not in users
+    # RFC 7677: the server keeps a hash of the client's key, and its own key.
+    iterations, salt, stored, server = re.search(r"SCRAM-SHA-256\$(\d+):(.*?)\$(.*?):(.*?)'", users).groups()
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(iterations))
+    keys = [hmac.new(salted, name, hashlib.sha256).digest() for name in (b"Client Key", b"Server Key")]
+    assert base64.b64decode(stored) == hashlib.sha256(keys[0]).digest()
+    assert base64.b64decode(server) == keys[1]
+
+
+def test_postgresql_can_come_later(folder: Path) -> None:
+    """A stack that has run without it keeps its passwords, and from then on PostgreSQL's, too."""
+    before = {str(path.relative_to(folder)) for path in passwords.write(folder)}
+    added = {str(path.relative_to(folder)) for path in passwords.write(folder, postgresql=True)}
+    assert added == {*passwords.POSTGRESQL_URLS, passwords.POSTGRESQL_USERS} and not added & before
+    assert passwords.write(folder, postgresql=True) == []
