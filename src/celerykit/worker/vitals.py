@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
 
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
@@ -12,6 +13,9 @@ from celery.worker import state
 from celerykit import __version__, content, reconnect, settings, statefile
 from celerykit.environment import DEFAULT_POOL
 from celerykit.pulse import Pulse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 #: These few lines are for the operator, whatever the worker's own log level is.
@@ -38,6 +42,9 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
             # The loop's own timer: it fires when the loop turns, or when greenlets are switched. Elsewhere the timer is
             # a thread that would go on beside a stuck main thread, and the consumer tells instead.
             worker.timer.call_repeatedly(1.0, worker.pulse.beat)
+        slots = getattr(getattr(worker.pool, "_pool", None), "_putlock", None)
+        if worker.hub is None and slots is not None:
+            slots.acquire = telling(slots.acquire, worker.pulse.beat)
         if _runs_jobs_in_main_thread(worker):
             signals.task_prerun.connect(self._on_job_start, weak=False)
             signals.task_postrun.connect(self._on_job_end, weak=False)
@@ -78,6 +85,19 @@ class Consuming(bootsteps.StartStopStep):  # type: ignore[misc]
     def shutdown(self, consumer: Any) -> None:
         """Say that this is the end and no outage."""
         consumer.controller.pulse.not_ready("stopping")
+
+
+def telling(acquire: Callable[..., bool], beat: Callable[[], None]) -> Callable[..., bool]:
+    """Return what waits for a slot of the pool, with signs of life: the main thread may for as long as a job lasts."""
+
+    def acquire_slot(blocking: bool = True, timeout: float | None = None) -> bool:
+        if not blocking or timeout is not None or threading.current_thread() is not threading.main_thread():
+            return acquire(blocking, timeout)
+        while not acquire(True, 1.0):
+            beat()
+        return True
+
+    return acquire_slot
 
 
 def start_line(worker: Any, own: settings.Settings) -> str:
