@@ -84,7 +84,7 @@ def _app() -> Iterator[str]:
         "environment wins, then the app, then these, then Celery.\n"
     )
     yield _defaults(defaults.app_defaults(settings.Settings()))
-    yield "Where the promise is `at-most-once`, the pool is green or solo, or the broker is RabbitMQ, these differ:\n"
+    yield "Where the promise is `at-most-once`, the pool is green or solo, the broker RabbitMQ or PGMQ, these differ:\n"
     yield _table(("where", "setting", "value", "reason"), list(_differing()))
 
 
@@ -95,18 +95,20 @@ def _differing() -> Iterator[tuple[str, ...]]:
         "gevent, eventlet": defaults.app_defaults(settings.Settings(), "gevent"),
         "solo": defaults.app_defaults(settings.Settings(), "solo"),
         "RabbitMQ": defaults.broker_defaults(settings.Settings(), "amqp"),
+        "PGMQ": defaults.broker_defaults(settings.Settings(), "pgmq"),
     }
     for where, items in others.items():
         for item in items:
             if usual.get(item.name) != item:
                 name, value, reason = _row(item)
-                yield where, name, value, EARLY if item.value is False else reason
+                yield where, name, value, EARLY if where == "`at-most-once`" else reason
 
 
 def _transport() -> Iterator[str]:
     yield "## Options of the broker's transport\n"
     yield "Merged key by key into the app's own `broker_transport_options`.\n"
-    for broker, scheme in (("Redis, Valkey, Sentinel", "redis"), ("RabbitMQ", "amqp"), ("Amazon SQS, PGMQ", "sqs")):
+    kinds = {"Redis, Valkey, Sentinel": "redis", "RabbitMQ": "amqp", "Amazon SQS": "sqs", "PGMQ": "pgmq"}
+    for broker, scheme in kinds.items():
         yield f"### {broker}\n"
         yield _defaults(defaults.transport_options(settings.Settings(), scheme))
 

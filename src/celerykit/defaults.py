@@ -79,6 +79,16 @@ def app_defaults(settings: Settings, pool_class: str = "prefork") -> list[Defaul
             True,
             "A result backend that is away for a moment would turn a job that was done into a FAILURE.",
         ),
+        Default(
+            "result_backend_max_retries",
+            math.inf,
+            "A database gets three attempts otherwise, which are over before it has been restarted.",
+        ),
+        Default(
+            "database_create_tables_at_setup",
+            False,
+            "Whoever sends a job would wait for a database that is away. The first result makes the tables.",
+        ),
         Default("beat_sync_every", 1, "A killed beat sends the ticks of up to 3 minutes again."),
         Default("beat_max_loop_interval", 30, "The longest sleep bounds how late a stuck beat is noticed."),
         Default(
@@ -131,13 +141,34 @@ def transport_options(settings: Settings, scheme: str) -> list[Default]:
                 "visibility_timeout",
                 math.ceil(settings.visibility_timeout),
                 "The broker hands a job on when this is over, whoever runs it: it follows from CELERYKIT_LONGEST_JOB.",
-            )
+            ),
+            *(_polling() if scheme == "pgmq" else []),
         ]
     return []
 
 
+def _polling() -> list[Default]:
+    return [
+        Default("wait_time_seconds", 0, "One queue after the other would be waited for, and a stop wait with them."),
+        Default("polling_interval", 0.1, "How often PostgreSQL is asked for jobs by a worker that has a free slot."),
+    ]
+
+
 def broker_defaults(settings: Settings, scheme: str) -> list[Default]:
     """Return the defaults that depend on the broker, ``broker_transport_options`` apart, for its URL's scheme."""
+    if scheme == "pgmq":
+        return [
+            Default(
+                "worker_enable_remote_control",
+                False,
+                "Nobody removes the queue of commands of a worker that has gone: it would grow for ever.",
+            ),
+            Default(
+                "worker_lost_wait",
+                2.0,
+                "How long a dead pool child's result may be on its way: without an event loop, its job waits for that.",
+            ),
+        ]
     if scheme not in brokers.AMQP:
         return []
     return [
@@ -172,5 +203,5 @@ def of_broker(settings: Settings, scheme: str) -> dict[str, Any]:
     return {**values, "broker_transport_options": options}
 
 
-OF_BROKER = frozenset(of_broker(Settings(), "amqp"))
-"""The settings that depend on the broker: RabbitMQ has them all."""
+OF_BROKER = frozenset().union(*(of_broker(Settings(), scheme) for scheme in ("amqp", "pgmq")))
+"""The settings that depend on the broker."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.loaders.app import AppLoader
 
-from celerykit import brokers, defaults, environment, rabbitmq, settings
+from celerykit import brokers, defaults, environment, rabbitmq, settings, transports
 
 WORKER_STEPS = (
     "celerykit.worker.vitals:Vitals",
@@ -71,6 +71,7 @@ def configure(app: Any) -> None:
     app.steps["worker"].update(WORKER_STEPS)
     app.steps["consumer"].add("celerykit.worker.vitals:Consuming")
     rabbitmq.install(app)
+    transports.register()
     if app.configured:
         insert_layer(app, app.conf)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from celerykit import envfile, rabbitmq
+from celerykit import envfile, postgresql, rabbitmq
 from celerykit.errors import Finding
 
 if TYPE_CHECKING:
@@ -35,23 +35,26 @@ def _enter_broker(app: Any) -> None:
 
 
 def _enter_backend(app: Any) -> None:
-    """Ask a result backend that has a server of its own and a word for it: Redis and its like."""
+    """Ask a result backend that has a server of its own and a word for it: Redis and its like, and databases."""
     backend = app.backend
     if hasattr(backend, "client") and hasattr(backend.client, "ping"):
         backend.client.ping()
+    elif hasattr(backend, "session_manager"):
+        backend.session_manager.get_engine(backend.url, **backend.engine_options).connect().close()
 
 
 def _problem(enter: Any) -> str:
     try:
         enter()
     except Exception as exc:  # each transport raises its own
-        return str(exc).rstrip(".") or type(exc).__name__
+        said = getattr(exc, "orig", None) or exc  # SQLAlchemy puts its own words around those of the server
+        return str(said).strip().rstrip(".") or type(exc).__name__
     return ""
 
 
 def _finding(variable: str, url: str, sources: Mapping[str, str], server: str, problem: str) -> Finding:
-    if known := rabbitmq.remedy(problem):
-        said, remedy = f"the {server} refuses: {problem}", known
+    if known := rabbitmq.remedy(problem) or postgresql.remedy(problem):
+        said, remedy = f"the {server} refuses: {problem.removesuffix(f'. {known}')}", known
     elif REFUSED.search(problem):
         said = f"the {server} refuses the login: {problem}"
         remedy = f"Give the user and password that the {server} knows, URL-encoded, in {variable}"

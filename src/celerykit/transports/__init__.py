@@ -1,4 +1,4 @@
-"""Transports of the kit's own, for workers; whoever sends jobs keeps Kombu's."""
+"""Transports of the kit's own: on Redis for workers, while whoever sends jobs keeps Kombu's; on PGMQ for all."""
 
 from __future__ import annotations
 
@@ -23,3 +23,10 @@ def install(app: Any, workplace: Any) -> None:
 
     Connection.workplace = workplace
     app.amqp.Connection = Connection
+
+
+def register() -> None:
+    """Let every connection of this process to PGMQ use the kit's transport, whoever makes it."""
+    from kombu.transport import TRANSPORT_ALIASES
+
+    TRANSPORT_ALIASES["pgmq"] = "celerykit.transports.pgmq:Transport"

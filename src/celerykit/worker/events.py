@@ -16,6 +16,9 @@ class Dispatcher(EventDispatcher):  # type: ignore[misc]
     which would notice that the broker is gone, and which takes the results of running jobs, does not turn meanwhile.
     """
 
+    # Nobody empties the queue of a receiver that has gone: PGMQ would keep the events for ever.
+    DISABLED_TRANSPORTS = EventDispatcher.DISABLED_TRANSPORTS | {"pgmq"}
+
     _held = False
     """Whether RabbitMQ, short of memory or disk, has stopped reading."""
 

@@ -1,0 +1,264 @@
+"""Kombu's transport for PGMQ, with what is left to its user there: the schema, and jobs that are not ended.
+
+PGMQ knows a job by its number and no worker by its connection. So a job that ran while the connection broke is
+acknowledged by the next one, and what a channel holds besides is given back at its end: nobody else does that, and
+it would wait until the visibility timeout is over.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from celery.utils.time import maybe_iso8601
+from celery.worker import state
+from kombu.transport import pgmq
+from pgmq import PGMQueue
+from pgmq.install import get_embedded_install_sql
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import ConnectionPool
+
+from celerykit import postgresql, settings
+from celerykit.errors import ConfigurationError, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+DATABASE = "postgres"
+"""That of a URL which names none, as in Kombu."""
+LOCK = 0x706D676D71
+"""Held in the database while PGMQ is installed: its script does not go twice."""
+# Of the catalogue itself: a function that looks a name up may answer from before the lock was waited for.
+IS_THERE = "SELECT count(*) FROM pg_tables WHERE schemaname = 'pgmq' AND tablename = 'meta'"
+HAS_FUNCTION = """\
+SELECT count(*) FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+WHERE nspname = 'pgmq' AND proname = 'send_topic' AND oidvectortypes(proargtypes) = 'text, jsonb, jsonb'"""
+FUNCTION = """\
+CREATE FUNCTION pgmq.send_topic(routing_key text, msg jsonb, headers jsonb) RETURNS integer LANGUAGE sql VOLATILE
+AS $$ SELECT pgmq.send_topic(routing_key, msg, headers, 0) $$"""
+"""What the client calls and PGMQ 1.13 lacks: without it, topic exchanges take nothing."""
+MAY_CREATE = "SELECT has_schema_privilege('pgmq', 'CREATE')"
+STILL_OURS = "UPDATE {} SET vt = clock_timestamp() WHERE msg_id = %s AND read_ct = %s"
+
+
+@dataclass(frozen=True)
+class Debt:
+    """A job that has ended, or is to be given back, when PostgreSQL answers again."""
+
+    queue: str
+    number: int
+    reads: int
+    """How often it had been fetched by then: if it was fetched once more, it is somebody else's."""
+    ended: bool
+
+    def pay(self, client: Any) -> None:
+        """Delete the job, or let others fetch it."""
+        if self.ended:
+            client.delete(self.queue, self.number)
+            return
+        table = sql.Identifier("pgmq", f"q_{self.queue}".lower())
+        with client.pool.connection() as connection:
+            connection.execute(sql.SQL(STILL_OURS).format(table), [self.number, self.reads])
+
+
+class Account:
+    """The one client of a process for a server, which outlives the connections of Kombu; and what it owes."""
+
+    def __init__(self, conninfo: str, options: dict[str, Any], patience: float):
+        pool = ConnectionPool(
+            conninfo, min_size=1, max_size=options.get("pool_size", 10), max_idle=60, timeout=patience, open=False
+        )
+        # Its threads would hold up the end of the process.
+        atexit.register(pool.close)
+        self.debts: deque[Debt] = deque()
+        self._pool = pool
+        self._client = PGMQueue(conn_string=conninfo, pool=pool, init_extension=False)
+
+    @property
+    def client(self) -> Any:
+        """The client, its pool open."""
+        if self._pool.closed:
+            self._pool.open()
+        return self._client
+
+    def settle(self) -> None:
+        """Pay what is owed; what cannot be paid now stays."""
+        while self.debts:
+            debt = self.debts.popleft()
+            try:
+                debt.pay(self.client)
+            except psycopg.Error:
+                self.debts.append(debt)
+                raise
+
+
+_accounts: dict[tuple[int, str], Account] = {}
+"""By process, which may be a fork, and server."""
+
+
+class Channel(pgmq.Channel):
+    """A channel that gives back what it holds when it ends, and takes acknowledgements beyond that."""
+
+    def __init__(self, connection: Any, **options: Any):
+        self._account = connection.account
+        super().__init__(connection, **options)
+
+    @property
+    def pgmq(self) -> Any:
+        """The process's client: this channel may be closed, and the job that is acknowledged run still."""
+        return self._account.client
+
+    def drain_events(self, timeout: float | None = None, callback: Any = None, **options: Any) -> None:
+        """Fetch nothing more when the worker is to stop, and have its loop see at once that it is."""
+        # Exit code 0 is no False here.
+        if any(told is not None and told is not False for told in (state.should_stop, state.should_terminate)):
+            raise TimeoutError
+        super().drain_events(timeout, callback, **options)
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        """Acknowledge; while PostgreSQL is away, that waits for it instead of letting the job run again."""
+        try:
+            super().basic_ack(delivery_tag, multiple)
+        except psycopg.OperationalError as exc:
+            logger.warning("a job has ended, of which PostgreSQL is told when it answers again: %s", exc)
+            self._account.debts.extend(self._debts({delivery_tag}, ended=True))
+            self.qos.ack(delivery_tag)
+
+    def ack_now(self, message: Any) -> bool:
+        """Acknowledge a job that must not run twice, and say whether it was there still.
+
+        :raises psycopg.OperationalError: if PostgreSQL does not take it: the job is its still, and must not run.
+        """
+        told = message.delivery_info
+        was_there = bool(self.pgmq.delete(told["pgmq_queue"], told["pgmq_msg_id"]))
+        self.qos.ack(message.delivery_tag)
+        message._state = "ACK"
+        return was_there
+
+    def _get_message_estimate(self, max_if_unlimited: int = 1) -> int:
+        """Fetch one job at a time: a stop gives back what the channel holds, not what is on its way there."""
+        return int(super()._get_message_estimate(1))
+
+    def close(self) -> None:
+        """Give back what has been fetched and does not run: the jobs that wait, for their ETA or for a slot."""
+        if not self.closed and self._qos:
+            running = {request.message.delivery_tag for request in tuple(state.active_requests)}
+            waiting = set(self._qos._delivered) - set(self._qos._dirty) - running
+            self._account.debts.extend(self._debts(waiting, ended=False))
+            with suppress(psycopg.Error):
+                self._account.settle()
+        super().close()
+
+    def _pgmq_send_kwargs(self, message: Any) -> dict[str, Any]:
+        """Have PostgreSQL keep a job until it is due: in a worker, its time would be over, and it would run twice."""
+        told: dict[str, Any] = super()._pgmq_send_kwargs(message)
+        eta = maybe_iso8601((message.get("headers") or {}).get("eta"))
+        if eta is not None and eta.tzinfo is not None:
+            # The worker sees to the fraction.
+            told["delay"] = max(0, int((eta - datetime.now(timezone.utc)).total_seconds()))
+        return told
+
+    def _debts(self, tags: set[str], *, ended: bool) -> Iterator[Debt]:
+        for tag in tags:
+            told = self.qos.get(tag).delivery_info
+            if "pgmq_msg_id" in told:
+                reads = told["pgmq_message"]["read_ct"]
+                yield Debt(told["pgmq_queue"], told["pgmq_msg_id"], reads, ended)
+
+
+class Transport(pgmq.Transport):
+    """Kombu's, connecting with an end to every wait, and installing PGMQ where it is not yet."""
+
+    Channel = Channel
+    client: Any
+
+    @property
+    def account(self) -> Account:
+        """The account of this process and server."""
+        conninfo = self._conninfo()
+        key = os.getpid(), conninfo
+        if key not in _accounts:
+            _accounts.setdefault(key, Account(conninfo, self.client.transport_options, _patience()))
+        return _accounts[key]
+
+    def establish_connection(self) -> Any:
+        """Connect once without the pool, whose own errors do not say why.
+
+        :raises ConfigurationError: if the user may not do what it needs: nobody can wait for that.
+        """
+        try:
+            with psycopg.connect(self._conninfo(), autocommit=True) as connection:
+                install(connection)
+        except psycopg.errors.InsufficientPrivilege as exc:
+            url = self.as_uri(self.client.as_uri())
+            remedy = postgresql.remedy(str(exc)) or "Give the user what it lacks"
+            raise ConfigurationError(Finding("CELERY_BROKER_URL", url, "PostgreSQL", str(exc), remedy)) from exc
+        except psycopg.OperationalError as exc:
+            raise psycopg.OperationalError(postgresql.with_remedy(str(exc))) from exc
+        self.account.settle()
+        return super().establish_connection()
+
+    def _get_pgmq_client(self) -> Any:
+        return self.account.client
+
+    def _conninfo(self) -> str:
+        told = self.client
+        patience = _patience()
+        return make_conninfo(
+            told.transport_options.get("conn_string") or "",
+            **({} if told.transport_options.get("conn_string") else _address(told, self.default_port)),
+            application_name="celerykit",
+            connect_timeout=int(min(5.0, patience)),
+            keepalives_idle=int(patience),
+            keepalives_interval=int(patience / 3),
+            keepalives_count=3,
+            tcp_user_timeout=int(patience * 1000),
+        )
+
+
+def _address(told: Any, port: int) -> dict[str, Any]:
+    return {
+        "host": told.hostname or "localhost",
+        "port": told.port or port,
+        "dbname": (told.virtual_host or "").lstrip("/") or DATABASE,
+        "user": told.userid or "postgres",
+        "password": told.password or "",
+    }
+
+
+def install(connection: Any) -> None:
+    """Install PGMQ into a database that has none, once, however many ask at the same time.
+
+    :param connection: of psycopg, with ``autocommit``.
+    """
+    if _is_whole(connection):
+        return
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        if not _answer(connection, IS_THERE):
+            connection.execute(get_embedded_install_sql())
+        # Where somebody else has installed it, as an extension, jobs do without.
+        if not _answer(connection, HAS_FUNCTION) and _answer(connection, MAY_CREATE):
+            connection.execute(FUNCTION)
+
+
+def _is_whole(connection: Any) -> bool:
+    return _answer(connection, IS_THERE) and _answer(connection, HAS_FUNCTION)
+
+
+def _answer(connection: Any, question: str) -> bool:
+    return bool(connection.execute(question).fetchone()[0])
+
+
+def _patience() -> float:
+    return settings.from_environment(os.environ).patience

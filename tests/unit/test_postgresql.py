@@ -1,0 +1,84 @@
+"""What PostgreSQL refuses is said with its remedy, and what PGMQ would keep for ever is not made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from celery import Celery
+from kombu import Connection
+
+import celerykit
+from celerykit import postgresql
+from celerykit.worker.delivery import acknowledge
+from celerykit.worker.events import Dispatcher
+
+
+@pytest.mark.parametrize(
+    ("problem", "remedy"),
+    [
+        ('FATAL:  password authentication failed for user "celery"', "Give the user and password"),
+        ('FATAL:  database "jobs" does not exist', "Make the database"),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "celery"', "pg_hba.conf"),
+        ("permission denied for database celery", "GRANT CREATE"),
+        ("FATAL:  sorry, too many clients already", "max_connections"),
+    ],
+)
+def test_a_refusal_has_its_remedy(problem: str, remedy: str) -> None:
+    """Whoever reads the log knows what to do."""
+    assert remedy in postgresql.remedy(problem)
+    assert postgresql.with_remedy(f"{problem}\n") == f"{problem}. {postgresql.remedy(problem)}"
+
+
+def test_anything_else_is_left_as_it_is() -> None:
+    """No advice where nobody knows any."""
+    assert postgresql.with_remedy("Connection refused") == "Connection refused"
+
+
+@pytest.fixture
+def message(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A message of a server that does not answer any more."""
+    monkeypatch.setenv("CELERYKIT_STUCK_AFTER", "18")  # for little patience
+    transport = Connection("pgmq://celery:secret@127.0.0.1:1/celery", transport="celerykit.transports.pgmq:Transport")
+    channel = transport.transport.create_channel(transport.transport)
+    told = {"delivery_tag": "tag", "delivery_info": {"pgmq_queue": "celery", "pgmq_msg_id": 1}}
+    told["delivery_info"]["pgmq_message"] = {"read_ct": 1}
+    made = channel.Message({"body": "{}", "properties": told}, channel=channel)
+    channel.qos.append(made, "tag")
+    return made
+
+
+def test_a_job_that_must_not_run_twice_does_not_run_unacknowledged(message: Any) -> None:
+    """At most once: while PostgreSQL is away, nobody can say that the job is this worker's alone."""
+    with pytest.raises(psycopg.OperationalError):
+        acknowledge(message)
+    assert not message.acknowledged
+
+
+def test_a_job_that_has_ended_is_no_error_while_the_server_is_away(message: Any) -> None:
+    """At least once: it is acknowledged later, by whoever connects next."""
+    message.ack()
+    (debt,) = message.channel.connection.account.debts
+    assert (debt.queue, debt.number, debt.ended) == ("celery", 1, True)
+
+
+def pgmq_app() -> Celery:
+    """Return an app on PGMQ, with the kit."""
+    app = Celery("any", broker="pgmq://celery:secret@postgresql/celery", set_as_current=False)
+    celerykit.configure(app)
+    return app
+
+
+def test_no_worker_on_pgmq_has_a_queue_of_commands_unless_its_app_asks_for_it() -> None:
+    """It would outlive the worker, and every broadcast would fill it."""
+    assert pgmq_app().conf.worker_enable_remote_control is False
+    asking = pgmq_app()
+    asking.conf.worker_enable_remote_control = True
+    assert asking.conf.worker_enable_remote_control is True
+
+
+def test_no_events_are_sent_by_pgmq() -> None:
+    """The queue of a receiver that has gone would grow for ever."""
+    app = pgmq_app()
+    assert not Dispatcher(app.connection_for_write(), hostname="any", app=app, enabled=True).enabled
