@@ -22,9 +22,9 @@ HEAD = """\
 
 # Brokers and result backends
 
-The kit stands up Redis and [RabbitMQ](rabbitmq.md), and proves its promise on both, in
-[tests/brokers](../tests/brokers). Every other broker is reached by its URL; a worker or beat that starts looks the
-scheme up here, and so does `celerykit check`:
+The kit stands up Redis, [RabbitMQ](rabbitmq.md) and, in containers, [PostgreSQL](postgresql.md) with PGMQ, and proves
+its promise on each, in [tests/brokers](../tests/brokers). Every other broker is reached by its URL; a worker or beat
+that starts looks the scheme up here, and so does `celerykit check`:
 
 - One that loses the running job when a worker is killed is refused, unless `CELERYKIT_DELIVERY=at-most-once` says that
   jobs may be lost.

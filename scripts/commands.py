@@ -83,6 +83,7 @@ def _test() -> None:
     if not os.environ.get("CELERYKIT_TEST_APP"):
         _build_other_redis()
         stack.build_rabbitmq()
+        stack.build_postgresql()
         stack.build_allinone()
         testservers.build("memcached")
     checks.test_in_containers()

@@ -15,6 +15,8 @@ IMAGES = {
     "celerykit/installer": "the same and uv; runs for seconds, to install an app",
     "celerykit/redis": "broker and result backend",
     "celerykit/rabbitmq": "broker, beside Redis for results",
+    "celerykit/postgresql": "result backend, and broker where asked for",
+    "celerykit/celery:postgresql": "as `celerykit/celery`, with the client of PostgreSQL",
 }
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 COMPOSE = ("docker", "compose", "--profile", "flower", "--profile", "client")
 WITH_RABBITMQ = ("docker", "compose", "--file", "compose.yaml", "--file", "compose/rabbitmq.yaml", *COMPOSE[2:])
+WITH_POSTGRESQL = ("docker", "compose", "--file", "compose.yaml", "--file", "compose/postgresql.yaml", *COMPOSE[2:])
 ALLINONE = ("docker", "compose", "--project-directory", ".", "--file", "compose/allinone.yaml")
 OTHER_REDIS = {"bookworm": "SUITE=bookworm", "valkey": "REDIS=valkey"}
 UP_TIMEOUT = 180
@@ -53,6 +54,12 @@ def build_rabbitmq() -> None:
     """Build the other broker's image."""
     with step("image: celerykit/rabbitmq"):
         _build("build-rabbitmq", WITH_RABBITMQ, "rabbitmq")
+
+
+def build_postgresql() -> None:
+    """Build the image of the database, and those of Celery and the installer with its client."""
+    with step("images: celerykit/postgresql, celerykit/celery:postgresql, celerykit/installer:postgresql"):
+        _build("build-postgresql", WITH_POSTGRESQL, "postgresql", "passwords", "app")
 
 
 def build_allinone() -> None:
@@ -138,7 +145,7 @@ def down() -> None:
 def remove_with_volumes() -> None:
     """Take the stack down with all it has kept, and the one that is a single container."""
     with step("stack: removed with its volumes"):
-        for compose in (WITH_RABBITMQ, ALLINONE):
+        for compose in (WITH_RABBITMQ, WITH_POSTGRESQL, ALLINONE):
             run(
                 "down",
                 [*compose, "down", "--volumes", "--remove-orphans"],

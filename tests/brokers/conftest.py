@@ -100,17 +100,35 @@ class RabbitMQOnSmallDisk(RabbitMQ):
         self.server.sh("rabbitmqctl -q set_disk_free_limit 1MB")
 
 
-@pytest.fixture(params=[Redis, RabbitMQ, RedisOnSmallDisk, RabbitMQOnSmallDisk], ids=lambda made: made.__name__)
-def scarce(request: pytest.FixtureRequest, rig: Rig) -> Redis | RabbitMQ:
+class PGMQ:
+    """PostgreSQL, with little disk."""
+
+    redelivery = 30.0
+    """Seconds: the visibility timeout, which follows from the rig's longest job, and the time to start."""
+
+    def __init__(self, rig: Rig):
+        self.server = rig.pgmq()
+
+    def fill(self) -> None:
+        """Leave no room on it."""
+        self.server.sh("cat /dev/zero >>/data/block 2>/dev/null || true")
+
+    def relieve(self) -> None:
+        """Make room again."""
+        self.server.sh("rm /data/block")
+
+
+@pytest.fixture(params=[Redis, RabbitMQ, RedisOnSmallDisk, RabbitMQOnSmallDisk, PGMQ], ids=lambda made: made.__name__)
+def scarce(request: pytest.FixtureRequest, rig: Rig) -> Redis | RabbitMQ | PGMQ:
     """A rig's broker that can run out of memory or disk."""
-    made: Redis | RabbitMQ = request.param(rig)
+    made: Redis | RabbitMQ | PGMQ = request.param(rig)
     return made
 
 
-@pytest.fixture(params=[Redis, RabbitMQ], ids=["redis", "rabbitmq"])
-def broker(request: pytest.FixtureRequest, rig: Rig) -> Redis | RabbitMQ:
+@pytest.fixture(params=[Redis, RabbitMQ, PGMQ], ids=["redis", "rabbitmq", "pgmq"])
+def broker(request: pytest.FixtureRequest, rig: Rig) -> Redis | RabbitMQ | PGMQ:
     """A rig's broker, each kind in turn."""
-    made: Redis | RabbitMQ = request.param(rig)
+    made: Redis | RabbitMQ | PGMQ = request.param(rig)
     return made
 
 

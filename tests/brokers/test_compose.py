@@ -1,10 +1,11 @@
-"""The stack of Compose on RabbitMQ."""
+"""The stack of Compose on RabbitMQ, and on PostgreSQL alone."""
 
 from __future__ import annotations
 
 import json
 import secrets
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.rig.ledger import Ledger
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.rig.containers import Process
@@ -27,34 +28,40 @@ def ledger(folder: Path) -> Ledger:
 
 
 @pytest.fixture
-def stack(ledger: Ledger) -> Iterator[Stack]:
-    """The stack as one variable makes it, beat with its schedule included."""
+def make(ledger: Ledger) -> Iterator[Callable[..., Stack]]:
+    """The stack as one variable makes it, by the files that it names; beat with its schedule included."""
     told = {"CELERYKIT_APP_DIR": str(APPS), "CELERY_APP": "beating", "CELERYKIT_LEDGER": str(ledger.folder)}
-    name = f"celerykit-test-{secrets.token_hex(4)}"
-    stack = Stack(name, (WITH_LEDGER[0], "compose/rabbitmq.yaml", *WITH_LEDGER[1:]), told)
+    made: list[Stack] = []
+
+    def stack_of(*files: str) -> Stack:
+        name = f"celerykit-test-{secrets.token_hex(4)}"
+        made.append(Stack(name, (WITH_LEDGER[0], *files, *WITH_LEDGER[1:]), told))
+        return made[0]
+
     try:
-        yield stack
+        yield stack_of
     finally:
-        stack.remove()
+        for stack in made:
+            stack.remove()
 
 
-def hardened(process: Process) -> None:
+def hardened(process: Process, password: str) -> None:
     """No root, no capability, nothing to write; the password is in its file alone."""
     settings = process.container.attrs["HostConfig"]
     assert process.container.attrs["Config"]["User"] not in {"", "0", "root", "0:0"}
     assert settings["ReadonlyRootfs"] and settings["CapDrop"] == ["ALL"] and not settings["PortBindings"]
     assert any(option.startswith("no-new-privileges") for option in settings["SecurityOpt"])
     assert settings["Memory"] > 0 and settings["LogConfig"]["Config"]["max-size"]
-    password = process.sh("sed -n 's/^password = //p' /secrets/rabbitmq/operator.conf").strip()
     shown = json.dumps(process.container.attrs) + process.logs + process.sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
     assert len(password) >= 32 and password not in shown
 
 
-def test_one_variable_makes_rabbitmq_the_broker(stack: Stack, ledger: Ledger) -> None:
+def test_one_variable_makes_rabbitmq_the_broker(make: Callable[..., Stack], ledger: Ledger) -> None:
     """Workers and beat take to it, each as its own user, and a stack that goes down and up keeps its jobs."""
+    stack = make("compose/rabbitmq.yaml")
     stack.up("worker", "beat", "rabbitmq")
     (worker,), (server,) = stack.processes("worker"), stack.processes("rabbitmq")
-    hardened(server)
+    hardened(server, server.sh("sed -n 's/^password = //p' /secrets/rabbitmq/operator.conf").strip())
     worker.sh("python -m celerykit_submit 20 0.1")
     until(lambda: {"tick", *ledger.account().accepted} <= set(ledger.account().done), 60, "jobs and a tick")
     users = server.sh("rabbitmqctl -q list_connections user").split()
@@ -62,4 +69,23 @@ def test_one_variable_makes_rabbitmq_the_broker(stack: Stack, ledger: Ledger) ->
     worker.sh("python -m celerykit_submit 20 0.5")
     stack.compose("down")
     stack.up("worker", "rabbitmq")
+    until(lambda: not ledger.account().lost, 120, lambda: str(ledger.account()))
+
+
+def test_one_variable_makes_postgresql_the_only_server(make: Callable[..., Stack], ledger: Ledger) -> None:
+    """No Redis is started, jobs and results are in PostgreSQL, and a stack that goes down and up keeps its jobs."""
+    stack = make("compose/postgresql.yaml", "compose/pgmq.yaml")
+    stack.up("worker", "beat")
+    (worker,), (server,) = stack.processes("worker"), stack.processes("postgresql")
+    assert not stack.processes("redis")
+    url = worker.sh("cat /secrets/celery/postgresql-broker")
+    hardened(server, urlsplit(url).password or "")
+    submit = "BROKER_OPTIONS='{\"init_extension\": false}' python -m celerykit_submit"
+    worker.sh(f"{submit} 20 0.1")
+    until(lambda: {"tick", *ledger.account().accepted} <= set(ledger.account().done), 60, "jobs and a tick")
+    count = "psql -At celery -c \"SELECT count(*) >= 20 FROM celery.celery_taskmeta WHERE status = 'SUCCESS'\""
+    until(lambda: server.sh(count).strip() == "t", 20, "results")
+    worker.sh(f"{submit} 20 0.5")
+    stack.compose("down")
+    stack.up("worker")
     until(lambda: not ledger.account().lost, 120, lambda: str(ledger.account()))

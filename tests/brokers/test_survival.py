@@ -11,10 +11,10 @@ from tests.containers.test_survival import assert_nothing_lost, kill_main_proces
 from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
-    from tests.brokers.conftest import RabbitMQ, Redis
+    from tests.brokers.conftest import PGMQ, RabbitMQ, Redis
     from tests.rig.containers import Rig
 
-    Broker = RabbitMQ | Redis
+    Broker = PGMQ | RabbitMQ | Redis
 
 BOUND = 15.0
 """Seconds within which a sender has an answer."""

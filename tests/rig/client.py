@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import psycopg
 from celery import Celery
 from kombu.exceptions import OperationalError
 
@@ -16,6 +17,7 @@ from tests.rig.waiting import meanwhile
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from typing import LiteralString
 
     from tests.rig.containers import Process
     from tests.rig.hosts import Host
@@ -134,6 +136,42 @@ class RabbitMQClient(Client):
         code, output = self._server.container.exec_run(["python3", "-c", ASK, told])
         assert code == 0, output.decode(errors="replace")
         return json.loads(output)
+
+
+class PGMQClient(Client):
+    """Submits as any program with the kit's loader does; the only user there is may look at everything."""
+
+    def __init__(self, url: str, ledger: Ledger):
+        self.url = url
+        self.app = Celery("client", broker=url, backend=url.replace("pgmq://", "db+postgresql+psycopg://"))
+        celerykit.configure(self.app)
+        self._ledger = ledger
+
+    def ping(self) -> bool:
+        """Say whether the broker answers."""
+        try:
+            return self.sql("SELECT 1") == [(1,)]
+        except psycopg.OperationalError:
+            return False
+
+    def queued(self) -> int:
+        """Return how many jobs wait in the default queue."""
+        return int(self.sql("SELECT count(*) FROM pgmq.q_celery WHERE vt <= clock_timestamp()")[0][0])
+
+    def unacknowledged(self) -> int:
+        """Return how many jobs are with workers, or not yet due."""
+        return int(self.sql("SELECT count(*) FROM pgmq.q_celery WHERE vt > clock_timestamp()")[0][0])
+
+    def dead_letters(self) -> list[bytes]:
+        """Return the dead letters, raw."""
+        if not self.sql("SELECT 1 FROM pgmq.meta WHERE queue_name = 'celerykit_dead_letters'"):
+            return []
+        return [json.dumps(row[0]).encode() for row in self.sql("SELECT message FROM pgmq.q_celerykit_dead_letters")]
+
+    def sql(self, query: LiteralString) -> list[Any]:
+        """Return the rows of a query."""
+        with psycopg.connect(self.url.replace("pgmq://", "postgresql://"), connect_timeout=3, autocommit=True) as it:
+            return it.execute(query).fetchall()
 
 
 ASK = """

@@ -16,7 +16,7 @@ import testinfra
 
 from celerykit import definitions, passwords
 from celerykit.settings import Settings
-from tests.rig.client import Client, RabbitMQClient
+from tests.rig.client import Client, PGMQClient, RabbitMQClient
 from tests.rig.ledger import Ledger
 from tests.rig.waiting import until
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CELERY_IMAGE = os.environ.get("CELERYKIT_IMAGE") or "celerykit/celery"
 REDIS_IMAGE = "celerykit/redis"
 RABBITMQ_IMAGE = "celerykit/rabbitmq"
+POSTGRESQL_IMAGE = "celerykit/postgresql"
 INSTALLER_IMAGE = "celerykit/installer"
 APPS = Path(__file__).parents[1] / "containers" / "apps"
 INSIDE = Path(__file__).parent / "inside"
@@ -70,8 +71,12 @@ class Process:
 
     def probe(self, question: str, process: str = "worker") -> bool:
         """Ask ``live`` or ``ready``; a container that is down or about to start again is neither."""
+        return self.answers(f"celerykit probe {process} --{question}")
+
+    def answers(self, command: str) -> bool:
+        """Say whether a command inside succeeds; in a container that is down, none does."""
         try:
-            return bool(self.container.exec_run(["celerykit", "probe", process, f"--{question}"]).exit_code == 0)
+            return bool(self.container.exec_run(command).exit_code == 0)
         except docker.errors.APIError as exc:
             if exc.status_code != HTTPStatus.CONFLICT:
                 raise
@@ -128,11 +133,12 @@ class Rig:
         self.app = str(APPS)
         self.broker_url = f"redis://celery:{self.password}@redis:6379/0"
         """The broker's URL as the containers see it."""
+        self.image = CELERY_IMAGE
         self._folder = folder
 
-    def small_disk(self) -> str:
-        """Return a volume of 8 MB, which lasts as long as its container runs."""
-        size = {"type": "tmpfs", "device": "tmpfs", "o": "size=8m,mode=1777"}
+    def small_disk(self, megabytes: int = 8) -> str:
+        """Return a small volume, which lasts as long as a container runs that has it."""
+        size = {"type": "tmpfs", "device": "tmpfs", "o": f"size={megabytes}m,mode=1777"}
         name: str = self.docker.volumes.create(f"{self.name}-small", driver_opts=size, labels={LABEL: ""}).name
         return name
 
@@ -195,6 +201,33 @@ class Rig:
         until(self.client.ping, READY, lambda: f"RabbitMQ answers; log:\n{process.logs[-2000:]}")
         return process
 
+    def postgresql(self, *, ready: bool = True) -> tuple[Process, str]:
+        """Start PostgreSQL on a small disk in memory; return it, and where this machine reaches it."""
+        folder = self._folder / "postgresql"
+        folder.mkdir(exist_ok=True)
+        (folder / "users.sql").write_text(passwords.postgresql_users(self.password))
+        volumes = {self.small_disk(megabytes=256): {"bind": "/data", "mode": "rw"}}
+        # While the server is down, somebody must have the disk.
+        self.run(POSTGRESQL_IMAGE, entrypoint=["sleep", "infinity"], volumes=volumes)
+        port = _free_port()
+        process = self.run(
+            POSTGRESQL_IMAGE,
+            name="postgresql",
+            ports={"5432/tcp": ("127.0.0.1", port)},
+            volumes={**volumes, str(folder): {"bind": "/secrets/postgresql", "mode": "ro"}},
+        )
+        if ready:
+            until(lambda: process.answers("postgresql-health"), READY, lambda: f"PostgreSQL:\n{process.logs[-2000:]}")
+        self.image = os.environ.get("CELERYKIT_IMAGE") or f"{CELERY_IMAGE}:postgresql"
+        return process, f"127.0.0.1:{port}"
+
+    def pgmq(self) -> Process:
+        """Start PostgreSQL as broker and result backend instead."""
+        process, address = self.postgresql()
+        self.broker_url = f"pgmq://celery:{self.password}@postgresql:5432/celery"
+        self.client = PGMQClient(self.broker_url.replace("postgresql:5432", address), self.ledger)
+        return process
+
     def install(self, folder: Path) -> None:
         """Install an app with its requirements, as the stack does, for the workers that start from now on."""
         volume = self.docker.volumes.create(f"{self.name}-app", labels={LABEL: ""})
@@ -210,6 +243,8 @@ class Rig:
     @property
     def result_backend(self) -> str:
         """The result backend's URL as the containers see it; beside other brokers than Redis there is none."""
+        if self.broker_url.startswith("pgmq://"):
+            return self.broker_url.replace("pgmq://", "db+postgresql+psycopg://")
         on_redis = self.broker_url.startswith(("redis://", "sentinel://"))
         return self.broker_url.removesuffix("0") + "1" if on_redis else "UNSET"
 
@@ -255,7 +290,7 @@ class Rig:
             **{name: str(value) for name, value in options.items() if name.isupper()},
         }
         return self.run(
-            CELERY_IMAGE,
+            self.image,
             command=list(command),
             environment={name: value for name, value in told.items() if value != "UNSET"},
             volumes={

@@ -33,3 +33,4 @@ def main(number: int, seconds: float, priorities=(None,), pause: float = 0.0, **
 
 if __name__ == "__main__":
     main(int(sys.argv[1]), float(sys.argv[2]), **json.loads(sys.argv[3] if len(sys.argv) > 3 else "{}"))
+    os._exit(0)  # the threads of PGMQ's client would hold up the end
