@@ -62,7 +62,7 @@ def page() -> str:
 
 def _own() -> Iterator[str]:
     rows = [
-        (f"`{settings.variable(item.name)}`", f"`{_plain(item.default)}`", item.metadata["doc"])
+        (f"`{settings.variable(item.name)}`", f"`{_plain(item.default)}`" if item.default else "", item.metadata["doc"])
         for item in fields(settings.Settings)
     ]
     yield "## Settings of the kit\n"
@@ -84,7 +84,7 @@ def _app() -> Iterator[str]:
         "environment wins, then the app, then these, then Celery.\n"
     )
     yield _defaults(defaults.app_defaults(settings.Settings()))
-    yield "Where the promise is `at-most-once`, the pool is green or solo, the broker RabbitMQ or PGMQ, these differ:\n"
+    yield "Where the promise is `at-most-once`, and on some pools, brokers and result backends, these differ:\n"
     yield _table(("where", "setting", "value", "reason"), list(_differing()))
 
 
@@ -96,6 +96,7 @@ def _differing() -> Iterator[tuple[str, ...]]:
         "solo": defaults.app_defaults(settings.Settings(), "solo"),
         "RabbitMQ": defaults.broker_defaults(settings.Settings(), "amqp"),
         "PGMQ": defaults.broker_defaults(settings.Settings(), "pgmq"),
+        "results on `rediss://`": defaults.backend_defaults(settings.Settings(), "rediss"),
     }
     for where, items in others.items():
         for item in items:

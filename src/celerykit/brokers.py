@@ -123,9 +123,9 @@ def advice(app: Any, where: str) -> Iterator[Finding]:
             yield Finding("broker_url", envfile.mask("CELERY_BROKER_URL", url), where, problem, f"Use {USE}")
 
 
-def broker_urls(conf: Any) -> list[str]:
-    """Return the URLs of the brokers that workers with the settings ``conf`` read from."""
-    urls = conf.broker_read_url or "amqp://"
+def broker_urls(conf: Any, name: str = "broker_read_url") -> list[str]:
+    """Return the URLs of the brokers that workers with the settings ``conf`` read from, or write to."""
+    urls = getattr(conf, name) or "amqp://"
     return urls.split(";") if isinstance(urls, str) else list(urls)
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers, content, defaults, environment, launch, rabbitmq, settings
+from celerykit import brokers, content, defaults, encryption, environment, launch, rabbitmq, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
         yield from _judge_tasks(app, where)
         yield from brokers.advice(app, where)
     yield from content.advice(app, where)
-    yield from _judge_encryption(app, where)
+    yield from encryption.unchecked(app, where)
     yield from _judge_visibility(app, own, where)
     yield from _judge_durability(app, where)
     yield from _judge_rabbitmq(app, where)
@@ -104,19 +104,6 @@ def _judge_tasks(app: Any, where: str) -> Iterator[Finding]:
             )
 
 
-def _judge_encryption(app: Any, where: str) -> Iterator[Finding]:
-    checked = {"broker_read_url": "broker_use_ssl", "result_backend": "redis_backend_use_ssl"}
-    for name, option in checked.items():
-        url = getattr(app.conf, name) or ""
-        if not isinstance(url, str) or not url.startswith("rediss://"):
-            continue
-        given = app.conf[option]
-        required = given.get("ssl_cert_reqs") if isinstance(given, dict) else None
-        if str(getattr(required, "name", required)).lower() not in {"cert_required", "required"} and not (
-            "ssl_cert_reqs=required" in url.lower() or "ssl_cert_reqs=cert_required" in url.lower()
-        ):
-            problem = "the certificate of the server is not checked, so anybody can stand in for it"
-            yield Finding(option, str(given), where, problem, "Add ?ssl_cert_reqs=required to the URL")
 
 
 def _judge_visibility(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from celerykit import __version__, probe
 from celerykit.environment import DEFAULT_POOL
-from celerykit.errors import EX_CONFIG, ConfigurationError
+from celerykit.errors import EX_CONFIG, ConfigurationError, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,7 +117,7 @@ def _start(arguments: argparse.Namespace) -> int:
     try:
         ready = _prepare(arguments, pool)
         sys.stdout.flush()
-        return launch.run(ready)
+        return launch.run(ready, _warn)
     except ConfigurationError as exc:
         hold_off.refused(exc)
         raise
@@ -128,8 +128,12 @@ def _prepare(arguments: argparse.Namespace, pool: str) -> Launch:
 
     ready, warnings = launch.prepare(arguments.command, os.environ, pool, arguments.celery_options)
     for finding in warnings:
-        print(f"celerykit: warning: {finding}", file=sys.stderr)
+        _warn(finding)
     return ready
+
+
+def _warn(finding: Finding) -> None:
+    print(f"celerykit: warning: {finding}", file=sys.stderr)
 
 
 def _passwords(arguments: argparse.Namespace) -> int:

@@ -196,6 +196,28 @@ def broker_defaults(settings: Settings, scheme: str) -> list[Default]:
     ]
 
 
+def backend_defaults(settings: Settings, scheme: str) -> list[Default]:
+    """Return the defaults that depend on the result backend, for its URL's scheme."""
+    if scheme != "rediss":
+        return []
+    return [
+        Default(
+            "redis_backend_use_ssl",
+            checked(settings.tls_ca),
+            "Without a check of its certificate anybody can stand in for the server.",
+        )
+    ]
+
+
+def checked(authority: str) -> dict[str, Any]:
+    """Return the options of a client of Redis that checks certificate and host name.
+
+    :param authority: the file of certificates to trust beside the system's, if there is one.
+    """
+    options = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+    return {**options, "ssl_ca_certs": authority} if authority else options
+
+
 def of_broker(settings: Settings, scheme: str) -> dict[str, Any]:
     """Return the value of each setting that depends on the broker, where it has one."""
     options = {item.name: item.value for item in transport_options(settings, scheme)}
@@ -205,3 +227,4 @@ def of_broker(settings: Settings, scheme: str) -> dict[str, Any]:
 
 OF_BROKER = frozenset().union(*(of_broker(Settings(), scheme) for scheme in ("amqp", "pgmq")))
 """The settings that depend on the broker."""
+OF_BACKEND = frozenset(item.name for item in backend_defaults(Settings(), "rediss"))

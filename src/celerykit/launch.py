@@ -15,7 +15,7 @@ from celerykit import brokers, content, defaults, envfile, environment, names, s
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from celerykit.environment import Environment
 
@@ -148,12 +148,19 @@ def load_app(launch: Launch) -> Any:
     return app
 
 
-def run(launch: Launch) -> NoReturn:
-    """Become Celery, in this process; ends with Celery's exit code."""
+def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
+    """Become Celery, in this process; ends with Celery's exit code.
+
+    :param warn: is told what keeps nothing from running.
+    """
     # Until Celery has its own handlers, PID 1 of a container would ignore a TERM.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     enter(launch)
-    load_app(launch)
+    app = load_app(launch)
+    from celerykit import encryption  # and with it Kombu, after green pools have patched what that imports
+
+    for finding in encryption.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
+        warn(finding)
     from celery.bin.celery import celery
 
     if launch.process == "beat":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -16,11 +17,13 @@ WORKER_STEPS = (
     "celerykit.worker.reservations:Reservations",
 )
 
+MERGED = ("broker_transport_options", "redis_backend_use_ssl")
+
 
 class Layer(dict[str, Any]):
     """The kit's defaults as one map of ``app.conf``.
 
-    What depends on the broker is looked up when it is read: an app may name its broker late.
+    What depends on the broker or the result backend is looked up when it is read: an app may name them late.
     """
 
     def __init__(self, conf: Any, own: settings.Settings, pool_class: str):
@@ -29,6 +32,9 @@ class Layer(dict[str, Any]):
         self._settings = own
 
     def __missing__(self, name: str) -> Any:
+        if name in defaults.OF_BACKEND:
+            items = defaults.backend_defaults(self._settings, brokers.scheme_of(str(self._conf.result_backend)))
+            return {item.name: item.value for item in items}[name]
         if name not in defaults.OF_BROKER:
             raise KeyError(name)  # before the broker is asked for, whose URL is a setting, too
         scheme = brokers.scheme_of(brokers.broker_urls(self._conf)[0])
@@ -58,7 +64,7 @@ class Loader(AppLoader):  # type: ignore[misc]
 
     def on_worker_init(self) -> None:
         """Merge once more, for settings that the app's modules made while they were imported."""
-        merge_transport_options(self.app)
+        merge_options(self.app)
 
 
 def configure(app: Any) -> None:
@@ -83,16 +89,19 @@ def insert_layer(app: Any, conf: Any) -> None:
     layer = Layer(conf, settings.from_environment(os.environ), os.environ.get("CELERY_WORKER_POOL") or "prefork")
     for maps in (conf.maps, conf.defaults):
         maps.insert(len(maps) - 1, layer)
-    merge_transport_options(app, conf)
+    merge_options(app, conf)
 
 
-def merge_transport_options(app: Any, conf: Any = None) -> None:
-    """Fill in, key by key, what an app's own ``broker_transport_options`` leave out."""
+def merge_options(app: Any, conf: Any = None) -> None:
+    """Fill in, key by key, what an app's own options of :data:`MERGED` leave out."""
     conf = app.conf if conf is None else conf
     layer = next((item for item in conf.maps if isinstance(item, Layer)), None)
-    own = conf.broker_transport_options
-    if layer is not None and own != layer["broker_transport_options"]:
-        conf.changes["broker_transport_options"] = {**layer["broker_transport_options"], **(own or {})}
+    if layer is None:
+        return
+    for name in MERGED:
+        with contextlib.suppress(KeyError):  # of another result backend
+            if conf[name] != layer[name]:
+                conf.changes[name] = {**layer[name], **(conf[name] or {})}
 
 
 def _on_after_configure(sender: Any, source: Any, **_: Any) -> None:
@@ -104,4 +113,4 @@ def _on_after_configure(sender: Any, source: Any, **_: Any) -> None:
 
 
 def _on_after_finalize(sender: Any, **_: Any) -> None:
-    merge_transport_options(sender)
+    merge_options(sender)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from celerykit import envfile, postgresql, rabbitmq
+from celerykit import encryption, envfile, postgresql, rabbitmq
 from celerykit.errors import Finding
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ def _problem(enter: Any) -> str:
 
 
 def _finding(variable: str, url: str, sources: Mapping[str, str], server: str, problem: str) -> Finding:
-    if known := rabbitmq.remedy(problem) or postgresql.remedy(problem):
+    if known := encryption.remedy(problem, url.partition(":")[0]):
+        said, remedy = f"the {server} cannot be talked to: {problem.removesuffix(known).rstrip('. ')}", known
+    elif known := rabbitmq.remedy(problem) or postgresql.remedy(problem):
         said, remedy = f"the {server} refuses: {problem.removesuffix(f'. {known}')}", known
     elif REFUSED.search(problem):
         said = f"the {server} refuses the login: {problem}"

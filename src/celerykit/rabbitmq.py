@@ -16,7 +16,7 @@ from kombu.messaging import Producer as KombuProducer
 from kombu.transport import native_delayed_delivery
 from kombu.utils.text import version_string_as_tuple
 
-from celerykit import defaults, settings
+from celerykit import defaults, encryption, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ DELAYED = native_delayed_delivery.level_name(native_delayed_delivery.MAX_LEVEL)
 
 
 def install(app: Any) -> None:
-    """Let ``app`` talk to RabbitMQ as the kit does; on other brokers, or with a class of its own, nothing changes."""
+    """Let ``app`` talk to brokers as the kit does; where it has a class of its own, nothing changes."""
     if app.amqp_cls == STOCK_CLASS:
         app.amqp_cls = CLASS
     # Celery cuts the fraction off, and refuses the 0 that is left of a delay below a second.
@@ -123,8 +123,9 @@ class Producer(KombuProducer):
 
 
 class AMQP(celery.app.amqp.AMQP):  # type: ignore[misc]
-    """Celery's messaging with the kit's queues and producers."""
+    """Celery's messaging with the kit's connections, queues and producers."""
 
+    Connection = encryption.Connection
     queues_cls = Queues
     Producer = Producer
 

@@ -19,11 +19,11 @@ def watch(app: Any, progress: Callable[[], None]) -> None:
     Each attempt is progress, and so is each second between two: jobs, events and remote control have connections of
     their own, and a worker is not stuck because one of them waits.
     """
-    app.amqp.Connection = _watched(progress)
+    app.amqp.Connection = _watched(app.amqp.Connection, progress)
 
 
-def _watched(progress: Callable[[], None]) -> type[Connection]:
-    class WatchedConnection(Connection):
+def _watched(base: Any, progress: Callable[[], None]) -> type[Connection]:
+    class WatchedConnection(base):  # type: ignore[misc]
         def _ensure_connection(
             self,
             errback: Any = None,
@@ -41,7 +41,7 @@ def _watched(progress: Callable[[], None]) -> type[Connection]:
                     callback()
 
             pause = min(interval_max, LONGEST_PAUSE)
-            return super()._ensure_connection(  # type: ignore[no-untyped-call]
+            return super()._ensure_connection(
                 errback,
                 max_retries,
                 interval_start,

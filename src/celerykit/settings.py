@@ -66,6 +66,12 @@ class Settings:
         f"timeout. `{STOCK}`: they fetch jobs as Celery does everywhere else. See [Redis](redis.md).",
         kind="transport",
     )
+    tls_ca: str = _setting(
+        "",
+        "File with the certificates, in PEM, of whoever vouches for brokers and result backends that TLS is spoken to. "
+        "Without it, whom the system trusts. See [TLS](tls.md).",
+        kind="certificates",
+    )
     state_dir: str = _setting(
         statefile.STATE_DIR,
         "Folder of the state files that `celerykit probe` reads. Default: `$RUNTIME_DIRECTORY`, else `/run/celery` "
@@ -139,7 +145,8 @@ def from_environment(environ: Mapping[str, str], sources: Mapping[str, str] | No
             values[item.name] = _PARSERS[item.metadata["kind"]](text)
         except ValueError as exc:
             source = (sources or {}).get(name, "environment")
-            findings.append(Finding(name, text, source, str(exc), f"The default is {item.default}"))
+            remedy = f"The default is {item.default}" if item.default else "Mend the file, or leave the variable out"
+            findings.append(Finding(name, text, source, str(exc), remedy))
     if findings:
         raise ConfigurationError(*findings)
     return Settings(**values)
@@ -170,10 +177,21 @@ def _transport(text: str) -> str:
     return text
 
 
+def _certificates(text: str) -> str:
+    import ssl  # which nobody who needs no TLS has to wait for
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(text)
+    except OSError as exc:
+        raise ValueError(f"no certificates can be read there: {exc.strerror or exc}") from exc
+    return text
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "seconds": _seconds,
     "count": _count,
     "delivery": _delivery,
     "transport": _transport,
+    "certificates": _certificates,
     "folder": str,
 }

@@ -2,7 +2,7 @@
 
 from celery import Celery
 
-app = Celery("lossy", broker="rediss://127.0.0.1:1/0", backend="rediss://127.0.0.1:1/1")
+app = Celery("lossy", broker="rediss://127.0.0.1:1/0", backend="rediss://127.0.0.1:1/1?ssl_cert_reqs=none")
 app.conf.update(
     task_acks_late=False,
     task_reject_on_worker_lost=False,
@@ -10,6 +10,7 @@ app.conf.update(
     broker_transport_options={"visibility_timeout": 5},
     task_default_delivery_mode="transient",
     result_expires=None,
+    broker_use_ssl={"ssl_cert_reqs": "none"},
 )
 
 

@@ -56,14 +56,28 @@ def test_an_app_that_sets_nothing_passes() -> None:
         ({"result_serializer": "pickle"}, "result_serializer", "Use json"),
         ({"task_serializer": "yaml"}, "task_serializer", "Add yaml to accept_content, which is json"),
         ({"result_accept_content": ["yaml"]}, "result_serializer", "Add json to result_accept_content"),
-        ({"broker_url": "rediss://h/0"}, "broker_use_ssl", "Add ?ssl_cert_reqs=required"),
-        ({"broker_url": "rediss://h/0?ssl_cert_reqs=none"}, "broker_use_ssl", "Add ?ssl_cert_reqs=required"),
+        ({"broker_url": "rediss://h/0?ssl_cert_reqs=none"}, "broker_use_ssl", "Leave broker_use_ssl"),
         (
             {"broker_url": "rediss://h/0", "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_NONE}},
             "broker_use_ssl",
-            "Add ?ssl_cert_reqs=required",
+            "Leave broker_use_ssl",
         ),
-        ({"result_backend": "rediss://h/0"}, "redis_backend_use_ssl", "Add ?ssl_cert_reqs=required"),
+        (
+            {"broker_url": "redis://h/0;redis://i/0", "broker_use_ssl": {"ssl_check_hostname": False}},
+            "broker_use_ssl",
+            "Leave broker_use_ssl",
+        ),
+        (
+            {"broker_write_url": "amqps://h//", "broker_use_ssl": {"cert_reqs": ssl.CERT_NONE}},
+            "broker_use_ssl",
+            "Leave broker_use_ssl",
+        ),
+        (
+            {"broker_url": "amqps://h//", "broker_use_ssl": {"context": {"cafile": "/own.pem"}}},
+            "broker_use_ssl",
+            "Leave broker_use_ssl",
+        ),
+        ({"result_backend": "rediss://h/0?ssl_cert_reqs=none"}, "redis_backend_use_ssl", "Leave redis_backend_use_ssl"),
         (
             {"broker_transport_options": {"visibility_timeout": 60}},
             "visibility_timeout",
@@ -91,6 +105,10 @@ def test_what_loses_jobs_or_gives_them_away_is_found(conf: dict[str, Any], varia
 @pytest.mark.parametrize(
     "conf",
     [
+        {"broker_url": "rediss://h/0", "result_backend": "rediss://h/1"},
+        {"broker_url": "amqps://h//;amqps://i//"},
+        {"broker_url": "amqps://h//", "broker_use_ssl": {"context": {"cafile": "/own.pem", "check_hostname": True}}},
+        {"broker_url": "rediss://h/0", "broker_use_ssl": True},
         {"broker_url": "rediss://h/0?ssl_cert_reqs=required"},
         {"broker_url": "rediss://h/0?ssl_cert_reqs=CERT_REQUIRED"},
         {"broker_url": "rediss://h/0", "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}},

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from celerykit import settings
 from celerykit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def refused(**environ: str) -> list[str]:
@@ -24,8 +29,9 @@ def test_nothing_said_means_the_defaults() -> None:
     assert facts == (600.0, 3600.0, "at-least-once", 5, 60.0)
 
 
-def test_every_setting_is_read_from_its_variable() -> None:
+def test_every_setting_is_read_from_its_variable(tmp_path: Path) -> None:
     """CELERYKIT_ and the name in capitals, for each of them."""
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
     own = settings.from_environment(
         {
             "CELERYKIT_STOP_TIMEOUT": "30",
@@ -34,10 +40,11 @@ def test_every_setting_is_read_from_its_variable() -> None:
             "CELERYKIT_MAX_DELIVERIES": "2",
             "CELERYKIT_STUCK_AFTER": "10",
             "CELERYKIT_REDIS_TRANSPORT": "stock",
+            "CELERYKIT_TLS_CA": str(tmp_path / "ca.pem"),
             "CELERYKIT_STATE_DIR": "/srv/state",
         }
     )
-    assert own == settings.Settings(30.0, 7.5, "at-most-once", 2, 10.0, "stock", "/srv/state")
+    assert own == settings.Settings(30.0, 7.5, "at-most-once", 2, 10.0, "stock", str(tmp_path / "ca.pem"), "/srv/state")
 
 
 @pytest.mark.parametrize("name", ["CELERYKIT_STOP_TIMEOUT", "CELERYKIT_LONGEST_JOB", "CELERYKIT_STUCK_AFTER"])
@@ -54,6 +61,16 @@ def test_what_is_no_count_is_refused(value: str) -> None:
     """At least one delivery, in whole numbers."""
     (message,) = refused(CELERYKIT_MAX_DELIVERIES=value)
     assert message.startswith(f"CELERYKIT_MAX_DELIVERIES={value} (/etc/celery/celery.env:3): ")
+
+
+@pytest.mark.parametrize(("text", "problem"), [(None, "No such file"), ("no certificate\n", "no certificates can be")])
+def test_an_authority_s_file_that_holds_none_is_refused(tmp_path: Path, text: str | None, problem: str) -> None:
+    """Before a connection fails for a reason that nobody understands."""
+    if text:
+        (tmp_path / "ca.pem").write_text(text)
+    (message,) = refused(CELERYKIT_TLS_CA=str(tmp_path / "ca.pem"))
+    assert message.startswith(f"CELERYKIT_TLS_CA={tmp_path}/ca.pem (/etc/celery/celery.env:3): ")
+    assert problem in message and message.endswith("Mend the file, or leave the variable out.")
 
 
 def test_an_unknown_transport_is_refused() -> None:
