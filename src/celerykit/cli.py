@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--rabbitmq", metavar="QUEUES", default="", help=help_text)
     command.add_argument("--postgresql", action="store_true", help="for PostgreSQL, too")
     command.set_defaults(run=_passwords)
+    _add_certificates(commands)
     _add_status(commands)
     _add_pools(commands)
     return parser
@@ -89,6 +90,17 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     help_text = "judge env files, as JSON on standard input, before they are in place; exit with 78 if one cannot run"
     command.add_argument("--candidate", action="store_true", help=help_text)
     command.set_defaults(run=_check)
+
+
+def _add_certificates(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("certificates", help="make an authority and its servers' certificates, once")
+    command.add_argument("servers", nargs="+", metavar="SERVER[=NAME,...]", help="such as redis, with its other names")
+    command.add_argument("--folder", default="/secrets", help="default: %(default)s")
+    help_text = "new certificates by the same authority, which servers read when they are told"
+    command.add_argument("--renew", action="append_const", dest="steps", const="renew", help=help_text)
+    help_text = "a new authority, trusted beside the old one; --renew has it sign, once all clients have it"
+    command.add_argument("--new-authority", action="append_const", dest="steps", const="authority", help=help_text)
+    command.set_defaults(run=_certificates, steps=[])
 
 
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -147,6 +159,22 @@ def _passwords(arguments: argparse.Namespace) -> int:
         print("every password is there: nothing to do")
     if written == [Path(arguments.folder) / passwords.USERS]:
         print("its users have changed: a Redis that runs already takes them up by 'docker compose restart redis'")
+    return 0
+
+
+def _certificates(arguments: argparse.Namespace) -> int:
+    try:
+        from celerykit import certificates
+    except ImportError as exc:
+        needed = Finding("cryptography", "", "Python path", str(exc), "Install celerykit[certificates]")
+        raise ConfigurationError(needed) from exc
+    named = (server.partition("=") for server in arguments.servers)
+    servers = {server: [name for name in names.split(",") if name] for server, _, names in named}
+    written = certificates.write(Path(arguments.folder), servers, *(arguments.steps or ()))
+    for path in written:
+        print(f"wrote {path}")
+    if not written:
+        print("every certificate is there: nothing to do")
     return 0
 
 

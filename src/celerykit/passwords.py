@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from celerykit import definitions, settings
+from celerykit import definitions, secretfile, settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,15 +69,9 @@ def write(folder: Path, server: str = SERVER, queues: Sequence[str] = (), *, pos
     :param postgresql: whether there is a PostgreSQL.
     :returns: the files that were written.
     """
-    written = []
     wanted = _wanted(folder, server) | (_wanted_by_rabbitmq(folder, queues) if queues else {})
     wanted |= _wanted_by_postgresql(folder) if postgresql else {}
-    for name, content in wanted.items():
-        path = folder / name
-        if _read(path) != content:
-            _replace(path, content)
-            written.append(path)
-    return written
+    return [folder / name for name, content in wanted.items() if secretfile.write(folder / name, content)]
 
 
 def users(celery_password: str, health_password: str) -> str:
@@ -91,12 +85,12 @@ def users(celery_password: str, health_password: str) -> str:
 
 def _wanted(folder: Path, server: str) -> dict[str, str]:
     """Return what each file is to hold, taking the passwords that exist from the files that hold them in the clear."""
-    celery = _password_of_url(_read(folder / BROKER_URL)) or _random()
-    health = _read(folder / HEALTH_PASSWORD) or _random()
+    celery = _password_of_url(secretfile.read(folder / BROKER_URL)) or _random()
+    health = secretfile.read(folder / HEALTH_PASSWORD) or _random()
     return {
         BROKER_URL: f"redis://celery:{celery}@{server}/0",
         RESULT_BACKEND: f"redis://celery:{celery}@{server}/1",
-        FLOWER_LOGIN: _read(folder / FLOWER_LOGIN) or f"admin:{_random()}",
+        FLOWER_LOGIN: secretfile.read(folder / FLOWER_LOGIN) or f"admin:{_random()}",
         HEALTH_PASSWORD: health,
         # Last: a first start that is cut short never leaves users whose passwords nobody has.
         USERS: users(celery, health),
@@ -104,8 +98,10 @@ def _wanted(folder: Path, server: str) -> dict[str, str]:
 
 
 def _wanted_by_rabbitmq(folder: Path, queues: Sequence[str]) -> dict[str, str]:
-    passwords = {name: _password_of_url(_read(folder / file)) or _random() for name, file in RABBITMQ_URLS.items()}
-    passwords["operator"] = _read(folder / OPERATOR).rpartition("password = ")[2].strip() or _random()
+    passwords = {
+        name: _password_of_url(secretfile.read(folder / file)) or _random() for name, file in RABBITMQ_URLS.items()
+    }
+    passwords["operator"] = secretfile.read(folder / OPERATOR).rpartition("password = ")[2].strip() or _random()
     urls = {
         file: f"amqp://{name}:{passwords[name]}@{RABBITMQ}/{definitions.VHOST}" for name, file in RABBITMQ_URLS.items()
     }
@@ -115,7 +111,7 @@ def _wanted_by_rabbitmq(folder: Path, queues: Sequence[str]) -> dict[str, str]:
 
 
 def _wanted_by_postgresql(folder: Path) -> dict[str, str]:
-    password = next((known for file in POSTGRESQL_URLS if (known := _password_of_url(_read(folder / file)))), _random())
+    password = next((known for file in POSTGRESQL_URLS if (known := _password_of_url(secretfile.read(folder / file)))), _random())
     urls = {file: url.format(password=password, server=POSTGRESQL) for file, url in POSTGRESQL_URLS.items()}
     return {**urls, POSTGRESQL_USERS: postgresql_users(password)}
 
@@ -150,20 +146,3 @@ def _hash(password: str) -> str:
 
 def _password_of_url(url: str) -> str:
     return (urlsplit(url).password or "") if url else ""
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _replace(path: Path, content: str) -> None:
-    """Put the content there in one step; readers get in by the group that the folder hands down."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-        os.fchmod(descriptor, 0o640)
-    draft.replace(path)

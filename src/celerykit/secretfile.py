@@ -1,0 +1,33 @@
+"""Files whose readers get in by their group, replaced in one step."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read(path: Path) -> str:
+    """Return what the file holds, nothing if there is none."""
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def write(path: Path, content: str, mode: int = 0o640) -> bool:
+    """Put the content there in one step, if it is not; readers get in by the group that the folder hands down.
+
+    :returns: whether the file was written.
+    """
+    if read(path) == content:
+        return False
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+        os.fchmod(descriptor, mode)
+    draft.replace(path)
+    return True
