@@ -43,6 +43,9 @@ def install(app: Any) -> None:
     """Let ``app`` talk to brokers as the kit does; where it has a class of its own, nothing changes."""
     if app.amqp_cls == STOCK_CLASS:
         app.amqp_cls = CLASS
+        # The first send_task() of a producer asks for it before the loader is there.
+        if type(early := vars(app).get("amqp")) is celery.app.amqp.AMQP:
+            early.__class__ = AMQP
     # Celery cuts the fraction off, and refuses the 0 that is left of a delay below a second.
     celery.app.base.calculate_routing_key = delayed_key
 

@@ -11,7 +11,7 @@ from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 import celerykit
-from celerykit import check, settings
+from celerykit import check, encryption, settings
 from celerykit.rabbitmq import delayed_key, remedy, require_version
 
 if TYPE_CHECKING:
@@ -38,6 +38,16 @@ def told(app: Celery, name: str) -> tuple[str, str, str, Any]:
 def test_queues_by_name_are_quorum_queues_of_one_topic_exchange(name: str) -> None:
     """The default one and those of `-Q` and routes alike."""
     assert told(made(), name) == ("celerykit", "topic", name, QUORUM)
+
+
+def test_the_first_job_of_a_producer_is_sent_as_all_others() -> None:
+    """send_task() takes hold of the app's messaging before anything has read the settings."""
+    app = Celery("early", broker="amqp://h//", set_as_current=False)
+    taken = app.amqp
+    celerykit.configure(app)
+    assert app.conf.task_default_exchange == "celerykit"
+    assert told(app, "reports") == ("celerykit", "topic", "reports", QUORUM)
+    assert taken is app.amqp and taken.Connection is encryption.Connection
 
 
 def test_queues_of_the_app_s_own_do_not_get_each_other_s_jobs() -> None:
