@@ -38,8 +38,8 @@ POSTGRESQL_USERS = "postgresql/users.sql"
 
 SERVER = "redis:6379"
 """Where the stack's Redis answers."""
-RABBITMQ = "rabbitmq:5672"
-"""Where the stack's RabbitMQ answers."""
+RABBITMQ = {"amqp": "rabbitmq:5672", "amqps": "rabbitmq:5671"}
+"""Where the stack's RabbitMQ answers, in the clear and by TLS."""
 POSTGRESQL = "postgresql:5432"
 """Where the stack's PostgreSQL answers."""
 ADMIN = """\
@@ -62,7 +62,8 @@ ITERATIONS = 4096
 def write(folder: Path, server: str = SERVER, queues: Sequence[str] = (), *, postgresql: bool = False) -> list[Path]:
     """Make what is missing under ``folder`` and leave every password that is there.
 
-    The servers' users follow from the passwords, so they are written anew where the kit's rules have changed.
+    The servers' users follow from the passwords, so they are written anew where the kit's rules have changed. URLs are
+    of TLS where an authority is named: ``CELERYKIT_TLS_CA``.
 
     :param server: ``host:port`` of Redis for the URLs.
     :param queues: those of RabbitMQ; without any, there is none.
@@ -85,11 +86,12 @@ def users(celery_password: str, health_password: str) -> str:
 
 def _wanted(folder: Path, server: str) -> dict[str, str]:
     """Return what each file is to hold, taking the passwords that exist from the files that hold them in the clear."""
+    scheme = _scheme("redis")
     celery = _password_of_url(secretfile.read(folder / BROKER_URL)) or _random()
     health = secretfile.read(folder / HEALTH_PASSWORD) or _random()
     return {
-        BROKER_URL: f"redis://celery:{celery}@{server}/0",
-        RESULT_BACKEND: f"redis://celery:{celery}@{server}/1",
+        BROKER_URL: f"{scheme}://celery:{celery}@{server}/0",
+        RESULT_BACKEND: f"{scheme}://celery:{celery}@{server}/1",
         FLOWER_LOGIN: secretfile.read(folder / FLOWER_LOGIN) or f"admin:{_random()}",
         HEALTH_PASSWORD: health,
         # Last: a first start that is cut short never leaves users whose passwords nobody has.
@@ -102,8 +104,10 @@ def _wanted_by_rabbitmq(folder: Path, queues: Sequence[str]) -> dict[str, str]:
         name: _password_of_url(secretfile.read(folder / file)) or _random() for name, file in RABBITMQ_URLS.items()
     }
     passwords["operator"] = secretfile.read(folder / OPERATOR).rpartition("password = ")[2].strip() or _random()
+    scheme = _scheme("amqp")
     urls = {
-        file: f"amqp://{name}:{passwords[name]}@{RABBITMQ}/{definitions.VHOST}" for name, file in RABBITMQ_URLS.items()
+        file: f"{scheme}://{name}:{passwords[name]}@{RABBITMQ[scheme]}/{definitions.VHOST}"
+        for name, file in RABBITMQ_URLS.items()
     }
     own = settings.from_environment(os.environ)
     users = definitions.definitions(passwords, queues, own)
@@ -111,7 +115,9 @@ def _wanted_by_rabbitmq(folder: Path, queues: Sequence[str]) -> dict[str, str]:
 
 
 def _wanted_by_postgresql(folder: Path) -> dict[str, str]:
-    password = next((known for file in POSTGRESQL_URLS if (known := _password_of_url(secretfile.read(folder / file)))), _random())
+    password = next(
+        (known for file in POSTGRESQL_URLS if (known := _password_of_url(secretfile.read(folder / file)))), _random()
+    )
     urls = {file: url.format(password=password, server=POSTGRESQL) for file, url in POSTGRESQL_URLS.items()}
     return {**urls, POSTGRESQL_USERS: postgresql_users(password)}
 
@@ -133,6 +139,11 @@ def _scram(password: str) -> str:
     client, server = (hmac.digest(salted, name, "sha256") for name in (b"Client Key", b"Server Key"))
     encoded = [base64.b64encode(part).decode() for part in (salt, hashlib.sha256(client).digest(), server)]
     return f"SCRAM-SHA-256${ITERATIONS}:{encoded[0]}${encoded[1]}:{encoded[2]}"
+
+
+def _scheme(plain: str) -> str:
+    """Return the scheme of URLs: ``redis``, or ``rediss``."""
+    return f"{plain}s" if settings.from_environment(os.environ).tls_ca else plain
 
 
 def _random() -> str:

@@ -50,6 +50,10 @@ class Redis:
         """Give the memory back."""
         self._redis.delete(*self._blocks)
 
+    def read_certificates(self) -> None:
+        """Have it read them again."""
+        self.server.container.restart()
+
     @property
     def _redis(self) -> Any:
         return self._client.app.connection_for_read().default_channel.client
@@ -71,6 +75,10 @@ class RabbitMQ:
     def relieve(self) -> None:
         """Clear it."""
         self.server.sh("rabbitmqctl -q set_vm_memory_high_watermark 0.6")
+
+    def read_certificates(self) -> None:
+        """Have it read them again, without a restart."""
+        self.server.sh("rabbitmqctl -q eval 'ssl:clear_pem_cache().'")
 
 
 class RedisOnSmallDisk(Redis):

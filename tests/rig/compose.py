@@ -32,10 +32,10 @@ class Stack:
         self._environment = {**os.environ, **environment}
 
     @classmethod
-    def with_ledger(cls, project: str, ledger: Ledger, **environment: str) -> Stack:
+    def with_ledger(cls, project: str, ledger: Ledger, files: Sequence[str] = WITH_LEDGER, **environment: str) -> Stack:
         """Return the stack with the survival apps and a ledger outside of it."""
         told = {"CELERYKIT_APP_DIR": str(APPS), "CELERY_APP": "plain", "CELERYKIT_LEDGER": str(ledger.folder)}
-        return cls(project, WITH_LEDGER, {**told, **environment})
+        return cls(project, files, {**told, **environment})
 
     def compose(self, *arguments: str) -> str:
         """Run Compose and return what it prints.

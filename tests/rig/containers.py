@@ -16,6 +16,7 @@ import testinfra
 
 from celerykit import definitions, passwords
 from celerykit.settings import Settings
+from tests.rig.authority import Authority
 from tests.rig.client import Client, PGMQClient, RabbitMQClient
 from tests.rig.ledger import Ledger
 from tests.rig.waiting import until
@@ -33,6 +34,10 @@ INSTALLER_IMAGE = "celerykit/installer"
 APPS = Path(__file__).parents[1] / "containers" / "apps"
 INSIDE = Path(__file__).parent / "inside"
 LABEL = "celerykit.test"
+RABBITMQ_BY_TLS = {
+    "CELERYKIT_TLS_CA": "/secrets/rabbitmq/ca.pem",
+    "RABBITMQ_CONFIG_FILES": "/etc/rabbitmq/{conf,tls}.d/*.conf",
+}
 READY = 120.0
 """Seconds within which a started process must be ready on a loaded machine."""
 
@@ -59,6 +64,11 @@ class Process:
         self.container.reload()
         state: Mapping[str, Any] = self.container.attrs["State"]
         return state
+
+    def address(self, network: str) -> str:
+        """Return its address in a network."""
+        self.container.reload()
+        return str(self.container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"])
 
     def sh(self, command: str) -> str:
         """Run a shell command inside and return its output.
@@ -131,10 +141,17 @@ class Rig:
         self.processes: list[Process] = []
         self.network = self.docker.networks.create(self.name, labels={LABEL: ""})
         self.app = str(APPS)
+        self.authority: Authority | None = None
         self.broker_url = f"redis://celery:{self.password}@redis:6379/0"
         """The broker's URL as the containers see it."""
         self.image = CELERY_IMAGE
         self._folder = folder
+
+    def encrypt(self) -> Authority:
+        """Let every server that is started from now on speak TLS alone."""
+        self.authority = Authority(self._folder)
+        self.broker_url = self.broker_url.replace("redis", "rediss", 1)
+        return self.authority
 
     def small_disk(self, megabytes: int = 8) -> str:
         """Return a small volume, which lasts as long as a container runs that has it."""
@@ -153,6 +170,10 @@ class Rig:
         (folder / "users.acl").write_text(passwords.users(self.password, health))
         (folder / "health").write_text(health)
         port = _free_port()
+        if self.authority:
+            arguments = options.pop("command", [""])[1:]
+            told = {"CELERYKIT_TLS_CA": "/secrets/redis/ca.pem"}
+            options = {**options, "command": ["/etc/redis/tls.conf", *arguments], "environment": told}
         process = self.run(
             REDIS_IMAGE,
             name="redis",
@@ -163,7 +184,8 @@ class Rig:
             },
             **options,
         )
-        self.client = Client(f"redis://celery:{self.password}@127.0.0.1:{port}/0", self.ledger)
+        self.client = Client(self.broker_url.replace("redis:6379", f"127.0.0.1:{port}"), self.ledger)
+        self._trust(self.client)
         until(self.client.ping, READY, lambda: f"Redis answers; log:\n{process.logs[-2000:]}")
         return process
 
@@ -183,21 +205,27 @@ class Rig:
         """Start RabbitMQ instead, as the stack does; ``only`` some kinds of definitions, if any is named."""
         folder = self._folder / "rabbitmq"
         folder.mkdir(exist_ok=True)
+        if self.authority:
+            options = {**options, "environment": RABBITMQ_BY_TLS}
         told = {kind: items for kind, items in self.definitions(*queues).items() if not only or kind in only}
         (folder / "definitions.json").write_text(json.dumps(told))
+        scheme, inside = ("amqps", 5671) if self.authority else ("amqp", 5672)
         port = _free_port()
         process = self.run(
             RABBITMQ_IMAGE,
             name="rabbitmq",
-            ports={"5672/tcp": ("127.0.0.1", port)},
+            ports={f"{inside}/tcp": ("127.0.0.1", port)},
             volumes={
                 f"{self.name}-rabbitmq": {"bind": "/data", "mode": "rw"},
                 str(folder): {"bind": "/secrets/rabbitmq", "mode": "ro"},
             },
             **options,
         )
-        self.broker_url = f"amqp://worker:{self.password}@rabbitmq:5672/{definitions.VHOST}"
-        self.client = RabbitMQClient(f"amqp://producer:{self.password}@127.0.0.1:{port}/celery", self.ledger, process)
+        self.broker_url = f"{scheme}://worker:{self.password}@rabbitmq:{inside}/{definitions.VHOST}"
+        self.client = RabbitMQClient(
+            f"{scheme}://producer:{self.password}@127.0.0.1:{port}/celery", self.ledger, process
+        )
+        self._trust(self.client)
         until(self.client.ping, READY, lambda: f"RabbitMQ answers; log:\n{process.logs[-2000:]}")
         return process
 
@@ -228,6 +256,10 @@ class Rig:
         self.client = PGMQClient(self.broker_url.replace("postgresql:5432", address), self.ledger)
         return process
 
+    def _trust(self, client: Client) -> None:
+        if self.authority:
+            self.authority.trust(client.app)
+
     def install(self, folder: Path) -> None:
         """Install an app with its requirements, as the stack does, for the workers that start from now on."""
         volume = self.docker.volumes.create(f"{self.name}-app", labels={LABEL: ""})
@@ -245,7 +277,7 @@ class Rig:
         """The result backend's URL as the containers see it; beside other brokers than Redis there is none."""
         if self.broker_url.startswith("pgmq://"):
             return self.broker_url.replace("pgmq://", "db+postgresql+psycopg://")
-        on_redis = self.broker_url.startswith(("redis://", "sentinel://"))
+        on_redis = self.broker_url.startswith(("redis://", "rediss://", "sentinel://"))
         return self.broker_url.removesuffix("0") + "1" if on_redis else "UNSET"
 
     def worker(self, pool_class: str = "prefork", app: str = "plain", *, ready: bool = True, **options: Any) -> Process:
@@ -284,6 +316,7 @@ class Rig:
             "CELERY_RESULT_BACKEND": self.result_backend,
             "CELERYKIT_STOP_TIMEOUT": "30",
             "CELERYKIT_LONGEST_JOB": "10",
+            **({"CELERYKIT_TLS_CA": "/ledger/celery/ca.pem"} if self.authority else {}),
             "PYTHONPATH": "/rig",
             "PYTHONDONTWRITEBYTECODE": "1",
             **(environment or {}),

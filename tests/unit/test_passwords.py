@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 
 from celerykit import passwords
 
@@ -120,3 +121,20 @@ def test_postgresql_can_come_later(folder: Path) -> None:
     added = {str(path.relative_to(folder)) for path in passwords.write(folder, postgresql=True)}
     assert added == {*passwords.POSTGRESQL_URLS, passwords.POSTGRESQL_USERS} and not added & before
     assert passwords.write(folder, postgresql=True) == []
+
+
+def test_urls_are_of_tls_where_an_authority_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One variable turns every link to TLS and back, and the passwords stay."""
+    passwords.write(folder, queues=["celery"])
+    plain = contents(folder)
+    trustme.CA().cert_pem.write_to_path(folder / "ca.pem")
+    monkeypatch.setenv("CELERYKIT_TLS_CA", str(folder / "ca.pem"))
+    passwords.write(folder, queues=["celery"])
+    for name in (passwords.BROKER_URL, passwords.RESULT_BACKEND, *passwords.RABBITMQ_URLS.values()):
+        before, now = urlsplit(plain[name]), urlsplit((folder / name).read_text())
+        assert (now.scheme, now.password) == (f"{before.scheme}s", before.password)
+        assert now.port == (5671 if now.scheme == "amqps" else 6379)
+    assert (folder / passwords.USERS).read_text() == plain[passwords.USERS]
+    monkeypatch.delenv("CELERYKIT_TLS_CA")
+    passwords.write(folder, queues=["celery"])
+    assert plain.items() <= contents(folder).items()
