@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 COMPOSE = ("docker", "compose", "--profile", "flower", "--profile", "client")
 WITH_RABBITMQ = ("docker", "compose", "--file", "compose.yaml", "--file", "compose/rabbitmq.yaml", *COMPOSE[2:])
 WITH_POSTGRESQL = ("docker", "compose", "--file", "compose.yaml", "--file", "compose/postgresql.yaml", *COMPOSE[2:])
+WITH_TLS = ("--file", "compose/tls.yaml", "--file", "compose/rabbitmq-tls.yaml")
+WITH_EVERYTHING = (*WITH_RABBITMQ[:6], *WITH_POSTGRESQL[4:6], *WITH_TLS, *COMPOSE[2:])
 ALLINONE = ("docker", "compose", "--project-directory", ".", "--file", "compose/allinone.yaml")
 OTHER_REDIS = {"bookworm": "SUITE=bookworm", "valkey": "REDIS=valkey"}
 UP_TIMEOUT = 180
@@ -145,7 +147,7 @@ def down() -> None:
 def remove_with_volumes() -> None:
     """Take the stack down with all it has kept, and the one that is a single container."""
     with step("stack: removed with its volumes"):
-        for compose in (WITH_RABBITMQ, WITH_POSTGRESQL, ALLINONE):
+        for compose in (WITH_EVERYTHING, ALLINONE):
             run(
                 "down",
                 [*compose, "down", "--volumes", "--remove-orphans"],

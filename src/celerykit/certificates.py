@@ -58,7 +58,7 @@ def write(folder: Path, servers: Mapping[str, Sequence[str]], *steps: str) -> li
         kept = secretfile.read(path)
         if not kept and not own:
             raise ConfigurationError(_missing(path, server))
-        if own and _is_due(kept, {server, *names, *LOCAL}, trusted, anew="renew" in steps):
+        if own and _is_due(kept, (server, *names, *LOCAL), trusted, anew="renew" in steps):
             kept = _Authority.read(own).issue(server, names)
         wanted[f"{server}/{SERVER}"] = kept
     return written + [folder / name for name, text in wanted.items() if secretfile.write(folder / name, text)]
@@ -117,14 +117,14 @@ def _trusted(own: str, trusted: str) -> str:
     return "".join(map(_pem, [first, *others]))
 
 
-def _is_due(text: str, names: set[str], trusted: str, *, anew: bool) -> bool:
+def _is_due(text: str, names: Sequence[str], trusted: str, *, anew: bool) -> bool:
     if not text:
         return True
     certificate = x509.load_pem_x509_certificate(text.encode())
     if not any(_has_issued(authority, certificate) for authority in _load(trusted)):
         return False  # the operator's own
     said = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return anew or certificate.not_valid_after_utc - _now() < DUE or {str(item.value) for item in said} != names
+    return anew or certificate.not_valid_after_utc - _now() < DUE or set(said) != set(map(_general, names))
 
 
 def _has_issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:

@@ -21,6 +21,7 @@ def write(path: Path, content: str, mode: int = 0o640) -> bool:
     """
     if read(path) == content:
         return False
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import ssl
 import subprocess
 import time
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ MANAGERS: Mapping[str, type[Manager]] = {"sysvinit": Sysvinit, "bare": Superviso
 LIKE = "trixie"
 """What every machine with another broker than Redis is like, but for that."""
 BROKERS = {f"{LIKE}-valkey": VALKEY, f"{LIKE}-rabbitmq": RABBITMQ}
-PORTS = {REDIS: 6379, VALKEY: 6379, RABBITMQ: 5672}
+PORTS = {REDIS: 6379, VALKEY: 6379, RABBITMQ: 5671}
 PROGRAMS = {REDIS: "redis-server", VALKEY: "valkey-server", RABBITMQ: "beam.smp"}
 EMPTIES = {
     **{
@@ -70,15 +71,22 @@ VARIABLES: Mapping[str, Any] = {
 """What a host is deployed with, unless a test says otherwise."""
 OTHERWISE: Mapping[str, Mapping[str, Any]] = {
     REDIS: {},
-    VALKEY: {"redis_server": "valkey"},
+    VALKEY: {
+        "redis_server": "valkey",
+        "celery_broker_url": "rediss://celery:{{ redis_password }}@127.0.0.1:6379/0",
+        "celery_result_backend": "rediss://celery:{{ redis_password }}@127.0.0.1:6379/1",
+    },
     RABBITMQ: {
         "celery_broker": "rabbitmq",
-        "celery_broker_url": "amqp://worker:{{ rabbitmq_passwords.worker }}@127.0.0.1:5672/celery",
+        "celery_broker_url": "amqps://worker:{{ rabbitmq_passwords.worker }}@127.0.0.1:5671/celery",
+        "rabbitmq_port": 5671,
         "celery_result_backend": "",
         "rabbitmq_bind": ["0.0.0.0"],
     },
 }
 """What is otherwise with a broker."""
+BY_TLS = {VALKEY: "redis_tls", RABBITMQ: "rabbitmq_tls"}
+"""The brokers that speak TLS alone, as where links leave a machine, and the variable that makes them do so."""
 
 
 class Host:
@@ -168,6 +176,8 @@ class Host:
         usual |= OTHERWISE[self.broker]
         if self.broker == RABBITMQ:
             usual["rabbitmq_passwords"] = dict.fromkeys(definitions.RIGHTS, self.password)
+        if self.broker in BY_TLS:
+            usual |= {BY_TLS[self.broker]: str(self.folder / "tls"), "celery_tls_ca": str(self.authority)}
         usual["celery_ca_bundle"] = os.environ.get("CELERYKIT_CA_BUNDLE", "")
         told = {
             name: {key: value for key, value in {**usual, **variables}.items() if value is not None}
@@ -282,12 +292,29 @@ class Host:
 
     def _client(self) -> Client:
         if self.broker == RABBITMQ:
-            return RabbitMQClient(self.url("producer"), self.ledger, self)
-        return Client(f"redis://celery:{self.password}@127.0.0.1:{self._port}/0", self.ledger)
+            client = RabbitMQClient(self.url("producer"), self.ledger, self)
+            client.app.conf.broker_use_ssl = self.trusting
+            return client
+        scheme = "rediss" if self.broker in BY_TLS else "redis"
+        client = Client(f"{scheme}://celery:{self.password}@127.0.0.1:{self._port}/0", self.ledger)
+        if self.broker in BY_TLS:
+            trusting = {"ssl_cert_reqs": "required", "ssl_ca_certs": str(self.authority)}
+            client.app.conf.update(broker_use_ssl=trusting, redis_backend_use_ssl=trusting)
+        return client
 
     def url(self, user: str) -> str:
         """Return the URL by which a user of RabbitMQ comes in from outside."""
-        return f"amqp://{user}:{self.password}@127.0.0.1:{self._port}/{definitions.VHOST}"
+        return f"amqps://{user}:{self.password}@127.0.0.1:{self._port}/{definitions.VHOST}"
+
+    @property
+    def authority(self) -> Path:
+        """Who vouches for the broker, where it speaks TLS."""
+        return self.folder / "tls" / "celery" / "ca.pem"
+
+    @property
+    def trusting(self) -> dict[str, Any]:
+        """The options of a client of RabbitMQ that believes the host, and nobody else."""
+        return {"ca_certs": str(self.authority), "cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
 
     def remove(self) -> None:
         """End it and leave nothing."""

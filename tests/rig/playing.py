@@ -46,15 +46,15 @@ class Play:
         return " ".join(found[0].split())
 
 
-def play(inventory: Mapping[str, Any], folder: Path, *arguments: str) -> Play:
-    """Run ``site.yml`` on an inventory, written where its passwords are kept, and return what came of it."""
+def play(inventory: Mapping[str, Any], folder: Path, *arguments: str, playbook: str = "site.yml") -> Play:
+    """Run a playbook on an inventory, written where its passwords are kept, and return what came of it."""
     file = folder / "inventory.json"
     file.write_text(json.dumps(inventory), encoding="utf-8")
     program = os.environ.get("CELERYKIT_TEST_ANSIBLE") or PROGRAM
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     began = time.monotonic()
     done = subprocess.run(
-        [program, "-i", str(file), *arguments, "site.yml"],
+        [program, "-i", str(file), *arguments, playbook],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,

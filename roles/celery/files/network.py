@@ -6,20 +6,20 @@ import pack
 from sources import SourceError, own_path
 
 
-def authority(bundle: str) -> str:
-    """Return the certificates of ``celery_ca_bundle``, a file.
+def authority(bundle: str, variable: str) -> str:
+    """Return the certificates of a file that a variable names, such as ``celery_ca_bundle``.
 
     :raises SourceError: if it cannot be read.
     """
     try:
         return own_path(bundle).read_text(encoding="utf-8")
     except OSError as exc:
-        said = f"celery_ca_bundle={bundle}: cannot be read: {exc.strerror}"
+        said = f"{variable}={bundle}: cannot be read: {exc.strerror}"
         raise SourceError(f"{said}. Name a file on this machine.") from exc
 
 
-def wheelhouse(folder: str) -> str:
-    """Return an archive of the wheels in ``celery_wheelhouse``, a folder.
+def wheelhouse(folder: str, variable: str) -> str:
+    """Return an archive of the wheels in a folder that a variable names, ``celery_wheelhouse``.
 
     :raises SourceError: if it cannot be read, or has none.
     """
@@ -29,5 +29,5 @@ def wheelhouse(folder: str) -> str:
     except OSError as exc:
         wheels, problem = {}, str(exc.strerror)
     if not wheels:
-        raise SourceError(f"celery_wheelhouse={folder}: {problem}. Name a folder of wheels on this machine.")
+        raise SourceError(f"{variable}={folder}: {problem}. Name a folder of wheels on this machine.")
     return str(pack.pack("wheels", wheels))

@@ -189,6 +189,10 @@ class Plan:
         for name in ("broker_url", "result_backend"):
             if self.told[name]:
                 values |= self._secret("configure", f"CELERY_{name.upper()}", self.told[name], self.readers)
+        if authority := self._from(network.authority, "tls_ca"):
+            self.texts["ca.pem"], self.origins["ca.pem"] = authority, "celery_tls_ca"
+            self._keep("configure", "ca.pem", [], secret=False)  # read anew at each connection
+            values[settings.variable("tls_ca")] = f"{ETC}/ca.pem"
         values["CELERYKIT_STOP_TIMEOUT"] = text_of(self.told["stop_timeout"])
         values |= {name: text_of(value) for name, value in self.told["environment"].items() if value is not None}
         self._env("configure", "celery.env", values, "celery_app or celery_environment", self.readers)
@@ -281,10 +285,10 @@ class Plan:
     def _wheelhouse(self) -> str:
         return self._from(network.wheelhouse, "wheelhouse")
 
-    def _from(self, read: Callable[[str], str], name: str) -> str:
+    def _from(self, read: Callable[..., str], name: str) -> str:
         """Return what a variable that names something of the controller's stands for, if it is set."""
         try:
-            return read(self.told[name]) if self.told[name] else ""
+            return read(self.told[name], f"celery_{name}") if self.told[name] else ""
         except sources.SourceError as exc:
             self.errors.append(str(exc))
             return ""

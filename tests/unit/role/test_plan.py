@@ -38,6 +38,7 @@ TOLD: dict[str, Any] = {
     "environment": {},
     "kit_source": "",
     "ca_bundle": "",
+    "tls_ca": "",
     "index_url": "",
     "wheelhouse": "",
 }
@@ -223,6 +224,7 @@ def test_a_host_with_supervisor_has_a_program_a_process(plan: Any) -> None:
             {"service_mgr": "sysvinit", "workers": [{"name": "a", "limits": {"Nice": 5}}]},
             "celery_workers[0].limits: directives of systemd, and this host has sysvinit",
         ),
+        ({"tls_ca": "/no/such.pem"}, "celery_tls_ca=/no/such.pem: cannot be read"),
         ({"ca_bundle": "/no/such.pem"}, "celery_ca_bundle=/no/such.pem: cannot be read"),
         ({"wheelhouse": "/no/such"}, "celery_wheelhouse=/no/such: No such file or directory"),
     ],
@@ -279,6 +281,16 @@ def test_the_network_s_ways_are_for_the_installation_alone(plan: Any, tmp_path: 
     assert planned["network"]["ca"] == "CERTIFICATE"
     assert planned["network"]["wheelhouse"] == f"/opt/celery/incoming/{Path(planned['wheelhouse']).name}"
     assert not any(word in json.dumps(planned["files"]) for word in ("CERTIFICATE", "index-password", "wheels-"))
+
+
+def test_whom_processes_trust_is_on_the_host_and_restarts_nothing(plan: Any, tmp_path: Path) -> None:
+    """It is read at each connection, and what is judged before it is in place has it, too."""
+    (tmp_path / "ca.pem").write_text("CERTIFICATE")
+    planned = plan(tls_ca=str(tmp_path / "ca.pem"))
+    (file,) = [file for file in planned["files"] if file["path"] == "/etc/celery/ca.pem"]
+    assert (file["text"], file["mode"], file["units"]) == ("CERTIFICATE", "0640", [])
+    assert planned["candidate"]["files"]["ca.pem"] == "CERTIFICATE"
+    assert "CELERYKIT_TLS_CA=/etc/celery/ca.pem\n" in planned["candidate"]["files"]["celery.env"]
 
 
 def test_the_script_reads_and_writes_json(tmp_path: Path) -> None:
