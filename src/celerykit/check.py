@@ -104,8 +104,6 @@ def _judge_tasks(app: Any, where: str) -> Iterator[Finding]:
             )
 
 
-
-
 def _judge_visibility(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:
     options = app.conf.broker_transport_options or {}
     timeout = options.get("visibility_timeout")

@@ -26,7 +26,7 @@ STOCK = '{"init_extension": false}'
 
 def send_late(worker: Process, seconds: float) -> None:
     """Send a job with a delay as a producer without the kit does: a worker keeps it until it is due."""
-    worker.sh(f"python -m celerykit_submit 1 0.1 {seconds}")
+    worker.sh(f"python -m celerykit_submit 1 0.1 '{{\"countdown\": {seconds}}}'")
 
 
 def long_worker(rig: Rig, **options: Any) -> Process:
