@@ -38,7 +38,7 @@ def bury(producer: Any, message: Any, reason: str) -> None:
     :param producer: a :class:`kombu.Producer`.
     :raises kombu.exceptions.OperationalError: if the broker does not take it.
     """
-    headers = {**message.headers, DELIVERIES: deliveries(message), REASON: reason}
+    headers = {**(message.headers or {}), DELIVERIES: deliveries(message), REASON: reason}
     queue = Queue(QUEUE, routing_key=QUEUE, durable=True)  # type: ignore[no-untyped-call]
     _publish(producer, message, headers, exchange="", routing_key=QUEUE, declare=[queue])
 

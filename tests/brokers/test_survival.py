@@ -94,6 +94,18 @@ def test_a_poison_job_ends_in_the_dead_letters(broker: Broker, rig: Rig) -> None
     until(lambda: set(jobs) <= set(rig.ledger.account().done), 60, "jobs after the poison")
 
 
+def test_a_job_that_no_worker_can_run_is_kept(broker: Broker, rig: Rig) -> None:
+    """Of a task that the worker does not know, or written as it must not read: in the dead letters, with the reason."""
+    rig.worker()
+    unknown = rig.client.submit("jobs.unheard_of") or ""
+    unread = rig.client.submit("jobs.work", 0.1, serializer="pickle") or ""
+    until(lambda: len(rig.client.dead_letters()) == 2, 60, "two dead letters")
+    letters = b"".join(rig.client.dead_letters())
+    assert all(word.encode() in letters for word in (unknown, unread, "knows no task", "untrusted content"))
+    jobs = rig.client.work(2, 0.1)
+    until(lambda: set(jobs) <= set(rig.ledger.account().done), 60, "jobs after them")
+
+
 def test_a_delayed_job_sent_before_any_worker_is_on_time(broker: Broker, rig: Rig) -> None:
     """Neither lost nor early, and one whose delay ends before the first worker starts waits for it."""
     sent = time.time()

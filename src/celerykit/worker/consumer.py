@@ -11,7 +11,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.mingle import Mingle
 from kombu.exceptions import OperationalError
 
-from celerykit import rabbitmq
+from celerykit import deadletters, rabbitmq
 from celerykit.errors import EX_CONFIG, ConfigurationError
 
 if TYPE_CHECKING:
@@ -57,10 +57,42 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         super().on_connection_error_after_connected(exc)
         self._advise(exc)
 
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """Keep what is no job."""
+        if self._kept(message, "it is not in the format of a job"):
+            super().on_unknown_message(body, message)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Any) -> None:
+        """Keep a job that was deployed to its sender alone, or is another app's."""
+        if self._kept(message, f"its worker knows no task {exc}"):
+            super().on_unknown_task(body, message, exc)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Any) -> None:
+        """Keep a job whose arguments are none."""
+        if self._kept(message, f"it cannot be read: {exc}"):
+            super().on_invalid_task(body, message, exc)
+
+    def on_decode_error(self, message: Any, exc: Any) -> None:
+        """Keep a job that is written as this worker may not read, or has no library for."""
+        if self._kept(message, f"it cannot be read: {exc!r}"):
+            super().on_decode_error(message, exc)
+
     def perform_pending_operations(self) -> None:
         """Run what waits; where there is no event loop, this is called at each turn of the blocking one."""
         self._beat()
         super().perform_pending_operations()
+
+    def _kept(self, message: Any, reason: str) -> bool:
+        """Put what Celery is about to drop into the dead letters; where they take nothing, back into its queue."""
+        try:
+            with self.app.producer_or_acquire() as producer:
+                deadletters.bury(producer, message, reason)
+        except Exception as exc:  # whatever it is, nobody else has the job
+            logger.warning("what cannot be run goes back to its queue, for the dead letters do not take it: %r", exc)
+            message.reject_log_error(logger, self.connection_errors, requeue=True)
+            return False
+        message.reject_log_error = message.ack_log_error
+        return True
 
     def _advise(self, exc: Any) -> None:
         if remedy := rabbitmq.remedy(str(exc)):
