@@ -44,7 +44,7 @@ def advice(app: Any, where: str) -> Iterator[Finding]:
             problem = "whoever reaches the broker can run any code in the worker"
             yield Finding(name, ",".join(accepted), where, problem, "Accept json only")
     for name, reader, problem in (
-        ("task_serializer", "accept_content", "a worker with these settings drops each job that this app sends"),
+        ("task_serializer", "accept_content", "a worker with these settings buries each job that this app sends"),
         ("result_serializer", _accepts_results(app), "nobody with these settings can read a result"),
     ):
         value, accepted = app.conf[name], _listed(app.conf[reader])
