@@ -86,6 +86,7 @@ REDIS = Kind(
 RABBITMQ = Kind(
     "RabbitMQ", "amqp://", version=DEBIAN + "rabbitmq-server", keeps=True, priorities=MIXED, remote_control=True
 )
+PGMQ = Kind("PGMQ", "pgmq://", {"init_extension": False}, version=DEBIAN + "postgresql-17", keeps=True)
 SQS = Kind(
     "Amazon SQS",
     "sqs://any:any@server:5000",
@@ -224,5 +225,5 @@ def settings(kind: Kind) -> dict[str, str]:
     return {name: json.dumps(kind.options), **LOGIN}
 
 
-BROKERS = (REDIS, RABBITMQ, SQS, SQLITE, FILES, MARIADB, ZOOKEEPER, ETCD)
+BROKERS = (REDIS, RABBITMQ, PGMQ, SQS, SQLITE, FILES, MARIADB, ZOOKEEPER, ETCD)
 EVERY = each(*BROKERS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from celerykit.brokers import Promise
 from celerykit.settings import AT_MOST_ONCE
-from tests.brokers.kinds import FOLDER, LOGIN, RABBITMQ, REDIS, Kind, settings
+from tests.brokers.kinds import FOLDER, LOGIN, PGMQ, RABBITMQ, REDIS, Kind, settings
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Broker:
     def __init__(self, rig: Rig, kind: Kind):
         self.rig = rig
         self.kind = kind
-        stand_up = {REDIS.name: rig.redis, RABBITMQ.name: rig.rabbitmq}.get(kind.name)
+        stand_up = {REDIS.name: rig.redis, RABBITMQ.name: rig.rabbitmq, PGMQ.name: rig.pgmq}.get(kind.name)
         self.server = stand_up() if stand_up else serve(rig, kind)
         if not stand_up:
             rig.broker_url = kind.url
