@@ -45,7 +45,8 @@ Where a broker gives a job away when its time is over, as SQS and PGMQ do, that 
 `make brokers` does the same to workers on every broker that there is a server or a stand-in for, keeps what it saw in
 a [record](brokers.json), and makes this table of it; `make test` does a part of it on Amazon SQS, SQLite and files. A
 worker is restarted or killed while a job runs and others wait, a broker where it keeps jobs on a disk. Speed is that of
-one slot with jobs that do nothing, in one run with Redis. What a run has not looked at, or is not there, is left empty.
+one slot with jobs that do nothing, beside Redis's: no more than an order of magnitude, for the record has parts of
+several runs, each with its date and load. What a run has not looked at, or is not there, is left empty.
 """
 
 
