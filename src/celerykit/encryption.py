@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -11,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from kombu.connection import Connection as KombuConnection
 
 from celerykit import brokers, defaults, settings
-from celerykit.errors import Finding
+from celerykit.errors import Finding, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,8 +86,7 @@ def remedy(problem: str, scheme: str) -> str:
     :param scheme: of the URL, such as ``rediss``.
     """
     pattern, hint = HINTS[scheme in SCHEMES]
-    known = (remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, problem))
-    return next(known, hint if re.search(pattern, problem) else "")
+    return look_up({**REMEDIES, pattern: hint}, problem)
 
 
 def unchecked(app: Any, where: str) -> Iterator[Finding]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 EX_CONFIG = 78
 """Exit code of a process that cannot start as configured, ``sysexits.h``: it needs somebody to mend that first."""
@@ -34,3 +39,8 @@ class ConfigurationError(Exception):
     def __init__(self, *findings: Finding):
         super().__init__("\n".join(map(str, findings)))
         self.findings = findings
+
+
+def look_up(remedies: Mapping[str, str], problem: str) -> str:
+    """Return the first remedy whose regular expression is found in what a server or client says, nothing if none is."""
+    return next((remedy for pattern, remedy in remedies.items() if re.search(pattern, problem)), "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from celerykit.errors import look_up
 
 REMEDIES = {
     r"password authentication failed": "Give the user and password that PostgreSQL knows, URL-encoded, in its URL",
@@ -18,7 +18,7 @@ REMEDIES = {
 
 def remedy(problem: str) -> str:
     """Return what to do about a refusal of PostgreSQL, nothing about anything else."""
-    return next((remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, problem)), "")
+    return look_up(REMEDIES, problem)
 
 
 def with_remedy(problem: str) -> str:

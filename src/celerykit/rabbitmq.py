@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import re
 from typing import TYPE_CHECKING, Any
 
 import celery.app.amqp
@@ -16,7 +13,9 @@ from kombu.messaging import Producer as KombuProducer
 from kombu.transport import native_delayed_delivery
 from kombu.utils.text import version_string_as_tuple
 
-from celerykit import defaults, encryption, settings
+from celerykit import defaults, encryption
+from celerykit.errors import look_up
+from celerykit.settings import patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +51,7 @@ def install(app: Any) -> None:
 
 def remedy(problem: str) -> str:
     """Return what to do about a refusal of RabbitMQ, nothing about anything else."""
-    return next((remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, problem)), "")
+    return look_up(REMEDIES, problem)
 
 
 def require_version(connection: Any) -> None:
@@ -115,12 +114,12 @@ class Producer(KombuProducer):
         if self.connection.transport.driver_type != "amqp" or not getattr(connection, "connected", False):
             return super()._publish(*args, **options)  # type: ignore[no-untyped-call]
         try:
-            with connection.transport.having_timeout(_patience()):
+            with connection.transport.having_timeout(patience()):
                 return super()._publish(*args, **options)  # type: ignore[no-untyped-call]
         except TimeoutError as exc:
             self.connection.collect()
             raise OperationalError(
-                f"RabbitMQ has not confirmed the message within {_patience():g} s, for want of memory, disk or "
+                f"RabbitMQ has not confirmed the message within {patience():g} s, for want of memory, disk or "
                 "network, and may deliver it yet"
             ) from exc
 
@@ -143,8 +142,3 @@ class AMQP(celery.app.amqp.AMQP):  # type: ignore[misc]
         pool = super().producer_pool
         pool.Producer = Producer
         return pool
-
-
-@functools.cache
-def _patience() -> float:
-    return settings.from_environment(os.environ).patience

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,6 +152,12 @@ def from_environment(environ: Mapping[str, str], sources: Mapping[str, str] | No
     if findings:
         raise ConfigurationError(*findings)
     return Settings(**values)
+
+
+@functools.cache
+def patience() -> float:
+    """Return :attr:`Settings.patience` of this process, for what asks at each message."""
+    return from_environment(os.environ).patience
 
 
 def _seconds(text: str) -> float:

@@ -26,8 +26,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 
-from celerykit import postgresql, settings
+from celerykit import postgresql
 from celerykit.errors import ConfigurationError, Finding
+from celerykit.settings import patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,9 +75,9 @@ class Debt:
 class Account:
     """The one client of a process for a server, which outlives the connections of Kombu; and what it owes."""
 
-    def __init__(self, conninfo: str, options: dict[str, Any], patience: float):
+    def __init__(self, conninfo: str, options: dict[str, Any], seconds: float):
         pool = ConnectionPool(
-            conninfo, min_size=1, max_size=options.get("pool_size", 10), max_idle=60, timeout=patience, open=False
+            conninfo, min_size=1, max_size=options.get("pool_size", 10), max_idle=60, timeout=seconds, open=False
         )
         # Its threads would hold up the end of the process.
         atexit.register(pool.close)
@@ -188,7 +189,7 @@ class Transport(pgmq.Transport):
         conninfo = self._conninfo()
         key = os.getpid(), conninfo
         if key not in _accounts:
-            _accounts.setdefault(key, Account(conninfo, self.client.transport_options, _patience()))
+            _accounts.setdefault(key, Account(conninfo, self.client.transport_options, patience()))
         return _accounts[key]
 
     def establish_connection(self) -> Any:
@@ -213,16 +214,16 @@ class Transport(pgmq.Transport):
 
     def _conninfo(self) -> str:
         told = self.client
-        patience = _patience()
+        seconds = patience()
         return make_conninfo(
             told.transport_options.get("conn_string") or "",
             **({} if told.transport_options.get("conn_string") else _address(told, self.default_port)),
             application_name="celerykit",
-            connect_timeout=int(min(5.0, patience)),
-            keepalives_idle=int(patience),
-            keepalives_interval=int(patience / 3),
+            connect_timeout=int(min(5.0, seconds)),
+            keepalives_idle=int(seconds),
+            keepalives_interval=int(seconds / 3),
             keepalives_count=3,
-            tcp_user_timeout=int(patience * 1000),
+            tcp_user_timeout=int(seconds * 1000),
         )
 
 
@@ -258,7 +259,3 @@ def _is_whole(connection: Any) -> bool:
 
 def _answer(connection: Any, question: str) -> bool:
     return bool(connection.execute(question).fetchone()[0])
-
-
-def _patience() -> float:
-    return settings.from_environment(os.environ).patience
