@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from kombu.connection import Connection as KombuConnection
 
-from celerykit import brokers, defaults, settings
+from celerykit import brokers, defaults, postgresql
 from celerykit.errors import Finding, look_up
+from celerykit.settings import AUTHORITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SCHEMES = ("rediss", "amqps")
-AUTHORITY = settings.variable("tls_ca")
+PGMQ = "pgmq"
 REMEDIES = {
     r"Hostname mismatch|IP address mismatch": "Write the host in the URL as its certificate names it, or give it a "
     "certificate for this name",
@@ -34,6 +36,10 @@ HINTS = {
     False: (ENDED, "If TLS alone is spoken there, say rediss:// or amqps:// in the URL"),
 }
 """What may be meant, over TLS and without, by a server that says nothing of it."""
+UNCHECKED = "the certificate of the server is not checked, so anybody can stand in for it"
+NAMELESS = "the certificate may be any other host's, which then can stand in for the server"
+MODES = {"sslmode=require": UNCHECKED, "sslmode=verify-ca": NAMELESS}
+"""What is wrong with what PostgreSQL's library may be told."""
 
 
 class Connection(KombuConnection):
@@ -43,10 +49,16 @@ class Connection(KombuConnection):
     """
 
     def _init_params(self, *args: Any, **params: Any) -> None:
+        if params.get("transport") == PGMQ:
+            # Of the URL, which Kombu takes for its own.
+            named = {name: params.pop(name) for name in [*params] if re.fullmatch(r"ssl[a-z_]+", name)}
+            params["ssl"] = {**_given(params.get("ssl")), **named} or params.get("ssl")
         params["ssl"] = options(params.get("transport"), params.get("ssl"))
         super()._init_params(*args, **params)  # type: ignore[no-untyped-call]
 
     def _establish_connection(self) -> Any:
+        if self.transport_cls == PGMQ:  # which says by itself what is wrong
+            return super()._establish_connection()  # type: ignore[no-untyped-call]
         told = self.ssl
         if told and isinstance(told, dict):
             self.ssl = dict(told)  # Kombu writes down the first host's name, and holds the second to it
@@ -64,10 +76,12 @@ class Connection(KombuConnection):
 
 def options(transport: Any, told: Any) -> Any:
     """Return what a connection is told of TLS, with what ``told`` (``broker_use_ssl``, or the URL) leaves out."""
+    authority = os.environ.get(AUTHORITY, "")
+    given = _given(told)
+    if transport == PGMQ:
+        return {**postgresql.checked(given, authority), **given} or ({"sslmode": postgresql.FULL} if told else told)
     if not told and transport not in SCHEMES:
         return told
-    authority = os.environ.get(AUTHORITY, "")
-    given = dict(told) if isinstance(told, dict) else {}
     if transport in brokers.REDIS:
         return {**defaults.checked(authority), **given}
     if (transport or "amqp") not in brokers.AMQP or "context" in given:
@@ -78,6 +92,10 @@ def options(transport: Any, told: Any) -> Any:
     if filled["cert_reqs"] == ssl.CERT_NONE and filled["server_hostname"] is None:
         del filled["server_hostname"]  # a name that nobody vouches for is none, and Python refuses to check it
     return filled
+
+
+def _given(told: Any) -> dict[str, Any]:
+    return dict(told) if isinstance(told, dict) else {}
 
 
 def remedy(problem: str, scheme: str) -> str:
@@ -94,27 +112,36 @@ def unchecked(app: Any, where: str) -> Iterator[Finding]:
     urls = [*brokers.broker_urls(app.conf), *brokers.broker_urls(app.conf, "broker_write_url")]
     for url in dict.fromkeys(urls):
         scheme = brokers.scheme_of(url)
-        told = app.connection_for_read(url).ssl if scheme in {*brokers.REDIS, *brokers.AMQP} else None
+        told = app.connection_for_read(url).ssl if scheme in {*brokers.REDIS, *brokers.AMQP, PGMQ} else None
         if told or scheme in SCHEMES:
             yield from _judge(scheme, told, "broker_use_ssl", where)
     backend = app.conf.result_backend
     if isinstance(backend, str) and backend.startswith("rediss://"):
         told = {**(app.conf.redis_backend_use_ssl or {}), **dict(parse_qsl(urlsplit(backend).query))}
         yield from _judge("rediss", told, "redis_backend_use_ssl", where)
+    if isinstance(backend, str) and postgresql.is_of(backend):
+        own = (app.conf.database_engine_options or {}).get("connect_args", {})
+        yield from _judge(PGMQ, {**postgresql.options(backend), **own}, "database_engine_options", where)
 
 
 def _judge(transport: str, told: Any, variable: str, where: str) -> Iterator[Finding]:
-    given = told if isinstance(told, dict) else {}
+    given = _given(told)
     value, problem = "", ""
-    if transport in brokers.REDIS and not isinstance(told, dict):
+    if transport == PGMQ:
+        value = f"sslmode={given.get('sslmode')}"
+        problem = MODES.get(value, "")
+    elif transport in brokers.REDIS and not isinstance(told, dict):
         value, problem = str(told), "nothing is encrypted: Kombu takes this for no TLS at all"
     elif (name := _not_required(given)) is not None:
-        value, problem = name, "the certificate of the server is not checked, so anybody can stand in for it"
+        value, problem = name, UNCHECKED
     elif not _checks_name(transport, given):
         value = "no check of the host's name"
-        problem = "the certificate may be any other host's, which then can stand in for the server"
+        problem = NAMELESS
     if problem:
-        remedy = f"Leave {variable} and the URL's ssl_* out: the kit has both checked, against {AUTHORITY} if it is set"
+        theirs = "sslmode" if transport == PGMQ else "ssl_*"
+        remedy = (
+            f"Leave {variable} and the URL's {theirs} out: the kit has both checked, against {AUTHORITY} if it is set"
+        )
         yield Finding(variable, value, where, problem, remedy)
 
 

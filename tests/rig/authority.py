@@ -9,7 +9,7 @@ from celerykit import certificates
 if TYPE_CHECKING:
     from pathlib import Path
 
-SERVERS = ("redis", "rabbitmq")
+SERVERS = ("redis", "rabbitmq", "postgresql")
 READ = 0o644
 """Servers run as users of their own."""
 

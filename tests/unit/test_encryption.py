@@ -158,6 +158,48 @@ def test_options_of_the_app_and_of_the_url_win_key_by_key(authority: trustme.CA,
     assert app.connection_for_read().ssl["ssl_ca_certs"] == str(tmp_path / "ca.pem")
 
 
+def test_a_client_of_postgresql_checks_the_server_where_an_authority_is_named(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    """As broker and for results, by either client; what URL and app say goes before it."""
+    full = {"sslmode": "verify-full", "sslrootcert": str(tmp_path / "ca.pem")}
+    assert made("pgmq://h/celery").connection_for_read().ssl == full
+    theirs = made("pgmq://h/celery?sslmode=verify-full&sslrootcert=/own.pem").connection_for_read().ssl
+    assert theirs == {"sslmode": "verify-full", "sslrootcert": "/own.pem"}
+    assert made("pgmq://h/celery?sslmode=disable").connection_for_read().ssl == {"sslmode": "disable"}
+    assert made("pgmq://h/celery", broker_use_ssl=True).connection_for_read().ssl == full
+    for url in (
+        "db+postgresql+psycopg://h/celery?connect_timeout=5",
+        "db+postgresql+psycopg2://h/c",
+        "db+postgresql://h/c",
+    ):
+        told = made("memory://", url, database_engine_options={"connect_args": {"connect_timeout": 3}}).backend
+        assert told.engine_options["connect_args"] == {"connect_timeout": 3, **full}
+        assert told.engine_options["pool_pre_ping"] is True
+    for url in ("db+postgresql+psycopg://h/c?sslmode=require", "db+postgresql+pg8000://h/c", "db+mysql://h/c"):
+        assert "connect_args" not in made("memory://", url).backend.engine_options
+
+
+@pytest.mark.parametrize(
+    ("conf", "variable"),
+    [
+        ({"broker_url": "pgmq://h/celery?sslmode=require"}, "broker_use_ssl=sslmode=require"),
+        (
+            {"broker_url": "pgmq://h/celery", "broker_use_ssl": {"sslmode": "verify-ca"}},
+            "broker_use_ssl=sslmode=verify-ca",
+        ),
+        ({"result_backend": "db+postgresql://h/c?sslmode=require"}, "database_engine_options=sslmode=require"),
+        ({"broker_url": "pgmq://h/celery", "result_backend": "db+postgresql://h/c"}, ""),
+    ],
+)
+def test_a_client_of_postgresql_that_believes_anybody_is_named(
+    authority: trustme.CA, conf: dict[str, Any], variable: str
+) -> None:
+    """It encrypts what it says, and somebody else may read it."""
+    said = [str(finding) for finding in encryption.unchecked(made("memory://", **conf), "app")]
+    assert [text.split(" ")[0] for text in said] == [variable] * bool(variable)
+
+
 @pytest.mark.parametrize("url", ["redis://h/0", "amqp://h//", "sentinel://h/0", "memory://"])
 def test_without_tls_nothing_is_told(url: str, authority: trustme.CA) -> None:
     """The authority's file alone switches nothing on."""
