@@ -11,7 +11,9 @@ from celerykit.errors import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-REFUSED = re.compile(r"WRONGPASS|NOAUTH|NOPERM|ACCESS_REFUSED|[Aa]uthentication|invalid (username|password)")
+REFUSED = re.compile(
+    r"WRONGPASS|NOAUTH|NOPERM|[Nn]o permissions|ACCESS_REFUSED|[Aa]uthentication|invalid (username|password)"
+)
 ATTEMPTS = 3
 
 
@@ -38,7 +40,7 @@ def _enter_backend(app: Any) -> None:
     """Ask a result backend that has a server of its own and a word for it: Redis and its like, and databases."""
     backend = app.backend
     if hasattr(backend, "client") and hasattr(backend.client, "ping"):
-        backend.client.ping()
+        backend.get(backend.get_key_for_task("celerykit"))  # a login alone is not yet the right to results
     elif hasattr(backend, "session_manager"):
         backend.session_manager.get_engine(backend.url, **backend.engine_options).connect().close()
 

@@ -6,6 +6,8 @@ import difflib
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from celerykit import commandline
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -47,16 +49,24 @@ READ_BY_CELERY = frozenset(
 
 @cache
 def celery_options() -> dict[str, Any]:
-    """Return the click parameter of each ``CELERY_*`` variable of the installed command line.
+    """Return the click parameter of each ``CELERY_*`` variable of Celery's own commands.
 
     Imports Celery: green pools must have patched the standard library before.
     """
-    from celery.bin.celery import celery
+    return _options(commandline.own())
 
+
+def _options(celery: Any) -> dict[str, Any]:
     found = {f"CELERY_{param.name}".upper(): param for param in celery.params}
     for command in celery.commands.values():
         found |= {f"CELERY_{command.name}_{param.name}".upper(): param for param in command.params if param.name}
     return found
+
+
+def _is_of_plugin(name: str) -> bool:
+    """Say whether another package's command reads a variable; only for one that begins like it, those are imported."""
+    begins = tuple(f"CELERY_{plugin}_".upper().replace("-", "_") for plugin in commandline.plugins())
+    return name.startswith(begins) and name in _options(commandline.whole())
 
 
 @cache
@@ -78,7 +88,7 @@ def is_known(name: str) -> bool:
     if name.startswith(settings.PREFIX):
         return name in settings.names()
     if name.startswith("CELERY_"):
-        return name in READ_BY_CELERY or name in celery_options()
+        return name in READ_BY_CELERY or name in celery_options() or _is_of_plugin(name)
     if name.startswith("FLOWER_"):
         return not flower_options() or name in flower_options() or name == "FLOWER_UNAUTHENTICATED_API"
     return True

@@ -75,33 +75,35 @@ def write(folder: Path, server: str = SERVER, queues: Sequence[str] = (), *, pos
     return [folder / name for name, content in wanted.items() if secretfile.write(folder / name, content)]
 
 
-def users(celery_password: str, health_password: str) -> str:
+def users(celery_password: str, results_password: str, health_password: str) -> str:
     """Return the ACL file of Redis: passwords as hashes, nobody without one."""
     text = re.sub(r"\s*\{#-.*?#\}", "", TEMPLATE.read_text(encoding="utf-8"), flags=re.DOTALL).lstrip()
-    return (
-        text.replace("{{ __redis_celery_sha256 }}", _hash(celery_password))
-        + f"user health on #{_hash(health_password)} resetkeys resetchannels -@all +ping\n"
-    )
+    for user, password in (("celery", celery_password), ("results", results_password)):
+        text = text.replace(f"{{{{ __redis_{user}_sha256 }}}}", _hash(password))
+    return f"{text}user health on #{_hash(health_password)} resetkeys resetchannels -@all +ping\n"
 
 
 def _wanted(folder: Path, server: str) -> dict[str, str]:
     """Return what each file is to hold, taking the passwords that exist from the files that hold them in the clear."""
     scheme = _scheme("redis")
-    celery = _password_of_url(secretfile.read(folder / BROKER_URL)) or _random()
+    celery, results = (
+        _password(user, secretfile.read(folder / file)) or _random()
+        for user, file in (("celery", BROKER_URL), ("results", RESULT_BACKEND))
+    )
     health = secretfile.read(folder / HEALTH_PASSWORD) or _random()
     return {
         BROKER_URL: f"{scheme}://celery:{celery}@{server}/0",
-        RESULT_BACKEND: f"{scheme}://celery:{celery}@{server}/1",
+        RESULT_BACKEND: f"{scheme}://results:{results}@{server}/1",
         FLOWER_LOGIN: secretfile.read(folder / FLOWER_LOGIN) or f"admin:{_random()}",
         HEALTH_PASSWORD: health,
         # Last: a first start that is cut short never leaves users whose passwords nobody has.
-        USERS: users(celery, health),
+        USERS: users(celery, results, health),
     }
 
 
 def _wanted_by_rabbitmq(folder: Path, queues: Sequence[str]) -> dict[str, str]:
     passwords = {
-        name: _password_of_url(secretfile.read(folder / file)) or _random() for name, file in RABBITMQ_URLS.items()
+        name: _password(name, secretfile.read(folder / file)) or _random() for name, file in RABBITMQ_URLS.items()
     }
     passwords["operator"] = secretfile.read(folder / OPERATOR).rpartition("password = ")[2].strip() or _random()
     scheme = _scheme("amqp")
@@ -116,7 +118,7 @@ def _wanted_by_rabbitmq(folder: Path, queues: Sequence[str]) -> dict[str, str]:
 
 def _wanted_by_postgresql(folder: Path) -> dict[str, str]:
     password = next(
-        (known for file in POSTGRESQL_URLS if (known := _password_of_url(secretfile.read(folder / file)))), _random()
+        (known for file in POSTGRESQL_URLS if (known := _password("celery", secretfile.read(folder / file)))), _random()
     )
     urls = {file: url.format(password=password, server=POSTGRESQL) for file, url in POSTGRESQL_URLS.items()}
     return {**urls, POSTGRESQL_USERS: postgresql_users(password)}
@@ -155,5 +157,7 @@ def _hash(password: str) -> str:
     return hashlib.sha256(password.encode()).hexdigest()
 
 
-def _password_of_url(url: str) -> str:
-    return (urlsplit(url).password or "") if url else ""
+def _password(user: str, url: str) -> str:
+    """Return the password in a URL, if it is this user's."""
+    parts = urlsplit(url)
+    return (parts.password or "") if parts.username == user else ""

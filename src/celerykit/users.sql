@@ -1,4 +1,5 @@
--- The user of Celery and what it may do; PostgreSQL runs this at each start, one statement after the other.
+-- The user of Celery and what it may do; PostgreSQL runs this at each start in a container, and at each deployment to a
+-- host, one statement after the other.
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'celery') THEN CREATE ROLE celery; END IF;
 END $$;

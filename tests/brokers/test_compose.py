@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.rig.containers import Process
+    from tests.rig.process import Process
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -13,14 +14,16 @@ from celery import Celery
 import celerykit
 from celerykit import login
 from tests.containers.test_survival import assert_nothing_lost, wait_running
-from tests.rig.containers import POSTGRESQL_IMAGE
+from tests.rig.containers import CELERY_IMAGE, POSTGRESQL_IMAGE
 from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
-    from tests.rig.containers import Process, Rig
+    from tests.rig.containers import Rig
+    from tests.rig.process import Process
 
 LONG = 600
 """Seconds of a longest job: what has happened before it is over was not for want of waiting."""
+ON_DJANGO = Path(__file__).with_name("on_django")
 STOCK = '{"init_extension": false}'
 
 
@@ -73,8 +76,7 @@ def test_an_outage_is_over_for_every_job_when_the_server_is_back(rig: Rig) -> No
     rig.client.work(2, 6.0)
     wait_running(rig, 2)
     until(lambda: rig.client.unacknowledged() == 3, 20, "three jobs in the worker")
-    server.signal("SIGKILL")
-    server.wait_exit(20)
+    server.kill(20)
     worker.wait_log("a job has ended, of which PostgreSQL is told when it answers again", 30)
     server.start()
     assert_nothing_lost(rig, 60)
@@ -133,17 +135,39 @@ def test_results_survive_their_server(rig: Rig, fault: str) -> None:
         if fault == "restart":
             server.stop()
         else:
-            server.signal("SIGKILL")
-            server.wait_exit(20)
+            server.kill(20)
             # More than a database gets of Celery alone.
             until(lambda: worker.logs.count("Failed operation _store_result") > 8, 60, "attempts to store a result")
         server.start()
         until(lambda: server.answers("postgresql-health"), 30, "the server")
-        before = len(rig.ledger.account().accepted)
-        until(lambda: len(rig.ledger.account().accepted) > before + 5, 30, "jobs after the fault")
+        rig.ledger.wait_accepted(5, 30)
     assert_nothing_lost(rig, twice=4)
     jobs = rig.ledger.account().accepted
     until(lambda: all(results.AsyncResult(job).state == "SUCCESS" for job in jobs), 30, "every result")
+
+
+def test_results_of_a_django_project_survive_their_server(rig: Rig) -> None:
+    """They are in its own database, by django-celery-results: while that is away, a job that has ended waits for it."""
+    rig.redis()
+    server, address = rig.postgresql()
+    rig.image = CELERY_IMAGE
+    rig.install(ON_DJANGO)
+    told = {"CELERY_RESULT_BACKEND": "UNSET", "DATABASE_PASSWORD": rig.password, "CELERYKIT_LONGEST_JOB": LONG}
+    worker = rig.worker("prefork", "on_django", working_dir="/app/current", **told)
+    worker.sh("python -m django migrate --settings project_settings --verbosity 0")
+    with meanwhile(lambda: rig.client.submit("jobs.work", 0.2), 0.1):
+        wait_running(rig)
+        server.kill(20)
+        until(lambda: worker.logs.count("Failed operation _store_result") > 4, 60, "attempts to store a result")
+        server.start()
+        until(lambda: server.answers("postgresql-health"), 30, "the server")
+        rig.ledger.wait_accepted(5, 30)
+    assert_nothing_lost(rig)
+    jobs = sorted(rig.ledger.account().accepted)
+    stored = "SELECT count(*) FROM django_celery_results_taskresult WHERE task_id = ANY(%s) AND status = 'SUCCESS'"
+    with psycopg.connect(f"postgresql://celery:{rig.password}@{address}/celery", autocommit=True) as connection:
+        until(lambda: connection.execute(stored, [jobs]).fetchone() == (len(jobs),), 30, "every result")
+    assert not rig.ledger.account().started_twice
 
 
 def test_old_results_go(rig: Rig) -> None:
@@ -221,8 +245,7 @@ def test_a_first_start_that_is_cut_short_is_begun_anew(rig: Rig) -> None:
     server, _ = rig.postgresql(ready=False)
     for pause in (0.1, 0.4, 0.8, 1.2):
         time.sleep(pause)
-        server.signal("SIGKILL")
-        server.wait_exit(20)
+        server.kill(20)
         server.start()
     until(lambda: server.answers("postgresql-health"), 30, lambda: server.logs)
     assert server.sh("psql -At -c 'SELECT 1' celery").strip() == "1"

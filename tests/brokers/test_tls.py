@@ -6,23 +6,26 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 import trustme
 from celery import Celery
 
 from celerykit import certificates
 from tests.brokers import test_survival
-from tests.brokers.conftest import RabbitMQ, Redis
+from tests.brokers.conftest import PGMQ, RabbitMQ, Redis
+from tests.rig.waiting import until
 
 if TYPE_CHECKING:
-    from tests.rig.containers import Process, Rig
+    from tests.rig.containers import Rig
+    from tests.rig.process import Process
 
-    Broker = RabbitMQ | Redis
+    Broker = PGMQ | RabbitMQ | Redis
 
 EX_CONFIG = 78
 
 
-@pytest.fixture(params=[Redis, RabbitMQ], ids=["redis", "rabbitmq"])
+@pytest.fixture(params=[Redis, RabbitMQ, PGMQ], ids=["redis", "rabbitmq", "pgmq"])
 def broker(request: pytest.FixtureRequest, rig: Rig) -> Broker:
     """A rig's broker that nobody reaches without TLS."""
     rig.encrypt()
@@ -30,13 +33,14 @@ def broker(request: pytest.FixtureRequest, rig: Rig) -> Broker:
     return made
 
 
-def deployed(worker: Process, url: str, authority: str) -> tuple[int, str]:
+def deployed(worker: Process, url: str, authority: str, **also: str) -> tuple[int, str]:
     """Judge a configuration as a deployment does, and return the exit code and what is said."""
     worker.sh("echo 'from celery import Celery; app = Celery()' >/ledger/empty.py")
-    shared = f"CELERY_APP=empty\nCELERY_BROKER_URL={url}\nCELERYKIT_TLS_CA={authority}\n"
+    told = {"CELERY_APP": "empty", "CELERY_BROKER_URL": url, "CELERYKIT_TLS_CA": authority, **also}
+    shared = "".join(f"{name}={value}\n" for name, value in told.items())
     files = {"celery.env": shared, "worker-default.env": ""}
-    told = {"folder": "/etc/celery", "files": files, "processes": [["worker", "default"]], "connect": True}
-    command = f"cd /ledger && printf %s '{json.dumps(told)}' | celerykit check --candidate"
+    asked = {"folder": "/etc/celery", "files": files, "processes": [["worker", "default"]], "connect": True}
+    command = f"cd /ledger && printf %s '{json.dumps(asked)}' | celerykit check --candidate"
     code, output = worker.container.exec_run(["sh", "-c", command])
     return code, str(output.decode())
 
@@ -59,7 +63,8 @@ def test_a_server_that_is_another_is_refused(broker: Broker, rig: Rig) -> None:
     elsewhere = f"{url.partition('@')[0]}@{address}:{url.rpartition(':')[2]}"
     rig.broker_url = f"{elsewhere};{url}"
     worker = rig.worker(CELERY_RESULT_BACKEND="UNSET")
-    assert f"not valid for '{address}'" in worker.logs, "it tried the wrong one first"
+    told = f"not valid for '{address}'", f'does not match host name "{address}"'
+    assert any(words in worker.logs for words in told), "it tried the wrong one first"
     rig.broker_url = url
     stranger = rig.worker(ready=False, CELERYKIT_TLS_CA="/ledger/stranger.pem")
     rig.broker_url = elsewhere
@@ -89,6 +94,7 @@ def test_a_certificate_that_has_expired_is_refused_until_it_is_renewed(
     assert worker.state["Status"] == "running" and not worker.container.attrs["RestartCount"]
 
 
+@pytest.mark.parametrize("broker", [Redis, RabbitMQ], indirect=True, ids=["redis", "rabbitmq"])
 def test_nobody_gets_in_without_tls_and_password(broker: Broker, rig: Rig) -> None:
     """Neither in the clear, nor by TLS without the password; a worker says what the server may want."""
     assert rig.authority
@@ -104,6 +110,37 @@ def test_nobody_gets_in_without_tls_and_password(broker: Broker, rig: Rig) -> No
     rig.broker_url = rig.broker_url.replace("s://", "://")
     worker = rig.worker(ready=False, CELERY_RESULT_BACKEND="UNSET")
     worker.wait_log("If TLS alone is spoken there, say rediss:// or amqps:// in the URL")
+
+
+@pytest.mark.parametrize("broker", [PGMQ], indirect=True, ids=["pgmq"])
+def test_postgresql_lets_nobody_in_without_tls(broker: Broker, rig: Rig) -> None:
+    """It says so to a worker in the clear; jobs and their results go by TLS."""
+    rig.worker()
+    (job,) = rig.client.work(1, 0.1)
+    until(lambda: rig.client.result(job).state == "SUCCESS", 30, "a result")
+    for right, wrong, said in (
+        ("verify-full", "disable", "no encryption"),
+        (rig.password, "wrong", "password authentication failed"),
+    ):
+        with pytest.raises(psycopg.OperationalError, match=said):
+            psycopg.connect(rig.client.url.replace("pgmq://", "postgresql://").replace(right, wrong))
+    rig.broker_url += "?sslmode=disable"
+    worker = rig.worker(ready=False)
+    worker.wait_log("TLS alone is spoken there: name the file")
+    assert worker.state["Status"] == "running"
+
+
+def test_a_postgresql_without_tls_is_refused_where_an_authority_is_named(rig: Rig) -> None:
+    """Nothing is said in the clear, of jobs or results, but by whoever asks for that."""
+    rig.pgmq()
+    trustme.CA().cert_pem.write_to_path(rig.ledger.folder / "ca.pem")
+    in_the_clear = rig.broker_url + "?sslmode=disable"
+    worker = rig.worker(
+        CELERY_BROKER_URL=in_the_clear, CELERY_RESULT_BACKEND="UNSET", CELERYKIT_TLS_CA="/ledger/ca.pem"
+    )
+    code, said = deployed(worker, rig.broker_url, "/ledger/ca.pem", CELERY_RESULT_BACKEND=rig.result_backend)
+    assert code == EX_CONFIG and said.count("No TLS is spoken there") == 2, said
+    assert "CELERY_BROKER_URL=" in said and "CELERY_RESULT_BACKEND=" in said and rig.password not in said
 
 
 def refusal(url: str, rig: Rig) -> str:

@@ -22,6 +22,10 @@ from celerykit.worker.events import Dispatcher
         ('FATAL:  database "jobs" does not exist', "Make the database"),
         ('FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "celery"', "pg_hba.conf"),
         ("permission denied for database celery", "GRANT CREATE"),
+        ('no pg_hba.conf entry for host "10.0.0.1", user "celery", database "celery", no encryption', "TLS alone is"),
+        ("SSL error: certificate verify failed", "in CELERYKIT_TLS_CA"),
+        ('server certificate for "pg" does not match host name "other"', "Write the host in the URL"),
+        ("server does not support SSL, but SSL was required", "No TLS is spoken there"),
         ("FATAL:  sorry, too many clients already", "max_connections"),
     ],
 )
