@@ -22,7 +22,7 @@ HEAD = """\
 
 # Brokers and result backends
 
-The kit stands up Redis, [RabbitMQ](rabbitmq.md) and, in containers, [PostgreSQL](postgresql.md) with PGMQ, and proves
+The kit stands up Redis, [RabbitMQ](rabbitmq.md) and [PostgreSQL](postgresql.md) with PGMQ, and proves
 its promise on each, in [tests/brokers](../tests/brokers). Every other broker is reached by its URL; a worker or beat
 that starts looks the scheme up here, and so does `celerykit check`:
 

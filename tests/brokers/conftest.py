@@ -12,12 +12,12 @@ from redis.exceptions import ResponseError
 from tests.brokers.scene import Broker
 from tests.containers.conftest import folder, pytest_runtest_makereport, rig
 from tests.rig.containers import Rig
-from tests.rig.ledger import folder_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.brokers.kinds import Kind
+    from tests.rig.process import Process
 
     Seen = Callable[[str, str | float], None]
 
@@ -81,19 +81,25 @@ class RabbitMQ:
         self.server.sh("rabbitmqctl -q eval 'ssl:clear_pem_cache().'")
 
 
-class RedisOnSmallDisk(Redis):
-    """Redis whose disk has room for some thousand jobs."""
+class SmallDisk:
+    """What is done to a server whose disk has room for some thousand jobs."""
 
-    def __init__(self, rig: Rig):
-        super().__init__(rig, data=rig.small_disk())
+    server: Process
 
     def fill(self) -> None:
         """Leave no room on it."""
-        self.server.sh("cat /dev/zero >/data/block 2>/dev/null || true")
+        self.server.sh("cat /dev/zero >>/data/block 2>/dev/null || true")  # it ends where the disk does
 
     def relieve(self) -> None:
         """Make room again."""
         self.server.sh("rm /data/block")
+
+
+class RedisOnSmallDisk(SmallDisk, Redis):
+    """Redis with little disk."""
+
+    def __init__(self, rig: Rig):
+        super().__init__(rig, data=rig.small_disk())
 
 
 class RabbitMQOnSmallDisk(RabbitMQ):
@@ -108,7 +114,7 @@ class RabbitMQOnSmallDisk(RabbitMQ):
         self.server.sh("rabbitmqctl -q set_disk_free_limit 1MB")
 
 
-class PGMQ:
+class PGMQ(SmallDisk):
     """PostgreSQL, with little disk."""
 
     redelivery = 30.0
@@ -117,13 +123,9 @@ class PGMQ:
     def __init__(self, rig: Rig):
         self.server = rig.pgmq()
 
-    def fill(self) -> None:
-        """Leave no room on it."""
-        self.server.sh("cat /dev/zero >>/data/block 2>/dev/null || true")
-
-    def relieve(self) -> None:
-        """Make room again."""
-        self.server.sh("rm /data/block")
+    def read_certificates(self) -> None:
+        """Have it read them again."""
+        self.server.container.restart()
 
 
 @pytest.fixture(params=[Redis, RabbitMQ, RedisOnSmallDisk, RabbitMQOnSmallDisk, PGMQ], ids=lambda made: made.__name__)
@@ -145,15 +147,11 @@ def installed(request: pytest.FixtureRequest) -> Iterator[str]:
     """The volume on which the app ``others`` is, with what the kit says that this module's brokers need."""
     mine = [item.callspec.params for item in request.session.items if item.module is request.module]
     wanted = {package for params in mine if "kind" in params for package in params["kind"].packages}
-    with folder_in_memory() as folder:
-        app = Path(shutil.copytree(OTHERS, folder / "others"))
+    with Rig.in_memory() as rig:
+        app = Path(shutil.copytree(OTHERS, rig.ledger.folder / "others"))
         (app / "requirements.txt").write_text("\n".join(sorted(wanted)))
-        rig = Rig(folder)
-        try:
-            rig.install(app)
-            yield rig.app
-        finally:
-            rig.close()
+        rig.install(app)
+        yield rig.app
 
 
 @pytest.fixture

@@ -23,6 +23,13 @@ FOLDER = "/var/lib/celery"
 IGNORED, HIGH_FIRST, LOW_FIRST, MIXED = "ignored", "9 before 0", "0 before 9", "mixed"
 DEBIAN = "dpkg-query --show --showformat '${Version}' "
 PYPI = "/opt/servers/bin/pip show %s | sed -n 's/^Version:/stand-in: %s/p'"
+MARIADB_SERVER: Any = {
+    "also": "pymysql",
+    "server": "exec /opt/mariadb",
+    "image": SERVERS_IMAGE,
+    "port": 3306,
+    "version": DEBIAN + "mariadb-server-core",
+}
 MOTO_VERSION = "python -c 'import moto; print(\"stand-in: moto\", moto.__version__)'"
 
 
@@ -104,14 +111,7 @@ FILES = Kind(
     remote_control=True,
 )
 MARIADB = Kind(
-    "SQLAlchemy on MariaDB",
-    "sqla+mysql+pymysql://celery:celery@server/celery",
-    also="pymysql",
-    server="exec /opt/mariadb",
-    image=SERVERS_IMAGE,
-    port=3306,
-    version=DEBIAN + "mariadb-server-core",
-    keeps=True,
+    "SQLAlchemy on MariaDB", "sqla+mysql+pymysql://celery:celery@server/celery", **MARIADB_SERVER, keeps=True
 )
 ZOOKEEPER = Kind(
     "Zookeeper",
@@ -151,15 +151,7 @@ IN_REPLIES = Backend("the sender's own queue", "rpc://")
 NOWHERE = Backend("none", "")
 
 
-IN_MARIADB = Backend(
-    "SQLAlchemy on MariaDB",
-    "db+mysql+pymysql://celery:celery@server/celery",
-    also="pymysql",
-    server="exec /opt/mariadb",
-    image=SERVERS_IMAGE,
-    port=3306,
-    version=DEBIAN + "mariadb-server-core",
-)
+IN_MARIADB = Backend("SQLAlchemy on MariaDB", "db+mysql+pymysql://celery:celery@server/celery", **MARIADB_SERVER)
 IN_MONGODB = Backend(
     "MongoDB",
     "mongodb://server:27017/celery",

@@ -11,7 +11,8 @@ from tests.brokers.kinds import FOLDER, LOGIN, PGMQ, RABBITMQ, REDIS, Kind, sett
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
-    from tests.rig.containers import Process, Rig
+    from tests.rig.containers import Rig
+    from tests.rig.process import Process
 
 LONGEST_JOB = 5
 

@@ -32,7 +32,8 @@ from tests.rig.waiting import until
 
 if TYPE_CHECKING:
     from tests.brokers.conftest import Seen
-    from tests.rig.containers import Process, Rig
+    from tests.rig.containers import Rig
+    from tests.rig.process import Process
 
 DAY = 24 * 60 * 60
 KEPT = {
@@ -99,8 +100,9 @@ def test_jobs_without_a_result_backend_are_done(stack: Rig, kind: Backend) -> No
     process = worker(stack, kind)
     stack.client.work(4, 0.1)
     assert_nothing_lost(stack)
-    asked = process.sh("python -c 'import others; others.add.delay(1, 2).get(timeout=9)' 2>&1 || true")
-    assert "No result backend is configured" in asked
+    ask = ["python", "-c", "import others; others.add.delay(1, 2).get(timeout=9)"]
+    code, said = process.container.exec_run(ask)
+    assert code != 0 and b"No result backend is configured" in said
 
 
 @pytest.fixture

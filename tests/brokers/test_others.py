@@ -32,13 +32,18 @@ REDELIVERING, FORGETFUL = (
 def test_a_killed_workers_job_runs_again(on: Callable[[Kind], Broker], seen: Seen, kind: Kind) -> None:
     """At once, or where the broker goes by time, when the longest job could have ended, as the loader tells it."""
     broker = on(kind)
+    replace_killed_worker(broker, 1)
+    assert_all_done(broker.rig, LONGEST_JOB + 10 + 30)
+    seen("worker killed", "runs again")
+
+
+def replace_killed_worker(broker: Broker, jobs: int) -> None:
+    """Kill a worker while the first of so many jobs runs, and start another."""
     worker = broker.worker()
-    broker.submit(worker, 1, 3.0)
+    broker.submit(worker, jobs, 3.0)
     wait_running(broker.rig)
     worker.signal("SIGKILL")
     broker.worker()
-    assert_all_done(broker.rig, LONGEST_JOB + 10 + 30)
-    seen("worker killed", "runs again")
 
 
 @EVERY
@@ -70,11 +75,7 @@ def test_a_broker_that_forgets_loses_the_job_of_a_killed_worker(
 ) -> None:
     """What it is refused for is so: if a release of Kombu ends it, the table is wrong."""
     broker = on(kind)
-    worker = broker.worker()
-    broker.submit(worker, 2, 3.0)
-    wait_running(broker.rig)
-    worker.signal("SIGKILL")
-    broker.worker()
+    replace_killed_worker(broker, 2)
     until(lambda: len(broker.rig.ledger.account().done) == 1, 60, "the end of the job that waited")
     assert len(broker.rig.ledger.account().lost) == 1
     seen("worker killed", "lost")
@@ -88,8 +89,7 @@ def test_waiting_jobs_survive_a_kill_of_the_broker(on: Callable[[Kind], Broker],
     worker = broker.worker(restart=True)  # as the stack has it
     broker.submit(worker, 4, 3.0)
     wait_running(broker.rig)
-    broker.server.signal("SIGKILL")
-    broker.server.wait_exit(60)
+    broker.server.kill()
     broker.server.start()
     assert_all_done(broker.rig, 120)
     seen("broker killed", "kept")
