@@ -31,6 +31,8 @@ REMEDIES = {
     r"access to \w+ '.*' .* refused": "Give the user the right that it lacks, or CELERY_BROKER_URL a user who has it",
     r"inequivalent arg": "It was made otherwise: empty and delete it, name another, or give the same in task_queues; "
     "task_default_queue_type and task_create_missing_queue_type say what the kit asks for",
+    r"exclusive access to locked queue '.*pidbox'": "Another worker has this name, or had until a moment ago: give "
+    "each machine a host name of its own, or each worker one in CELERY_WORKER_HOSTNAME",
     r"^RabbitMQ [\d.]+ ": "Upgrade it to 3.10 or later",
 }
 """What to do about what RabbitMQ says, as a regular expression."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import trustme
 from amqp.exceptions import AccessRefused
 from celery import Celery
 
@@ -14,8 +13,6 @@ from tests.rig.hosts import VARIABLES
 from tests.rig.playing import play
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.rig.hosts import Host
 
 pytestmark = pytest.mark.inits("rabbitmq")
@@ -25,7 +22,6 @@ URLS = (
     "CELERYKIT_TLS_CA=/etc/celery/ca.pem "
     "CELERY_BROKER_URL=$(cat /etc/celery/broker-url) CELERY_RESULT_BACKEND=$(cat /etc/celery/result-backend)"
 )
-SHOW = "python3 -c 'import ssl; print(ssl.get_server_certificate((\"127.0.0.1\", 5671)))'"
 ASK = "import plain; print(plain.app.send_task('jobs.bound').get(timeout=60))"
 
 
@@ -67,30 +63,6 @@ def test_an_operator_looks_at_the_queues(site: Host) -> None:
     """As root, on the host, by the tool that comes with the server."""
     assert site.sh("stat -c '%a %U' /etc/rabbitmq/operator.conf").split() == ["600", "root"]
     assert "celery" in site.sh("rabbitmqadmin --config /etc/rabbitmq/operator.conf list queues name messages")
-
-
-def test_a_host_that_does_not_trust_the_broker_is_refused(site: Host, tmp_path: Path) -> None:
-    """The deployment ends with the reason and the remedy, and what runs is left alone."""
-    trustme.CA().cert_pem.write_to_path(tmp_path / "stranger.pem")
-    before = site.pid("default")
-    done = site.deploy("--tags", "configure", celery_tls_ca=str(tmp_path / "stranger.pem"))
-    assert done.code != 0
-    assert "CERTIFICATE_VERIFY_FAILED" in done.refusal() and "in CELERYKIT_TLS_CA" in done.refusal()
-    assert site.password not in done.text and site.pid("default") == before
-
-
-def test_a_new_certificate_restarts_nothing_and_loses_no_job(site: Host) -> None:
-    """RabbitMQ shows it to whoever comes next, while jobs run."""
-    before, broker, shown = site.pid("default"), site.broker_pid(), site.sh(SHOW)
-    site.client.work(12, 1.0)
-    site.wait_running()
-    done = play(
-        site.inventory({"host": {}}), site.folder, "--tags", "rabbitmq", playbook="playbooks/rotate-certificates.yml"
-    )
-    assert done.code == 0, done.text
-    site.assert_nothing_lost()
-    assert (site.pid("default"), site.broker_pid()) == (before, broker)
-    assert site.sh(SHOW) != shown and site.client.ping()
 
 
 @pytest.mark.slow

@@ -18,7 +18,23 @@ OLD_PYTHON = "/opt/old/python3.9"
 OF_REDIS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no-password": ({"redis_password": None}, ("redis_password is not set", "lookup(")),
     "quoting": ({"redis_password": "a/b"}, ("redis_password is set, but", "a URL would need quoted", "lookup(")),
+    "no-results-password": (
+        {"redis_results_password": None},
+        ("redis_results_password is not set", "of the user results in celery_result_backend", ".secrets/redis-results"),
+    ),
     "elsewhere": ({"redis_bind": ["192.0.2.1"]}, ("redis_bind has 192.0.2.1", "Its addresses are")),
+    "two-servers": (
+        {"redis_sentinel": ["192.0.2.1", "192.0.2.2"], "redis_sentinel_password": "sound"},
+        ("redis_sentinel has 2 addresses", "an odd number of at least 3", "single server"),
+    ),
+    "other-servers": (
+        {"redis_sentinel": ["192.0.2.1", "192.0.2.2", "192.0.2.3"], "redis_sentinel_password": "sound"},
+        ("redis_sentinel has 192.0.2.1", "none is an address of this host", "Name its own"),
+    ),
+    "no-sentinel-password": (
+        {"redis_sentinel": ["192.0.2.1", "192.0.2.2", "192.0.2.3"]},
+        ("redis_sentinel_password is not set", "lookup(", ".secrets/redis-sentinel"),
+    ),
     "evicting": (
         {"redis_settings": {"maxmemory-policy": "allkeys-lru"}},
         ("redis_settings has maxmemory-policy", "Take it out"),
@@ -46,6 +62,22 @@ OF_RABBITMQ: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "plenty": ({**ON_RABBITMQ, "rabbitmq_memory": "plenty"}, ("rabbitmq_memory=plenty", "2GiB", "0.6")),
 }
+ON_POSTGRESQL = {"celery_broker": "postgresql", "postgresql_password": "sound"}
+OF_POSTGRESQL: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "no-verifier": (
+        {**ON_POSTGRESQL, "postgresql_password": None},
+        ("postgresql_password is not set", "lookup(", ".secrets/postgresql"),
+    ),
+    "quoting-postgresql": (
+        {**ON_POSTGRESQL, "postgresql_password": "a/b"},
+        ("postgresql_password is set, but", "a URL would need quoted"),
+    ),
+    "unreachable": (
+        {**ON_POSTGRESQL, "postgresql_bind": ["127.0.0.1", "192.0.2.1"]},
+        ("postgresql_bind has 192.0.2.1", "Its addresses are"),
+    ),
+    "a-lot": ({**ON_POSTGRESQL, "postgresql_memory": "a lot"}, ("postgresql_memory=a lot", "512MB")),
+}
 TOO_OLD = {
     **dict.fromkeys(
         OF_RABBITMQ, ("celery_broker=rabbitmq needs Debian 13", "this host is Debian 12", "celery_broker: redis")
@@ -56,7 +88,13 @@ TOO_OLD = {
 OF_NEITHER: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unheard-of": (
         {"celery_broker": "kafka"},
-        ("celery_broker=kafka is neither redis nor rabbitmq", "Take one of them"),
+        ("celery_broker=kafka is neither redis nor rabbitmq nor postgresql", "Take one of them"),
+    ),
+}
+OF_BACKENDS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "unkept": (
+        {"celery_results": "rabbitmq"},
+        ("celery_results=rabbitmq is neither redis nor postgresql", "Take one of them"),
     ),
 }
 OF_CELERY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
@@ -83,6 +121,10 @@ OF_CELERY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"celery_broker_url": "redis://celery:another@127.0.0.1:6379/0"},
         ("CELERY_BROKER_URL", "password"),
     ),
+    "locked-out-of-results": (
+        {"celery_result_backend": "redis://celery:{{ redis_password }}@127.0.0.1:6379/1"},
+        ("CELERY_RESULT_BACKEND", "the result backend refuses the login", "ermission"),
+    ),
     "old-python": (
         {"ansible_python_interpreter": OLD_PYTHON},
         ("ansible_python_interpreter=", "Python 3.9.2", "3.10", "Install"),
@@ -91,10 +133,14 @@ OF_CELERY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"celery_broker": "rabbitmq"},
         ("celery_broker=rabbitmq", "celery_broker_url begins with redis://", "amqp://"),
     ),
+    "other-results": (
+        {"celery_results": "postgresql"},
+        ("celery_results=postgresql", "celery_result_backend begins with redis://", "db+postgresql"),
+    ),
     "other-init": ({"celery_service_manager": "sysvinit"}, ("celery_service_manager=sysvinit", "systemd", "Leave it")),
 }
 """By the name of a host: its variables, and what must be said of it."""
-REFUSED = OF_REDIS | OF_RABBITMQ | OF_NEITHER | OF_CELERY
+REFUSED = OF_REDIS | OF_RABBITMQ | OF_POSTGRESQL | OF_NEITHER | OF_BACKENDS | OF_CELERY
 UNITS = "celeryd celeryd@default celeryd@imports celerybeat celery-flower redis-server"
 FILES = "/etc /opt/celery/venv /opt/celery/app/current /opt/celery/files.json /opt/celery/pending"
 STATE = (
@@ -122,8 +168,9 @@ def refusals(machine: Host) -> Refusals:
     machine.write("/opt/old/sitecustomize.py", 'import platform\nplatform.python_version = lambda: "3.9.2"\n')
     # One without a mistake: a play ends when it has lost all its hosts.
     inventory = machine.inventory({"sound": {}} | {name: variables for name, (variables, _) in REFUSED.items()})
-    brokers = OF_REDIS | OF_RABBITMQ | OF_NEITHER
-    for group, names in (("brokers", brokers), ("workers", OF_CELERY), ("beat", []), ("monitoring", [])):
+    brokers = OF_REDIS | OF_RABBITMQ | OF_POSTGRESQL | OF_NEITHER
+    groups = {"brokers": brokers, "backends": OF_BACKENDS, "workers": OF_CELERY, "beat": [], "monitoring": []}
+    for group, names in groups.items():
         inventory[group] = {"hosts": dict.fromkeys(["sound", *names])}
     before = machine.sh(STATE)
     # A login takes one connection, of which sshd lets no more than ten be at work.

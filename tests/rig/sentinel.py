@@ -10,11 +10,13 @@ from redis.sentinel import Sentinel as Watch
 
 from celerykit import passwords
 from tests.rig.client import Client
-from tests.rig.containers import READY, REDIS_IMAGE
+from tests.rig.containers import REDIS_IMAGE
+from tests.rig.process import READY
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
-    from tests.rig.containers import Process, Rig
+    from tests.rig.containers import Rig
+    from tests.rig.process import Process
 
 MASTER = "jobs"
 SERVERS = SENTINELS = 3
@@ -43,7 +45,7 @@ class Sentinel:
         self._password = secrets.token_hex(16)
         folder = rig.ledger.folder / "redis"
         folder.mkdir()
-        users = passwords.users(rig.password, self._password) + USERS.format(password=self._password)
+        users = passwords.users(rig.password, rig.password, self._password) + USERS.format(password=self._password)
         (folder / "users.acl").write_text(users)
         self._secrets = {str(folder): {"bind": "/secrets/redis", "mode": "ro"}}
         self.servers = [self._server()]

@@ -38,7 +38,10 @@ class Server:
         self.password, self._root = secrets.token_hex(8), secrets.token_hex(8)
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         Path(self._folder.name).chmod(0o777)
-        users = passwords.users(self.password, secrets.token_hex(8)) + f"user root on >{self._root} ~* &* +@all\n"
+        users = (
+            passwords.users(self.password, self.password, secrets.token_hex(8))
+            + f"user root on >{self._root} ~* &* +@all\n"
+        )
         (Path(self._folder.name) / "users.acl").write_text(users)
         self.port = _free_port()
         self.url = f"redis://celery:{self.password}@127.0.0.1:{self.port}/0"

@@ -126,6 +126,11 @@ def test_what_rabbitmq_refuses_is_found() -> None:
         ("Connection.open: (530) NOT_ALLOWED - access to vhost 'v' refused for user 'u'", "rights in the virtual host"),
         ("(403) ACCESS_REFUSED - write access to exchange 'x' in vhost 'v' refused for user 'u'", "the right that"),
         ("(406) PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q'", "empty and delete"),
+        (
+            "Queue.declare: (405) RESOURCE_LOCKED - cannot obtain exclusive access to locked queue "
+            "'default@host.celery.pidbox' in vhost 'celery'. It could be originally declared on another connection",
+            "CELERY_WORKER_HOSTNAME",
+        ),
         ("[Errno 111] Connection refused", ""),
     ],
 )

@@ -23,7 +23,7 @@ from kombu.transport import pgmq
 from pgmq import PGMQueue
 from pgmq.install import get_embedded_install_sql
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool
 
 from celerykit import postgresql
@@ -215,9 +215,9 @@ class Transport(pgmq.Transport):
     def _conninfo(self) -> str:
         told = self.client
         seconds = patience()
+        own = conninfo_to_dict(told.transport_options.get("conn_string") or "")
         return make_conninfo(
-            told.transport_options.get("conn_string") or "",
-            **({} if told.transport_options.get("conn_string") else _address(told, self.default_port)),
+            **{**(told.ssl or {}), **(own or _address(told, self.default_port))},
             application_name="celerykit",
             connect_timeout=int(min(5.0, seconds)),
             keepalives_idle=int(seconds),

@@ -6,13 +6,12 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 from kombu.transport import redis as stock
 from kombu.utils.encoding import bytes_to_str
-from kombu.utils.json import dumps, loads
+from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
@@ -22,10 +21,11 @@ from celerykit.transports.redis.bell import Bell
 from celerykit.transports.redis.keys import BATCH
 from celerykit.transports.redis.poller import ALARM, ANSWER, BELL
 from celerykit.transports.redis.qos import QoS
+from celerykit.transports.redis.request import Queues, Request
 from celerykit.transports.redis.workplace import Workplace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from celerykit.transports.redis.lease import Lease
     from celerykit.transports.redis.poller import Poller
@@ -41,16 +41,6 @@ BELIEF = 5
 AT_THE_DOOR = 1
 ELSEWHERE = Workplace()
 """Where a consumer works that no worker of the kit has told of itself."""
-
-
-@dataclass
-class Request:
-    """What has been asked of the server and not been answered yet."""
-
-    settled: list[str]
-    number: int
-    queues: Sequence[str]
-    command: tuple[Any, ...]
 
 
 class LeasedChannel(stock.Channel):
@@ -74,7 +64,7 @@ class LeasedChannel(stock.Channel):
         self._looks = True
         self._unacknowledged: set[str] = set()
         self._arrived: deque[tuple[str, str, bytes]] = deque()
-        self._told: dict[str, tuple[bytes, ...]] = {}
+        self._queues = Queues(self._lists_of)
         super().__init__(*args, **kwargs)
         self.handlers.update({ANSWER: self._on_answer, BELL: self._on_bell, ALARM: self._on_alarm})
 
@@ -149,12 +139,12 @@ class LeasedChannel(stock.Channel):
         if self._looks or not self._wanted()[0]:
             return False
         keys = [self.lease.keys.line(self.active_queues), self.lease.keys.doorman(self.active_queues)]
-        arguments = (self.lease.owner, BELIEF, *(key for queue in self.active_queues for key in self._lists(queue)))
-        return bool(scripts.LOOK(client, keys, arguments))
+        lists = [key for queue in self.active_queues for key in self._queues.lists(queue)]
+        return bool(scripts.LOOK(client, keys, (self.lease.owner, BELIEF, *lists)))
 
     def check_bell(self) -> None:
         """Drop a bell that does not answer."""
-        if self._bell is not None and self._bell.is_dead(0.9 * self.health_check_interval):
+        if self._bell is not None and self.active_queues and self._bell.is_dead(0.9 * self.health_check_interval):
             logger.warning("the connection on which Redis wakes this worker is dead: dropping it")
             self._bell.close()
 
@@ -243,7 +233,7 @@ class LeasedChannel(stock.Channel):
             keys.unacked, keys.index, lease.owned, keys.owners, keys.line(self.active_queues),
             keys.doorman(self.active_queues),
         ]  # fmt: skip
-        lists = [part for queue in queues for part in self._tell(queue)]
+        lists = [part for queue in queues for part in self._queues.tell(queue)]
         arguments = (
             lease.owner, lease.workplace.lease_seconds, number, want, slots or 0, int(slots is not None),
             int(self._takes_turns),
@@ -255,15 +245,8 @@ class LeasedChannel(stock.Channel):
     def _takes_turns(self) -> bool:
         return self.queue_order_strategy == "round_robin"
 
-    def _lists(self, queue: str) -> Sequence[bytes]:
-        return self._tell(queue)[1:]
-
-    def _tell(self, queue: str) -> tuple[bytes, ...]:
-        """Return a queue's name as JSON, and its lists by rank: as bytes and once, for a job waits for each request."""
-        if queue not in self._told:
-            lists = (self.global_keyprefix + self._q_for_pri(queue, rank) for rank in self.priority_steps)
-            self._told[queue] = tuple(part.encode() for part in (dumps(queue), *lists))
-        return self._told[queue]
+    def _lists_of(self, queue: str) -> Iterable[str]:
+        return (self.global_keyprefix + self._q_for_pri(queue, rank) for rank in self.priority_steps)
 
     def _send(self, request: Request, *before: tuple[str, ...]) -> None:
         self._request = request
@@ -351,7 +334,7 @@ class LeasedChannel(stock.Channel):
         self.lease.is_late(late)
         if waits == AT_THE_DOOR:
             self._at_door = True
-            lists = [key for queue in request.queues for key in self._lists(queue)]
+            lists = [key for queue in request.queues for key in self._queues.lists(queue)]
             self._send(Request([], self.lease.ask(), request.queues, ("EXISTS", *lists)), ("CLIENT", "CACHING", "YES"))
         elif not waits and jobs:
             self._looks = True  # there may be more

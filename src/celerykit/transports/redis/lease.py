@@ -255,7 +255,12 @@ class Lease:
         if lost:
             self.lost |= lost
             self.held -= lost
-            logger.warning("this worker was taken for dead: %d of its jobs were given to others", len(lost))
+            logger.warning(
+                "this worker was taken for dead: %d of its jobs were given to others. It was paused for longer than "
+                "its lease, or another of the name %s has started: give each machine a host name of its own",
+                len(lost),
+                self.workplace.name,
+            )
 
     def find_unknown(self) -> set[str]:
         """Return jobs that are owned by this worker and unknown to it: their answer never came."""
@@ -268,7 +273,7 @@ class Lease:
         return [self.keys.owners, self.owned, self.keys.clock, self.keys.index]
 
     def _reserve_nothing(self, jobs: list[str]) -> int:
-        keys = [self.keys.unacked, self.keys.index, self.owned, self.keys.owners, "", ""]
+        keys = [self.keys.unacked, self.keys.index, self.owned, self.keys.owners, self.keys.access, self.keys.access]
         arguments = (self.owner, 0, 0, 0, 0, 0, 0, "", 0, 0, len(jobs), *jobs)
         return int(scripts.RESERVE(self.client, keys, arguments)[0])
 
