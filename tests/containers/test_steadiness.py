@@ -11,7 +11,8 @@ import pytest
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
-    from tests.rig.containers import Process, Rig
+    from tests.rig.containers import Rig
+    from tests.rig.process import Process
 
 STUCK_AFTER = 20
 """Seconds; a third of what the worker has to bear, so that a wrong sign of life shows."""

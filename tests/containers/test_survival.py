@@ -11,7 +11,8 @@ import pytest
 from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
-    from tests.rig.containers import Process, Rig
+    from tests.rig.containers import Rig
+    from tests.rig.process import Process
 
 POOLS = ["prefork", "threads", "solo", "gevent"]
 STYLES = ["plain", "updated", "from_object"]
@@ -214,8 +215,7 @@ def test_jobs_survive_redis(rig: Rig, fault: str) -> None:
     if fault == "restart":
         redis.stop()
     else:
-        redis.signal("SIGKILL")
-        redis.wait_exit(60)
+        redis.kill()
     redis.start()
     until(rig.client.ping, 60, "Redis answers")
     rig.client.work(5, 0.1)
@@ -273,6 +273,5 @@ def test_two_workers_restarted_in_turn_never_stop_the_service(stack: Rig) -> Non
 
 def kill_main_process(worker: Process) -> None:
     """Kill PID 1 and start it again: to Docker a kill is a stop by hand, and only root may send one around it."""
-    worker.signal("SIGKILL")
-    worker.wait_exit(60)
+    worker.kill()
     worker.start()

@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 
 from celerykit import deadletters, rabbitmq
 from celerykit.errors import EX_CONFIG, ConfigurationError
+from celerykit.worker import handover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,13 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             for finding in exc.findings:
                 logger.critical("%s", finding)
             raise SystemExit(EX_CONFIG) from exc
+
+    def on_close(self) -> None:
+        """Forget what does not run, and know before what does."""
+        pool = getattr(self.pool, "_pool", None)
+        if hasattr(pool, "handle_result_event"):  # prefork, on an event loop
+            handover.conclude(pool, self.hub)
+        super().on_close()
 
     def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
         """Acknowledge at once where that only takes note of it; Celery's would wait for the loop's next turn."""

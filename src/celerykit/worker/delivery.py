@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
 from celery.app.task import Task
+from celery.concurrency import thread
 
 from celerykit import settings
 
@@ -25,11 +26,15 @@ class Delivery(bootsteps.Step):  # type: ignore[misc]
     def __init__(self, worker: Any, **options: Any):
         super().__init__(worker, **options)
         # Celery resolves the name in each task's strategy; a task with a Request of its own keeps it.
-        Task.Request = "celerykit.worker.request:Request"
+        Task.Request = "celerykit.worker.outcomes:Request"
         self._at_most_once = settings.from_environment(os.environ).delivery == settings.AT_MOST_ONCE
 
     def create(self, worker: Any) -> None:
-        """Put the acknowledgement before the hand-over to the pool."""
+        """Choose a pool that tells of each loss, and put an acknowledgement that comes first before the hand-over."""
+        if hasattr(worker.pool, "BlockingPool"):
+            from celerykit.worker.blocking import BlockingPool  # what is of no use to threads
+
+            worker.pool.BlockingPool = BlockingPool
         if not self._at_most_once:
             return
         takes_slot = worker.process_task == worker._process_task_sem  # not without an event loop, whatever the pool
@@ -37,7 +42,7 @@ class Delivery(bootsteps.Step):  # type: ignore[misc]
         worker.process_task = worker._process_task
         if takes_slot:
             worker.process_task = worker._process_task_sem
-        elif worker.hub is not None and worker.pool_cls.__module__ == "celery.concurrency.thread":
+        elif worker.hub is not None and issubclass(worker.pool_cls, thread.TaskPool):
             # This pool queues whatever it gets: without slots of its own, a worker would acknowledge the whole queue
             # into its memory, and a stop would drop it.
             worker.process_task = worker._process_task_sem

@@ -12,6 +12,7 @@ from celery.worker import state
 
 from celerykit import __version__, content, reconnect, settings, statefile
 from celerykit.environment import DEFAULT_POOL
+from celerykit.loader import layer_of
 from celerykit.pulse import Pulse
 
 if TYPE_CHECKING:
@@ -113,6 +114,9 @@ def start_line(worker: Any, own: settings.Settings) -> str:
 
 
 def _concurrency_reason(worker: Any) -> str:
+    layer = layer_of(worker.app.conf)
+    if layer and layer.tuning and (tuned := layer.tuning.why("concurrency")):
+        return f"tuned: {tuned}"
     given = os.environ.get("CELERY_WORKER_CONCURRENCY")
     if given == "auto":
         return "auto: affinity and cgroup CPU quota"
