@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.loaders.app import AppLoader
 
-from celerykit import brokers, defaults, environment, rabbitmq, settings, transports
+from celerykit import brokers, defaults, djangoresults, environment, rabbitmq, sent, sentinel, settings, transports
+
+if TYPE_CHECKING:
+    from celerykit.tuning import Tuning
 
 WORKER_STEPS = (
     "celerykit.worker.vitals:Vitals",
     "celerykit.worker.stop:Stop",
     "celerykit.worker.delivery:Delivery",
+    "celerykit.worker.records:Records",
     "celerykit.worker.reservations:Reservations",
+    "celerykit.worker.adapting:Adapting",
 )
 
-MERGED = ("broker_transport_options", "redis_backend_use_ssl")
+MERGED = (
+    "broker_transport_options",
+    "database_engine_options",
+    "redis_backend_use_ssl",
+    "result_backend_transport_options",
+)
 
 
 class Layer(dict[str, Any]):
@@ -30,15 +40,25 @@ class Layer(dict[str, Any]):
         super().__init__((item.name, item.value) for item in defaults.app_defaults(own, pool_class))
         self._conf = conf
         self._settings = own
+        self.tuning: Tuning | None = None
+        """Where some of the values come from, in a worker that was tuned."""
 
     def __missing__(self, name: str) -> Any:
         if name in defaults.OF_BACKEND:
-            items = defaults.backend_defaults(self._settings, brokers.scheme_of(str(self._conf.result_backend)))
-            return {item.name: item.value for item in items}[name]
+            return self._of_backend(str(self._conf.result_backend))[name]
         if name not in defaults.OF_BROKER:
             raise KeyError(name)  # before the broker is asked for, whose URL is a setting, too
-        scheme = brokers.scheme_of(brokers.broker_urls(self._conf)[0])
-        return defaults.of_broker(self._settings, scheme)[name]
+        url = brokers.broker_urls(self._conf)[0]
+        values = defaults.of_broker(self._settings, brokers.scheme_of(url))
+        values["broker_transport_options"] |= sentinel.options(url, self._settings)
+        return values[name]
+
+    def _of_backend(self, url: str) -> dict[str, Any]:
+        servers = "rediss://" if sentinel.is_encrypted(url) else url
+        values = {item.name: item.value for item in defaults.backend_defaults(self._settings, servers)}
+        if told := sentinel.options(url, self._settings):
+            values["result_backend_transport_options"] = told
+        return values
 
 
 class Loader(AppLoader):  # type: ignore[misc]
@@ -63,8 +83,9 @@ class Loader(AppLoader):  # type: ignore[misc]
         return super().conf
 
     def on_worker_init(self) -> None:
-        """Merge once more, for settings that the app's modules made while they were imported."""
+        """Do what has to wait until the app's modules are imported: they may make settings, and set up Django."""
         merge_options(self.app)
+        djangoresults.install(self.app)
 
 
 def configure(app: Any) -> None:
@@ -76,6 +97,7 @@ def configure(app: Any) -> None:
     app.on_after_finalize.connect(_on_after_finalize, dispatch_uid="celerykit")
     app.steps["worker"].update(WORKER_STEPS)
     app.steps["consumer"].add("celerykit.worker.vitals:Consuming")
+    sent.install()
     rabbitmq.install(app)
     transports.register()
     if app.configured:
@@ -84,7 +106,7 @@ def configure(app: Any) -> None:
 
 def insert_layer(app: Any, conf: Any) -> None:
     """Put the kit's layer just above Celery's defaults, once."""
-    if any(isinstance(layer, Layer) for layer in conf.maps):
+    if layer_of(conf) is not None:
         return
     layer = Layer(conf, settings.from_environment(os.environ), os.environ.get("CELERY_WORKER_POOL") or "prefork")
     for maps in (conf.maps, conf.defaults):
@@ -92,16 +114,27 @@ def insert_layer(app: Any, conf: Any) -> None:
     merge_options(app, conf)
 
 
+def layer_of(conf: Any) -> Layer | None:
+    """Return the kit's layer of an app's configuration, if it has one."""
+    return next((item for item in conf.maps if isinstance(item, Layer)), None)
+
+
 def merge_options(app: Any, conf: Any = None) -> None:
     """Fill in, key by key, what an app's own options of :data:`MERGED` leave out."""
     conf = app.conf if conf is None else conf
-    layer = next((item for item in conf.maps if isinstance(item, Layer)), None)
+    layer = layer_of(conf)
     if layer is None:
         return
     for name in MERGED:
         with contextlib.suppress(KeyError):  # of another result backend
             if conf[name] != layer[name]:
-                conf.changes[name] = {**layer[name], **(conf[name] or {})}
+                conf.changes[name] = _filled(layer[name], conf[name] or {})
+
+
+def _filled(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return an app's own options with what they leave out, in those that are options of another program, too."""
+    both = (name for name in defaults.keys() & own.keys() if isinstance(defaults[name], dict))
+    return {**defaults, **own, **{name: {**defaults[name], **own[name]} for name in both}}
 
 
 def _on_after_configure(sender: Any, source: Any, **_: Any) -> None:

@@ -40,6 +40,8 @@ class Pulse:
         self._announced = False
         self._ready = False
         self._reason = "starting"
+        self._concurrency = 0
+        self._why = ""
         self._patience = 0
         # A process that may write nowhere still works; only its probes cannot answer.
         self._pid = os.getpid()
@@ -74,6 +76,10 @@ class Pulse:
         """Say that, and why, the process does not do its work for the time being."""
         self._turn(False, reason)
 
+    def sized(self, concurrency: int, why: str = "") -> None:
+        """Say how many jobs run at once, and why, with the next sign of life."""
+        self._concurrency, self._why = concurrency, why
+
     def stop(self) -> None:
         """Leave no file and no timer behind."""
         if os.getpid() != self._pid:
@@ -88,8 +94,9 @@ class Pulse:
         self._ready, self._reason, self._written_at = ready, reason, 0.0
         first = ready and not self._announced
         self._announced |= ready
-        notify(*(["READY=1"] if first else []), f"STATUS={reason}")
         self._tell(time.monotonic())
+        # Last, so that whoever waits for it finds the state file to say so, too.
+        notify(*(["READY=1"] if first else []), f"STATUS={reason}")
 
     def _tell(self, now: float) -> None:
         if os.getpid() != self._pid:
@@ -102,7 +109,10 @@ class Pulse:
         self._written_at, self._written_until = now, alive_until
         notify("WATCHDOG=1", *self._watchdog(alive_until - now))
         with contextlib.suppress(OSError):
-            statefile.write(self._state_file, statefile.State(self._pid, alive_until, self._ready, self._reason))
+            statefile.write(self._state_file, self._state(alive_until))
+
+    def _state(self, alive_until: float) -> statefile.State:
+        return statefile.State(self._pid, alive_until, self._ready, self._reason, self._concurrency, self._why)
 
     def _arm(self, now: float, until: float) -> None:
         """Have faulthandler end the process then. That is a thread each time, which costs more than a short job."""

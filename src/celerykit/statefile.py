@@ -19,19 +19,23 @@ STATE_DIR = "/run/celery"
 class State:
     """What a process says of itself."""
 
-    __slots__ = ("alive_until", "pid", "ready", "reason")
+    __slots__ = ("alive_until", "concurrency", "pid", "ready", "reason", "why")
 
-    def __init__(self, pid: int, alive_until: float, ready: bool, reason: str):
+    def __init__(self, pid: int, alive_until: float, ready: bool, reason: str, concurrency: int = 0, why: str = ""):
         """Hold the facts.
 
         :param alive_until: until when it counts as alive without further progress, on the clock of
             :func:`time.monotonic`, in seconds.
         :param reason: why it is ready or not, for people.
+        :param concurrency: how many jobs it runs at once, if it is a worker.
+        :param why: why that is so, if it has changed while it runs.
         """
         self.pid = pid
         self.alive_until = alive_until
         self.ready = ready
         self.reason = reason
+        self.concurrency = concurrency
+        self.why = why
 
 
 def folder(environ: Mapping[str, str]) -> str:

@@ -20,12 +20,14 @@ SAFE = {
     "worker_time_limit": 3600.0,
     "prefetch_multiplier": 1,
     "consumer": "celerykit.worker.consumer:Consumer",
-    "request": "celerykit.worker.request:Request",
+    "request": "celerykit.worker.outcomes:Request",
     "sync_every": 1,
     "max_interval": 30,
     "scheduler": "celerykit.beat:PersistentScheduler",
 }
 STEPS = {
+    "celerykit.worker.records:Records",
+    "celerykit.worker.adapting:Adapting",
     "celerykit.worker.vitals:Vitals",
     "celerykit.worker.stop:Stop",
 }

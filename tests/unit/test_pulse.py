@@ -148,9 +148,9 @@ def test_readiness_reaches_the_probe_with_its_reason(pulse: Pulse, target: str) 
 def test_systemd_hears_ready_once_and_each_status(pulse: Pulse, messages: socket.socket) -> None:
     """READY=1 comes when the work begins, once; an outage afterwards is a status."""
     pulse.not_ready("connecting to the broker")
-    assert received(messages) == ["STATUS=connecting to the broker", "WATCHDOG=1"]
+    assert received(messages) == ["WATCHDOG=1", "STATUS=connecting to the broker"]
     pulse.ready("consuming celery")
-    assert received(messages) == ["READY=1", "STATUS=consuming celery", "WATCHDOG=1"]
+    assert received(messages) == ["WATCHDOG=1", "READY=1", "STATUS=consuming celery"]
     pulse.not_ready("the broker is away")
     pulse.ready("consuming celery")
     assert "READY=1" not in received(messages)
@@ -192,9 +192,9 @@ def test_systemd_waits_longer_for_a_hold(watched: Pulse, messages: socket.socket
 def test_systemd_waits_longer_than_the_process_itself(watched: Pulse, messages: socket.socket) -> None:
     """However CELERYKIT_STUCK_AFTER is set, the stacks come first; and the same time-out is told once."""
     watched.not_ready("connecting to the broker")
-    assert received(messages) == ["STATUS=connecting to the broker", "WATCHDOG=1", "WATCHDOG_USEC=610000000"]
+    assert received(messages) == ["WATCHDOG=1", "WATCHDOG_USEC=610000000", "STATUS=connecting to the broker"]
     watched.ready("consuming celery")
-    assert received(messages) == ["READY=1", "STATUS=consuming celery", "WATCHDOG=1"]
+    assert received(messages) == ["WATCHDOG=1", "READY=1", "STATUS=consuming celery"]
 
 
 def test_a_unit_without_a_watchdog_gets_none(
@@ -243,3 +243,12 @@ def test_a_process_that_may_write_nowhere_works(tmp_path: Path, messages: socket
     one.ready("consuming celery")
     one.stop()
     assert "READY=1" in received(messages)
+
+
+def test_a_pulse_tells_of_the_worker_s_size(pulse: Pulse, target: str) -> None:
+    """With its next sign of life."""
+    pulse.sized(6, "9 jobs wait")
+    pulse.ready("consuming celery")
+    state = statefile.read(target)
+    assert state is not None
+    assert (state.concurrency, state.why) == (6, "9 jobs wait")
