@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celerykit import defaults, names, settings
 
@@ -48,6 +48,14 @@ both ways, are refused.
 A name that neither Celery, Flower nor the kit knows is an error in these files and a warning in the environment. These
 names, which Celery reads before the prefixed ones, are refused everywhere: {unprefixed}.
 """
+START = """\
+## The start of a worker
+
+A worker consumes as soon as it is connected. Celery's would first ask the other workers which jobs are revoked, and
+wait a second for their answers (*mingle*), after each loss of its connection, too. The kit's asks nobody, so a job that
+was revoked while it was down it runs; `CELERY_WORKER_STATEDB=FILE` keeps what it had been told before, and
+`CELERY_WORKER_WITHOUT_MINGLE=false` has it ask. *Gossip* costs no wait, and is on as in Celery.
+"""
 
 
 def page() -> str:
@@ -57,12 +65,16 @@ def page() -> str:
         config_dir=f"{settings.PREFIX}CONFIG_DIR",
         unprefixed=", ".join(f"`{name}`" for name in names.UNPREFIXED),
     )
-    return "\n".join([head, *_own(), *_app(), *_transport()])
+    return "\n".join([head, *_own(), START, *_app(), *_transport()])
 
 
 def _own() -> Iterator[str]:
     rows = [
-        (f"`{settings.variable(item.name)}`", f"`{_plain(item.default)}`" if item.default else "", item.metadata["doc"])
+        (
+            f"`{settings.variable(item.name)}`",
+            f"`{settings.as_text(item.default)}`" if item.default else "",
+            item.metadata["doc"],
+        )
         for item in fields(settings.Settings)
     ]
     yield "## Settings of the kit\n"
@@ -96,7 +108,10 @@ def _differing() -> Iterator[tuple[str, ...]]:
         "solo": defaults.app_defaults(settings.Settings(), "solo"),
         "RabbitMQ": defaults.broker_defaults(settings.Settings(), "amqp"),
         "PGMQ": defaults.broker_defaults(settings.Settings(), "pgmq"),
-        "results on `rediss://`": defaults.backend_defaults(settings.Settings(), "rediss"),
+        "results on `rediss://`": defaults.backend_defaults(settings.Settings(), "rediss://"),
+        "results on PostgreSQL, with `CELERYKIT_TLS_CA`": defaults.backend_defaults(
+            settings.Settings(tls_ca="FILE"), "db+postgresql://"
+        ),
     }
     for where, items in others.items():
         for item in items:
@@ -119,11 +134,7 @@ def _defaults(items: Iterable[defaults.Default]) -> str:
 
 
 def _row(item: defaults.Default) -> tuple[str, str, str]:
-    return f"`{item.name}`", f"`{_plain(item.value)}`", item.reason
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"`{item.name}`", f"`{settings.as_text(item.value)}`", item.reason
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

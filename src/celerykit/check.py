@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers, content, defaults, encryption, environment, launch, rabbitmq, settings
+from celerykit import brokers, content, defaults, encryption, environment, launch, rabbitmq, settings, sizing
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def check_pool(pool: str) -> list[Finding]:
     except ConfigurationError as exc:
         return list(exc.findings)
     app.finalize()
-    return list(judge(app, ready.settings))
+    return [*_judge_autoscale(ready), *judge(app, ready.settings)]
 
 
 def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
@@ -72,10 +71,10 @@ def _check_apart(pool: str) -> list[Finding]:
 
 
 def _judge_layer(app: Any, where: str) -> Iterator[Finding]:
-    from celerykit.loader import Layer
+    from celerykit.loader import layer_of
 
     app.conf.get("task_acks_late")  # configures the app, if nothing has yet
-    if not any(isinstance(layer, Layer) for layer in app.conf.maps):
+    if layer_of(app.conf) is None:
         name = f"{type(app.loader).__module__}.{type(app.loader).__qualname__}"
         problem = "the app was made with a loader of its own, so the kit's safe defaults are not there"
         yield Finding("loader", name, where, problem, "Drop loader=, or call celerykit.configure(app)")
@@ -102,6 +101,14 @@ def _judge_tasks(app: Any, where: str) -> Iterator[Finding]:
             yield Finding(
                 attribute, str(getattr(task, attribute)), source, f"the job is {problem}", f"Drop {attribute}= there"
             )
+
+
+def _judge_autoscale(ready: launch.Launch) -> Iterator[Finding]:
+    name = "CELERY_WORKER_AUTOSCALE"
+    if ready.pool_class == sizing.THREADS and (told := ready.environment.values.get(name)):
+        problem = "Celery's autoscaler ends a worker whose pool of threads is Celery's own at the first job beyond it"
+        remedy = f"Drop it: the kit's pool of threads adapts by itself, and {settings.variable('tune')} says whether"
+        yield Finding(name, told, ready.environment.sources.get(name, environment.INHERITED), problem, remedy)
 
 
 def _judge_visibility(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:
@@ -153,12 +160,8 @@ def _judge_rabbitmq(app: Any, where: str) -> Iterator[Finding]:
 
 def _queues_of_pools() -> Iterator[str]:
     """Yield the queues that this process is told, and those of every pool that has an env file."""
-    folder = environment.config_dir(os.environ)
-    told = [dict(os.environ)]
-    for pool in environment.pools(folder):
-        with contextlib.suppress(ConfigurationError):  # said where that pool is judged
-            told.append(environment.resolve("worker", {f"{settings.PREFIX}CONFIG_DIR": str(folder)}, pool).values)
-    for values in told:
+    files = (told.values for _, told in environment.of_pools(environment.config_dir(os.environ)))
+    for values in (os.environ, *files):
         yield from (name for name in values.get("CELERY_WORKER_QUEUES", "").split(",") if name)
 
 

@@ -9,9 +9,9 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from celerykit import __version__, probe
+from celerykit import __version__, environment, probe
 from celerykit.environment import DEFAULT_POOL
 from celerykit.errors import EX_CONFIG, ConfigurationError, Finding
 
@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_certificates(commands)
     _add_status(commands)
     _add_pools(commands)
+    _add_tune(commands)
     return parser
 
 
@@ -115,15 +116,52 @@ def _add_pools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.set_defaults(run=_pools)
 
 
+def _add_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("tune", help="propose the size of a worker pool for what its jobs do, start nothing")
+    command.add_argument("pool", nargs="?", default=DEFAULT_POOL, help="the worker pool, of worker-POOL.env")
+    command.add_argument("--app", metavar="MODULE", help="the app, if not CELERY_APP")
+    measured = command.add_mutually_exclusive_group()
+    help_text = "run this task of the app, here and now, instead of what its worker has seen"
+    measured.add_argument("--task", metavar="NAME", help=help_text)
+    help_text = "wait until the pool's worker has seen that many jobs"
+    measured.add_argument("--sample", metavar="JOBS", type=_positive, default=0, help=help_text)
+    command.add_argument("--args", metavar="JSON", type=_json_of(list), default=[], help="its arguments, such as [1]")
+    command.add_argument("--kwargs", metavar="JSON", type=_json_of(dict), default={}, help='such as {"to": "me"}')
+    command.add_argument("--runs", metavar="N", type=_positive, default=10, help="how often, default: %(default)s")
+    told = command.add_mutually_exclusive_group()
+    told.add_argument("--write", action="store_true", help="put it into the pool's env file")
+    told.add_argument("--apply", action="store_true", help="do that, and restart its workers one after the other")
+    told.add_argument("--processes", action="store_true", help="print only how many workers of this size are best")
+    command.set_defaults(run=_tune)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def _json_of(kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            value = json.loads(text)
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError(f"{text} is no JSON: {exc}") from exc
+        if not isinstance(value, kind):
+            raise argparse.ArgumentTypeError(f"{text} is no {'list' if kind is list else 'object'} of JSON")
+        return value
+
+    return read
+
+
 def _start(arguments: argparse.Namespace) -> int:
     from celerykit import launch
     from celerykit.holdoff import HoldOff
 
     pool = getattr(arguments, "pool", DEFAULT_POOL)
     if arguments.explain:
-        for line in _prepare(arguments, pool).explain():
-            print(line)
-        return 0
+        return _explain(_prepare(arguments, pool))
     hold_off = HoldOff(arguments.command, pool)
     hold_off.wait()
     try:
@@ -133,6 +171,24 @@ def _start(arguments: argparse.Namespace) -> int:
     except ConfigurationError as exc:
         hold_off.refused(exc)
         raise
+
+
+def _explain(ready: Launch) -> int:
+    tuned = None
+    if ready.process == "worker":
+        from celerykit import launch
+
+        try:
+            # What an app prints while it is imported is no part of the answer.
+            with contextlib.redirect_stdout(sys.stderr):
+                launch.enter(ready)
+                tuned = launch.tune(ready, launch.load_app(ready))
+        except ConfigurationError as exc:  # which is no reason to keep what is known
+            for finding in exc.findings:
+                _warn(finding)
+    for line in ready.explain(tuned):
+        print(line)
+    return 0
 
 
 def _prepare(arguments: argparse.Namespace, pool: str) -> Launch:
@@ -146,6 +202,50 @@ def _prepare(arguments: argparse.Namespace, pool: str) -> Launch:
 
 def _warn(finding: Finding) -> None:
     print(f"celerykit: warning: {finding}", file=sys.stderr)
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    from celerykit import advice, launch, rollout
+
+    if arguments.app:
+        os.environ["CELERY_APP"] = arguments.app
+    arguments.command, arguments.celery_options = "worker", []
+    ready = _prepare(arguments, arguments.pool)
+    if arguments.apply:
+        rollout.commands(arguments.pool)  # refused before anything is written
+    with contextlib.redirect_stdout(sys.stderr):
+        launch.enter(ready)
+        app = launch.load_app(ready)
+        if arguments.task:
+            found = advice.of_task(ready, app, arguments.task, arguments.args, arguments.kwargs, arguments.runs)
+        else:
+            found = advice.of_worker(ready, app, arguments.sample, _say)
+    if arguments.processes:
+        print(found.size.plan.processes)
+        return 0
+    for line in found.lines():
+        print(line)
+    if arguments.write or arguments.apply:
+        _fix(advice.write(ready, found.size.plan), apply=arguments.apply)
+    return 0
+
+
+def _fix(files: Sequence[Path], *, apply: bool) -> None:
+    """Say what was written, and have it in force, now or later."""
+    from celerykit import rollout
+
+    for path in files:
+        print(f"wrote {path}")
+    workers = [*map(environment.pool_of, files)]
+    if not apply:
+        print(f"in force from the next start on, such as: systemctl restart celeryd@{workers[0]}")
+        return
+    for name in rollout.restart(workers):
+        print(f"restarted {name}", flush=True)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _passwords(arguments: argparse.Namespace) -> int:

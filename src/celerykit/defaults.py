@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from celerykit import brokers
+from celerykit import brokers, postgresql
 from celerykit.settings import AT_LEAST_ONCE, Settings
 
 GREEN_POOLS = frozenset({"gevent", "eventlet"})
@@ -14,6 +14,8 @@ EXCHANGE = "celerykit"
 """The topic exchange of every queue on RabbitMQ that names none."""
 QUORUM = "quorum"
 DEAD_LETTERS = "celerykit.dead-letters"
+DATABASE = {"pool_pre_ping": True, "pool_recycle": 3600}
+"""What Celery tells SQLAlchemy by itself."""
 
 
 @dataclass(frozen=True)
@@ -196,9 +198,17 @@ def broker_defaults(settings: Settings, scheme: str) -> list[Default]:
     ]
 
 
-def backend_defaults(settings: Settings, scheme: str) -> list[Default]:
-    """Return the defaults that depend on the result backend, for its URL's scheme."""
-    if scheme != "rediss":
+def backend_defaults(settings: Settings, url: str) -> list[Default]:
+    """Return the defaults that depend on the result backend, for its URL."""
+    if postgresql.is_of(url) and (told := postgresql.checked(postgresql.options(url), settings.tls_ca)):
+        return [
+            Default(
+                "database_engine_options",
+                {**DATABASE, "connect_args": told},
+                "Without a check of its certificate anybody can stand in for the server. The rest is Celery's own.",
+            )
+        ]
+    if brokers.scheme_of(url) != "rediss":
         return []
     return [
         Default(
@@ -227,4 +237,5 @@ def of_broker(settings: Settings, scheme: str) -> dict[str, Any]:
 
 OF_BROKER = frozenset().union(*(of_broker(Settings(), scheme) for scheme in ("amqp", "pgmq")))
 """The settings that depend on the broker."""
-OF_BACKEND = frozenset(item.name for item in backend_defaults(Settings(), "rediss"))
+OF_BACKEND = frozenset({"redis_backend_use_ssl", "database_engine_options", "result_backend_transport_options"})
+"""The settings that depend on the result backend; the last is Sentinel's."""

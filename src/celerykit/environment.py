@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -39,10 +40,27 @@ def config_dir(environ: Mapping[str, str]) -> Path:
     return Path(environ.get(settings.PREFIX + "CONFIG_DIR") or settings.CONFIG_DIR)
 
 
+def env_file(pool: str) -> str:
+    """Return the name of a pool's env file."""
+    return f"worker-{pool}.env"
+
+
+def pool_of(file: Path) -> str:
+    """Return the pool whose env file this is."""
+    return file.stem.removeprefix("worker-")
+
+
 def pools(folder: Path) -> list[str]:
     """Return the pools that have an env file in ``folder``, or else those that ``CELERYD_NODES`` names."""
-    named = sorted(path.stem.removeprefix("worker-") for path in folder.glob("worker-*.env"))
+    named = sorted(map(pool_of, folder.glob(env_file("*"))))
     return named or sysconfig.nodes(folder.parent)
+
+
+def of_pools(folder: Path) -> Iterator[tuple[str, Environment]]:
+    """Yield what each pool is told by the files in ``folder``; what cannot stand is said where that pool is judged."""
+    for name in pools(folder):
+        with contextlib.suppress(ConfigurationError):
+            yield name, resolve("worker", {f"{settings.PREFIX}CONFIG_DIR": str(folder)}, name)
 
 
 def resolve(process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL) -> Environment:
@@ -148,7 +166,7 @@ def _remedy(param: Any) -> str:
 
 def _lines(process: str, environ: Mapping[str, str], pool: str) -> Iterable[envfile.Line]:
     folder = config_dir(environ)
-    own = {"worker": f"worker-{pool}.env", "beat": "beat.env", "flower": "flower.env"}[process]
+    own = {"worker": env_file(pool), "beat": "beat.env", "flower": "flower.env"}[process]
     if process == "worker":
         _require_pool(folder, pool)
     yield from sysconfig.read(folder.parent, process, pool)
@@ -166,7 +184,7 @@ def _require_pool(folder: Path, pool: str) -> None:
         "POOL",
         pool,
         "command line",
-        f"no file {folder}/worker-{pool}.env",
+        f"no file {folder}/{env_file(pool)}",
         f"Pools with a file: {', '.join(known) or 'none'}. Name one of them, or write that file",
     )
     raise ConfigurationError(finding)

@@ -8,10 +8,23 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from celerykit import brokers, content, defaults, envfile, environment, names, settings
+from celerykit import (
+    brokers,
+    commandline,
+    content,
+    defaults,
+    envfile,
+    environment,
+    names,
+    profile,
+    settings,
+    sizing,
+    tuning,
+)
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -20,6 +33,7 @@ if TYPE_CHECKING:
     from celerykit.environment import Environment
 
 LOADER = "celerykit.loader:Loader"
+THREADS_POOL = "celerykit.worker.threads:TaskPool"
 POOL_ALIAS = {"prefork": "processes"}
 """``-P prefork`` gives way to an app's ``worker_pool``; its alias does not (``celery.bin.worker.WorkersPool``)."""
 
@@ -34,10 +48,22 @@ class Launch:
     environment: Environment
     settings: settings.Settings
 
-    @property
+    @cached_property
     def pool_class(self) -> str:
-        """The worker pool's alias, as ``-P`` takes it: of the arguments, else of the environment, else prefork."""
-        return _split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL") or "prefork"
+        """The worker pool's alias, as ``-P`` takes it: of the arguments, of the environment, or else what fits."""
+        told = _split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL")
+        return told or tuning.kind_of_pool(self)
+
+    @cached_property
+    def seen(self) -> tuple[profile.Record | None, list[Finding]]:
+        """What jobs of this pool were seen to do, as it is at the start, or why that cannot be used."""
+        if self.process != "worker" or self.settings.tune == settings.OFF:
+            return None, []
+        values = self.environment.values
+        try:
+            return profile.read(profile.path(values, self.pool), values.get("CELERY_APP", "")), []
+        except ConfigurationError as exc:
+            return None, list(exc.findings)
 
     @property
     def argv(self) -> list[str]:
@@ -46,16 +72,19 @@ class Launch:
             return [self.process, *self.arguments]
         return [self.process, "-P", POOL_ALIAS.get(self.pool_class, self.pool_class), *_split_pool(self.arguments)[1]]
 
-    def explain(self) -> Iterator[str]:
+    def explain(self, tuned: tuning.Tuning | None = None) -> Iterator[str]:
         """Yield what was resolved and where each value comes from, a line each, secrets masked."""
         for name, shown, source in self.environment:
             yield f"{name}={shown}  # {source}"
         for name, value in self.settings.in_force().items():
             if not self.environment.values.get(name):
                 yield f"{name}={value}  # default"
+        filled = tuned.settings() if tuned else {}
         for default in defaults.app_defaults(self.settings, self.pool_class):
-            yield f"{default.name}={default.value}  # celerykit, unless the app sets it: {default.reason}"
-        yield f"celery {' '.join(map(_shown, self.argv))}  # arguments"
+            if default.name not in filled:
+                yield f"{default.name}={default.value}  # celerykit, unless the app sets it: {default.reason}"
+        yield from tuned.explain() if tuned else ()
+        yield f"celery {' '.join(map(_shown, [*self.argv, *(tuned.options() if tuned else ())]))}  # arguments"
 
 
 def prepare(
@@ -87,7 +116,7 @@ def prepare(
         )
     if errors:
         raise ConfigurationError(*errors)
-    return launch, warnings
+    return launch, warnings + launch.seen[1]
 
 
 def enter(launch: Launch) -> None:
@@ -102,9 +131,17 @@ def enter(launch: Launch) -> None:
     os.environ[settings.POOL] = launch.pool
     if launch.process == "worker":
         os.environ["CELERY_WORKER_POOL"] = launch.pool_class
+        _replace_threads()
     _enter_folder(launch.environment)
     # Celery imports from the working directory, and a console script does not have it on its path.
     sys.path.insert(0, str(Path.cwd()))
+
+
+def _replace_threads() -> None:
+    """Have ``-P threads`` mean the kit's pool: the size of Celery's own cannot change."""
+    from celery import concurrency
+
+    concurrency.ALIASES[sizing.THREADS] = THREADS_POOL
 
 
 def _enter_folder(told: Environment) -> None:
@@ -148,6 +185,17 @@ def load_app(launch: Launch) -> Any:
     return app
 
 
+def tune(launch: Launch, app: Any) -> tuning.Tuning | None:
+    """Give the options that nobody has set to a worker of ``app``, and return what and why.
+
+    :raises ConfigurationError: if there is no room for a single job.
+    """
+    tuned = tuning.tune(launch, app) if launch.process == "worker" else None
+    if tuned is not None:
+        tuning.fill(app, tuned)
+    return tuned
+
+
 def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
     """Become Celery, in this process; ends with Celery's exit code.
 
@@ -161,13 +209,14 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
 
     for finding in encryption.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
         warn(finding)
-    from celery.bin.celery import celery
-
+    celery = commandline.whole() if launch.process == "flower" else commandline.own()
     if launch.process == "beat":
         from celerykit.beat import watch_over_beat
 
         watch_over_beat()
-    sys.exit(celery(args=launch.argv, prog_name="celery", auto_envvar_prefix="CELERY"))
+    tuned = tune(launch, app)
+    arguments = [*launch.argv, *(tuned.options() if tuned else ())]
+    sys.exit(celery(args=arguments, prog_name="celery", auto_envvar_prefix="CELERY"))
 
 
 def _own_values(process: str, pool: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -177,9 +226,15 @@ def _own_values(process: str, pool: str, environ: Mapping[str, str]) -> dict[str
         return {"FLOWER_ADDRESS": "127.0.0.1"}  # Flower's own default is every address
     if process != "worker":
         return {}
-    # The node is named after its pool, so that two pools of one host never share a name. A pool's children must ignore
-    # a TERM to the whole process group; celerykit.worker.stop puts its own handler over what this does to the worker.
-    return {"CELERY_WORKER_HOSTNAME": f"{pool}@%h", "REMAP_SIGTERM": "SIGQUIT"}
+    return {
+        # The node is named after its pool, so that two pools of one host never share a name.
+        "CELERY_WORKER_HOSTNAME": f"{pool}@%h",
+        # To ask the others what they know takes a second, at each start and each reconnect, for which jobs wait.
+        "CELERY_WORKER_WITHOUT_MINGLE": "true",
+        # A pool's children must ignore a TERM to the whole process group; celerykit.worker.stop puts its own handler
+        # over what this does to the worker.
+        "REMAP_SIGTERM": "SIGQUIT",
+    }
 
 
 def _require_pool_class(launch: Launch) -> None:

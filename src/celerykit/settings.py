@@ -17,10 +17,16 @@ if TYPE_CHECKING:
 PREFIX = "CELERYKIT_"
 POOL = "CELERYKIT_POOL"
 """Set by ``celerykit worker POOL`` for its own process: the pool that it runs."""
+AUTHORITY = PREFIX + "TLS_CA"
+"""Names the file of :attr:`Settings.tls_ca`."""
 AT_LEAST_ONCE = "at-least-once"
 AT_MOST_ONCE = "at-most-once"
 KIT = "kit"
 STOCK = "stock"
+ON = "on"
+OFF = "off"
+FORCE = "force"
+POOL_KINDS = ("prefork", "threads", "gevent", "eventlet", "solo")
 CONFIG_DIR = Path("/etc/celery")
 
 
@@ -68,11 +74,35 @@ class Settings:
         f"timeout. `{STOCK}`: they fetch jobs as Celery does everywhere else. See [Redis](redis.md).",
         kind="transport",
     )
+    tune: str = _setting(
+        ON,
+        f"`{ON}`: what nobody has set of a worker's concurrency, prefetch and memory per child follows from the limits "
+        "of its container or machine, and from what its jobs were seen to do. "
+        f"`{FORCE}`: so does what the app has set. `{OFF}`: Celery's defaults. See [Tuning](tuning.md).",
+        kind="tune",
+    )
+    pools: tuple[str, ...] = _setting(
+        ("prefork",),
+        "The kinds of worker pool that the app may run in, the dearest first, such as `threads,prefork`: threads and "
+        "greenlets only if it is safe for them. One is chosen where `CELERY_WORKER_POOL` names none.",
+        kind="pools",
+    )
+    weight: float = _setting(
+        1.0,
+        "This pool's part of the machine, beside the weights of the other pools that have an env file there.",
+        kind="weight",
+    )
     tls_ca: str = _setting(
         "",
         "File with the certificates, in PEM, of whoever vouches for brokers and result backends that TLS is spoken to. "
         "Without it, whom the system trusts. See [TLS](tls.md).",
         kind="certificates",
+    )
+    sentinel_master: str = _setting(
+        "",
+        "The name of the master that Sentinel is asked for at `sentinel://`, as the URL's user. Without it, the app's "
+        "transport options say so. See [Sentinel](redis.md#sentinel).",
+        kind="name",
     )
     state_dir: str = _setting(
         statefile.STATE_DIR,
@@ -83,8 +113,7 @@ class Settings:
 
     def in_force(self) -> dict[str, str]:
         """Return each setting as the variable and value that would ask for it."""
-        values = {variable(item.name): getattr(self, item.name) for item in fields(self)}
-        return {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
+        return {variable(item.name): as_text(getattr(self, item.name)) for item in fields(self)}
 
     @property
     def visibility_timeout(self) -> float:
@@ -120,6 +149,13 @@ class Settings:
         return max(0.0, self.stop_timeout - min(10.0, max(3.0, self.stop_timeout / 4)))
 
 
+def as_text(value: Any) -> str:
+    """Return a setting's value as a variable says it."""
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def variable(name: str) -> str:
     """Return the environment variable of the setting ``name``."""
     return PREFIX + name.upper()
@@ -147,7 +183,11 @@ def from_environment(environ: Mapping[str, str], sources: Mapping[str, str] | No
             values[item.name] = _PARSERS[item.metadata["kind"]](text)
         except ValueError as exc:
             source = (sources or {}).get(name, "environment")
-            remedy = f"The default is {item.default}" if item.default else "Mend the file, or leave the variable out"
+            remedy = (
+                f"The default is {as_text(item.default)}"
+                if item.default
+                else "Mend the file, or leave the variable out"
+            )
             findings.append(Finding(name, text, source, str(exc), remedy))
     if findings:
         raise ConfigurationError(*findings)
@@ -161,10 +201,18 @@ def patience() -> float:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text) if text.replace(".", "", 1).isdigit() else 0.0
-    if seconds <= 0:
-        raise ValueError("not a positive number of seconds")
-    return seconds
+    return _positive(text, "not a positive number of seconds")
+
+
+def _weight(text: str) -> float:
+    return _positive(text, "not a positive number")
+
+
+def _positive(text: str, problem: str) -> float:
+    number = float(text) if text.replace(".", "", 1).isdigit() else 0.0
+    if number <= 0:
+        raise ValueError(problem)
+    return number
 
 
 def _count(text: str) -> int:
@@ -173,16 +221,20 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _delivery(text: str) -> str:
-    if text not in {AT_LEAST_ONCE, AT_MOST_ONCE}:
-        raise ValueError(f"neither {AT_LEAST_ONCE} nor {AT_MOST_ONCE}")
-    return text
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"neither {', '.join(words[:-1])} nor {words[-1]}")
+        return text
+
+    return parse
 
 
-def _transport(text: str) -> str:
-    if text not in {KIT, STOCK}:
-        raise ValueError(f"neither {KIT} nor {STOCK}")
-    return text
+def _pools(text: str) -> tuple[str, ...]:
+    kinds = tuple(text.split(","))
+    if unknown := [kind for kind in kinds if kind not in POOL_KINDS]:
+        raise ValueError(f"{unknown[0] or 'an empty name'} is none of {', '.join(POOL_KINDS)}")
+    return kinds
 
 
 def _certificates(text: str) -> str:
@@ -198,8 +250,12 @@ def _certificates(text: str) -> str:
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "seconds": _seconds,
     "count": _count,
-    "delivery": _delivery,
-    "transport": _transport,
+    "delivery": _one_of(AT_LEAST_ONCE, AT_MOST_ONCE),
+    "transport": _one_of(KIT, STOCK),
+    "tune": _one_of(ON, OFF, FORCE),
+    "pools": _pools,
+    "weight": _weight,
     "certificates": _certificates,
     "folder": str,
+    "name": str,
 }

@@ -27,6 +27,8 @@ class Status:
     pid: int
     ready: bool
     reason: str
+    size: str = ""
+    """How many jobs it runs at once, and why."""
 
     @property
     def well(self) -> bool:
@@ -37,7 +39,8 @@ class Status:
         state = self.unit or ("running" if self.pid else "not running")
         pid = f"PID {self.pid}" if self.pid else "-"
         note = "" if self.wanted else " (not enabled)"
-        return f"{self.pool:<16}{state:<14}{pid:<12}{'ready' if self.ready else 'not ready':<11}{self.reason}{note}"
+        said = f"{self.reason}{f'; {self.size}' if self.size else ''}{note}"
+        return f"{self.pool:<16}{state:<14}{pid:<12}{'ready' if self.ready else 'not ready':<11}{said}"
 
 
 def status(environ: Mapping[str, str] = os.environ, systemctl: pools.Systemctl = pools.systemctl) -> list[Status]:
@@ -58,7 +61,8 @@ def status(environ: Mapping[str, str] = os.environ, systemctl: pools.Systemctl =
 def _with_unit(unit: pools.Unit, folder: str, wanted: bool) -> Status:
     said = _of_itself(unit.pool, folder)
     if unit.runs:
-        return Status(unit.pool, unit.active, wanted, unit.pid, said.ready and said.pid == unit.pid, said.reason)
+        ready = said.ready and said.pid == unit.pid
+        return Status(unit.pool, unit.active, wanted, unit.pid, ready, said.reason, said.size)
     return Status(
         unit.pool, unit.active, wanted, unit.pid, False, unit.text or "see journalctl -u celeryd@" + unit.pool
     )
@@ -68,7 +72,10 @@ def _of_itself(pool: str, folder: str) -> Status:
     state = statefile.read(statefile.path(folder, "worker", pool))
     live, why_not = statefile.judge(state, "live")
     ready, reason = statefile.judge(state, "ready")
-    return Status(pool, "", True, state.pid if state and live else 0, ready, reason if live else why_not)
+    if state is None or not live:
+        return Status(pool, "", True, 0, ready, why_not)
+    size = f"concurrency {state.concurrency}{f' ({state.why})' if state.why else ''}" if state.concurrency else ""
+    return Status(pool, "", True, state.pid, ready, reason, size)
 
 
 def _state_dir(environ: Mapping[str, str]) -> str:

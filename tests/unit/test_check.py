@@ -167,6 +167,16 @@ def test_every_pool_with_a_file_is_judged(etc: Path, celerykit: Run) -> None:
     assert "hunter2" not in answer.stdout
 
 
+def test_celery_s_autoscaler_is_refused_beside_threads(celerykit: Run) -> None:
+    """By name and with the remedy; beside children it is Celery's own affair."""
+    told = {"CELERY_APP": "nothing", "CELERY_WORKER_AUTOSCALE": "8,2"}
+    answer = celerykit("check", CELERY_WORKER_POOL="threads", **told)
+    assert answer.returncode == 1
+    assert "CELERY_WORKER_AUTOSCALE=8,2 (environment)" in answer.stdout + answer.stderr
+    assert "Drop it: " in answer.stdout + answer.stderr
+    assert celerykit("check", **told).returncode == 0
+
+
 def test_a_safe_app_passes_whatever_it_prints(celerykit: Run) -> None:
     """Exit code 0, and an answer that a program can read although the app prints while it is imported."""
     answer = celerykit("check", "--format", "json", CELERY_APP="noisy")

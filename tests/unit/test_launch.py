@@ -56,6 +56,21 @@ def test_the_pool_of_the_environment_goes_to_the_command_line(pool: str) -> None
     assert launched("worker", CELERY_WORKER_POOL=pool).argv == ["worker", "-P", pool]
 
 
+def test_threads_under_the_kit_can_change_their_number(python: Run) -> None:
+    """Celery's own cannot; the command line stays what it is, and so do an operator's own pools."""
+    ask = (
+        "import os; from celery import concurrency as c; from celerykit import launch;"
+        "launch.enter(launch.prepare('worker', os.environ, 'default', [])[0]);"
+        "print(*(c.get_implementation(name) for name in ('threads', 'custom')))"
+    )
+    custom = "celery.concurrency.solo:TaskPool"
+    told = {"CELERY_APP": "nothing", "CELERY_WORKER_POOL": "threads", "CELERY_CUSTOM_WORKER_POOL": custom}
+    answer = python("-c", ask, environ=told)
+    assert answer.stdout == (
+        "<class 'celerykit.worker.threads.TaskPool'> <class 'celery.concurrency.solo.TaskPool'>\n"
+    ), answer.stderr
+
+
 @pytest.mark.parametrize("arguments", [["-P", "threads"], ["-Pthreads"], ["--pool=threads"], ["--pool", "threads"]])
 def test_a_pool_in_the_arguments_wins(arguments: list[str]) -> None:
     """What follows '--' reaches Celery as it is, and the kit sees the pool in it."""
@@ -80,6 +95,13 @@ def test_a_worker_is_named_after_its_pool() -> None:
     assert prepared(pool="mail").environment.values["CELERY_WORKER_HOSTNAME"] == "mail@%h"
     own = prepared(CELERY_WORKER_HOSTNAME="w1@%h")
     assert own.environment.values["CELERY_WORKER_HOSTNAME"] == "w1@%h"
+
+
+def test_a_worker_asks_no_others_when_it_starts() -> None:
+    """It would wait a second for their answers; an operator who wants them says so."""
+    assert prepared().environment.values["CELERY_WORKER_WITHOUT_MINGLE"] == "true"
+    asked = prepared(CELERY_WORKER_WITHOUT_MINGLE="false")
+    assert asked.environment.values["CELERY_WORKER_WITHOUT_MINGLE"] == "false"
 
 
 def test_a_launch_without_an_app_is_refused() -> None:
@@ -161,7 +183,8 @@ def test_explain_says_what_is_resolved_and_from_where(celerykit: Run, tmp_path: 
     assert "CELERY_WORKER_HOSTNAME=mail@%h  # celerykit" in lines
     assert lines[-1] == "celery worker -P gevent -E  # arguments"
     assert "CELERYKIT_LONGEST_JOB=3600  # default" in lines
-    assert any(line.startswith("worker_prefetch_multiplier=4  # celerykit, unless the app sets it: ") for line in lines)
+    assert any(line.startswith("task_acks_late=True  # celerykit, unless the app sets it: ") for line in lines)
+    assert "worker_prefetch_multiplier=4  # tuned: green pools stall below it" in lines
     assert answer.stderr.startswith("celerykit: warning: CELERY_WORKER_QUEUS=a (environment): ")
     assert "hunter2" not in answer.stdout + answer.stderr
 

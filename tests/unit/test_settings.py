@@ -40,11 +40,17 @@ def test_every_setting_is_read_from_its_variable(tmp_path: Path) -> None:
             "CELERYKIT_MAX_DELIVERIES": "2",
             "CELERYKIT_STUCK_AFTER": "10",
             "CELERYKIT_REDIS_TRANSPORT": "stock",
+            "CELERYKIT_TUNE": "force",
+            "CELERYKIT_POOLS": "threads,prefork",
+            "CELERYKIT_WEIGHT": "2.5",
             "CELERYKIT_TLS_CA": str(tmp_path / "ca.pem"),
+            "CELERYKIT_SENTINEL_MASTER": "jobs",
             "CELERYKIT_STATE_DIR": "/srv/state",
         }
     )
-    assert own == settings.Settings(30.0, 7.5, "at-most-once", 2, 10.0, "stock", str(tmp_path / "ca.pem"), "/srv/state")
+    tuned = ("force", ("threads", "prefork"), 2.5)
+    files = (str(tmp_path / "ca.pem"), "jobs", "/srv/state")
+    assert own == settings.Settings(30.0, 7.5, "at-most-once", 2, 10.0, "stock", *tuned, *files)
 
 
 @pytest.mark.parametrize("name", ["CELERYKIT_STOP_TIMEOUT", "CELERYKIT_LONGEST_JOB", "CELERYKIT_STUCK_AFTER"])

@@ -44,6 +44,16 @@ def test_a_pool_that_consumes_is_well(folder: Path) -> None:
     assert str(os.getpid()) in str(one) and "consuming celery" in str(one)
 
 
+def test_a_pool_s_size_and_its_last_change_are_shown(folder: Path) -> None:
+    """How many jobs at once, and why it is not what it began with; nothing where the file is of a version without."""
+    state = State(os.getpid(), time.monotonic() + 60, True, "consuming celery", 6, "9 jobs wait")
+    write(f"{folder}/worker-default.json", state)
+    systemd = Systemd({"default": {**RUNS, "MainPID": str(os.getpid())}})
+    assert "consuming celery; concurrency 6 (9 jobs wait)" in str(ask(folder, systemd)["default"])
+    say(folder, "default", ready=True, reason="consuming celery")
+    assert str(ask(folder, systemd)["default"]).endswith("consuming celery")
+
+
 def test_a_pool_that_lost_its_broker_is_not_well(folder: Path) -> None:
     """Running is not working."""
     say(folder, "default", ready=False, reason="not consuming: the connection to the broker is lost")

@@ -1,0 +1,371 @@
+"""How large a worker pool should be, and why: arithmetic on its limits and on what its jobs were seen to do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from celerykit.defaults import GREEN_POOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from celerykit.limits import Limit, Limits
+
+PREFORK = "prefork"
+SOLO = "solo"
+THREADS = "threads"
+MIB = 2**20
+
+HEADROOM = 0.2
+"""The part of the memory that stays free: for the kernel, for files that are read, for whoever else lives there."""
+UNSHARED = 0.5
+"""What a child soon has for itself of the memory it is forked with: 21 to 25 of 44 to 50 MB, measured."""
+UNKNOWN_JOB = 32 * MIB
+"""What a job of a pool child is given where none was measured."""
+FIRST_JOB = 256 * MIB
+"""The same at a start before any job was seen: a pool that is too small grows in seconds, one too large is killed."""
+UNKNOWN_SLOT = 1 * MIB
+"""The same for a job in a thread or greenlet: 50 to 100 of them took 3 MB, measured."""
+UNKNOWN_WAITS = {THREADS: 10, **dict.fromkeys(GREEN_POOLS, 50)}
+"""How many jobs at once where nobody knows how long they wait: so many cost jobs that do not wait next to nothing."""
+MOST_PER_CPU = 32
+"""Children that share a CPU: 16 each did 327 jobs/s in all, 32 each 308, measured."""
+MOST_PER_PROCESS = {THREADS: 100, **dict.fromkeys(GREEN_POOLS, 500)}
+"""Beyond it, switching between them costs more than another process."""
+FILES_PER_JOB = 4
+"""A pipe's two ends or a broker's connection, a result backend's, a database's, a file."""
+FILES_OF_PROCESS = 64
+WAITS = 0.5
+"""The part of its time from which on a job counts as waiting: another one can run meanwhile."""
+HANDED_OVER = 0.0005
+"""CPU seconds for handing a job to a child, and back: no-op jobs cost 0.7 to 1.2 ms with children, 0.3 to 0.4 ms in
+threads, measured."""
+AT_ONCE = 4
+"""How many times as many jobs at once as were seen: whether a database, say, bears more of them shows with these."""
+SATURATED = 0.9
+"""The part of the CPUs in use from which on more jobs at once get no more done."""
+SURPLUS = 2
+"""How many times as many jobs as arrive on average there is room for."""
+PREFETCHED = 0.1
+"""Seconds of work that may lie ready beside each running job: it keeps the broker's answer from being waited for."""
+MOST_PREFETCHED = 64
+GREEN_PREFETCH = 4
+"""Below it, gevent stalls on Redis."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What the jobs of a pool were seen to do, and what its processes take before the first; sizes in bytes."""
+
+    process: float
+    """The memory of a process that has imported the app."""
+    child: float | None = None
+    """What a forked child has for itself before its first job."""
+    jobs: int = 0
+    """How many were seen; without any, the following says nothing."""
+    wall: float = 0.0
+    """Seconds that a job takes, on average."""
+    cpu: float = 0.0
+    """Seconds of CPU among them."""
+    long: float = 0.0
+    """Seconds that 95 of 100 jobs do not exceed."""
+    growth: float | None = None
+    """What a job adds to the memory of its process at its peak, the largest of nearly all."""
+    parallel: float = 1.0
+    """How many CPUs the threads of one process were seen to use at once: 1 where only one may run Python's code."""
+    arrival: float | None = None
+    """Jobs a second; only where they do not queue, or it would tell of this pool's size instead."""
+    seen: int | None = None
+    """How many jobs at once there was room for meanwhile."""
+    used: float | None = None
+    """How many CPUs were used while all that room was taken; None if it never was."""
+
+    @property
+    def busy(self) -> float:
+        """The part of its time for which a job needs a CPU."""
+        return min(1.0, max(self.cpu, 1e-6) / self.wall) if self.jobs and self.wall > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the operator and the app ask for or allow."""
+
+    longest_job: float
+    pools: tuple[str, ...] = (PREFORK,)
+    """The kinds of pool that may be chosen, the dearest first."""
+    chosen: str = ""
+    """The kind that was chosen already."""
+    processes: int | None = None
+    """How many workers there are, where that is settled."""
+    concurrency: int | None = None
+    """How many jobs at once, where somebody insists: the children's memory follows from that instead."""
+    connections: tuple[Limit, ...] = ()
+    """How many jobs at once a broker, a result backend or a database has connections for."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a value of a plan is what it is."""
+
+    of: str
+    """The value's name in :class:`Plan`."""
+    text: str
+    allows: int | None = None
+    """If it is a bound, how many jobs at once it leaves room for, in all processes together."""
+
+    def __str__(self) -> str:
+        return self.text if self.allows is None else f"{self.text} allows {self.allows}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The size of a pool, as options of Celery."""
+
+    pool: str
+    processes: int
+    """How many workers, each of this size."""
+    concurrency: int
+    prefetch: int
+    max_memory_per_child: int | None
+    """In KiB, as Celery takes it."""
+    time_limit: float | None
+    reasons: tuple[Reason, ...] = field(default=())
+
+    def __str__(self) -> str:
+        several = f", process 1 of {self.processes}" if self.processes > 1 else ""
+        return f"concurrency {self.concurrency} ({self.pool}){several}: {self.why('concurrency')}"
+
+    def why(self, name: str) -> str:
+        """Return the reasons of one value."""
+        return "; ".join(str(reason) for reason in self.reasons if reason.of == name)
+
+
+class DoesNotFitError(Exception):
+    """Not even one job at a time has room; says how much memory is needed, and how much there is."""
+
+    def __init__(self, needed: float, there: Limit):
+        super().__init__(f"{megabytes(needed)} are needed, {megabytes(there.value)} are there ({there.source})")
+        self.needed = needed
+        self.there = there
+
+
+def plan(limits: Limits, profile: Profile, terms: Terms) -> Plan:
+    """Return the size that serves these jobs best within these limits.
+
+    :raises DoesNotFitError: if no size is within the memory.
+    """
+    pool, why_pool = kind_of_pool(limits, profile, terms)
+    wanted, why_wanted = _wanted(pool, limits.cpus, profile)
+    processes, why_processes = _processes(pool, wanted, limits, profile, terms)
+    bounds = tuple(_bounds(pool, processes, limits, profile, terms, first=not profile.jobs))
+    concurrency = _concurrency(pool, wanted, processes, bounds)
+    recycled, why_recycled = _recycling(pool, terms.concurrency or concurrency, limits, profile)
+    prefetch, why_prefetch = _prefetch(pool, profile)
+    limited, why_limited = _time_limit(pool, terms)
+    reasons = (
+        Reason("pool", why_pool),
+        Reason("processes", why_processes),
+        Reason("concurrency", why_wanted),
+        *bounds,
+        Reason("prefetch", why_prefetch),
+        Reason("max_memory_per_child", why_recycled),
+        Reason("time_limit", why_limited),
+    )
+    return Plan(pool, processes, concurrency, prefetch, recycled, limited, reasons)
+
+
+def ceiling(limits: Limits, profile: Profile, terms: Terms) -> Reason:
+    """Return what bounds a running worker of the chosen kind the most, however long its jobs wait.
+
+    :raises DoesNotFitError: if the memory has no room for one job.
+    """
+    bounds = [
+        *_bounds(terms.chosen, 1, limits, profile, terms),
+        Reason("concurrency", limits.cpus.source, _most_useful(terms.chosen, limits.cpus)),
+    ]
+    return min(bounds, key=lambda bound: math.inf if bound.allows is None else bound.allows)
+
+
+def slot(pool: str, profile: Profile, used: float, jobs: int) -> float:
+    """Return what one job more at once takes: as it is planned, or as those at hand were seen to, if that is more.
+
+    :param used: the memory that a worker's processes have, what children share counted once.
+    :param jobs: among how many it is divided.
+    """
+    return max(_slot(pool, profile), (used - profile.process) / max(1, jobs))
+
+
+def memory_used(profile: Profile, main: float, children: Sequence[float]) -> float:
+    """Return the memory that a worker's processes have, what the children share with the main process counted once.
+
+    :param main: what the main process has, and each of the children, the shared part included.
+    """
+    shared = max(0.0, profile.process - _own(profile))
+    return main + sum(max(0.0, child - shared) for child in children)
+
+
+def memory_of(made: Plan, profile: Profile) -> float:
+    """Return the bytes that a plan's processes are known to take with as many jobs as each may run."""
+    return made.processes * (profile.process + made.concurrency * _slot(made.pool, profile, unknown=0.0))
+
+
+def megabytes(size: float) -> str:
+    """Return a size for people."""
+    return f"{size / MIB:.0f} MB"
+
+
+def kind_of_pool(limits: Limits, profile: Profile, terms: Terms) -> tuple[str, str]:
+    """Return the kind of pool, and why; an app that did not say that it is safe for threads never gets them."""
+    if terms.chosen:
+        return terms.chosen, "chosen by the operator"
+    usual = PREFORK if PREFORK in terms.pools else terms.pools[0]
+    if not profile.jobs:
+        return usual, "nothing is known of the jobs"
+    apart = next((pool for pool in terms.pools if pool not in {PREFORK, SOLO}), usual)
+    if 1 - profile.busy >= WAITS:
+        return apart, _waiting(profile)
+    if apart != usual and profile.wall <= 10 * HANDED_OVER:
+        return apart, f"jobs take {profile.wall * 1000:.2g} ms, handing them to a child {HANDED_OVER * 1000:g} ms more"
+    if apart == THREADS and 1 < math.ceil(limits.cpus.value) <= profile.parallel:
+        return apart, f"threads of one process use {profile.parallel:.1f} CPUs at once"
+    return usual, _waiting(profile)
+
+
+def _waiting(profile: Profile) -> str:
+    return f"jobs wait {1 - profile.busy:.0%} of their time".replace("%", " %")
+
+
+def _wanted(pool: str, cpus: Limit, profile: Profile) -> tuple[int, str]:
+    """Return how many jobs at once keep the CPUs busy, in all processes together, and why."""
+    whole = max(1, math.ceil(cpus.value))
+    of_cpus = f"{cpus.value:g} {'CPU' if cpus.value == 1 else 'CPUs'} ({cpus.source})"
+    if pool == SOLO:
+        return whole if profile.jobs else 1, of_cpus if profile.jobs else "the solo pool runs one job"
+    if not profile.jobs:
+        unknown = UNKNOWN_WAITS.get(pool)
+        return (unknown, "nothing is known of the jobs") if unknown else (whole, of_cpus)
+    most = _most_useful(pool, cpus)
+    # By Little's law, jobs that need a CPU for a tenth of their time use up one when ten are under way.
+    wanted = min(most, max(whole, round(cpus.value / profile.busy)))
+    why = _waiting(profile)
+    if profile.seen is not None and wanted > profile.seen:
+        wanted, why = _beyond(profile.seen, wanted, why, cpus.value if pool == PREFORK else profile.parallel, profile)
+    if profile.arrival is not None:
+        under_way = max(whole, math.ceil(SURPLUS * profile.arrival * profile.wall))
+        if under_way < wanted:
+            return under_way, f"{profile.arrival:.3g} jobs/s of {profile.wall:.3g} s"
+    return wanted, why
+
+
+def _beyond(seen: int, wanted: int, why: str, usable: float, profile: Profile) -> tuple[int, str]:
+    """Return how far to go beyond a size that was seen, and why: what waits for a CPU, or for Python, seems to wait."""
+    if profile.used is not None and profile.used >= SATURATED * usable:
+        return seen, f"{seen} at once were seen to use {profile.used:.2g} CPUs"
+    if wanted > AT_ONCE * seen:
+        return AT_ONCE * seen, f"{why}; {AT_ONCE} times the {seen} at once that were seen"
+    return wanted, why
+
+
+def _most_useful(pool: str, cpus: Limit) -> int:
+    """Return how many jobs at once are of any use, whatever they wait for."""
+    return {PREFORK: MOST_PER_CPU, SOLO: 1, **MOST_PER_PROCESS}[pool] * max(1, math.ceil(cpus.value))
+
+
+def _processes(pool: str, wanted: int, limits: Limits, profile: Profile, terms: Terms) -> tuple[int, str]:
+    """Return how many workers it takes, where one interpreter cannot use all CPUs."""
+    if pool == PREFORK:
+        return terms.processes or 1, "its children use all CPUs"
+    used = float(wanted)
+    if pool != SOLO:
+        # Without a profile nobody would know whether a second one pays.
+        used = min(limits.cpus.value, wanted * profile.busy) / profile.parallel if profile.jobs else 1.0
+    needed = max(1, math.ceil(used - 1e-9))
+    why = f"{needed} use {limits.cpus.value:g} CPUs, one {profile.parallel:.3g}" if needed > 1 else "one is enough"
+    if terms.processes:
+        return terms.processes, why
+    fit = max(1, int(_usable(limits) // (profile.process + _slot(pool, profile))))
+    fit = min([fit, *(max(1, int(limit.value)) for limit in terms.connections)])
+    return (needed, why) if needed <= fit else (fit, f"{why}; there is room for {fit}")
+
+
+def _room(pool: str, processes: int, limits: Limits, profile: Profile, *, first: bool) -> int:
+    """Return how many jobs at once the memory has room for.
+
+    :param first: whether they are the first of which anything will be known.
+
+    :raises DoesNotFitError: if it is none, whatever is left of the headroom.
+    """
+    needed = profile.process + _slot(pool, profile, unknown=0.0)
+    if needed > limits.memory.value:
+        raise DoesNotFitError(needed, limits.memory)
+    left = _usable(limits) - processes * profile.process
+    return max(1, int(left // _slot(pool, profile, FIRST_JOB if first and pool == PREFORK else None)))
+
+
+def _usable(limits: Limits) -> float:
+    return min(limits.memory.value, float(2**60)) * (1 - HEADROOM)
+
+
+def _slot(pool: str, profile: Profile, unknown: float | None = None) -> float:
+    """Return what one more job at once takes.
+
+    :param unknown: what is put aside for a job that was not measured, if not the usual.
+    """
+    own = _own(profile) if pool == PREFORK else 0.0
+    if profile.growth is not None:
+        return max(own + profile.growth, UNKNOWN_SLOT)
+    usual = UNKNOWN_JOB if pool == PREFORK else UNKNOWN_SLOT
+    return own + (usual if unknown is None else unknown)
+
+
+def _own(profile: Profile) -> float:
+    """Return what a child has for itself before its first job."""
+    return UNSHARED * profile.process if profile.child is None else profile.child
+
+
+def _bounds(
+    pool: str, processes: int, limits: Limits, profile: Profile, terms: Terms, *, first: bool = False
+) -> Iterator[Reason]:
+    memory = f"memory ({megabytes(limits.memory.value)}, {limits.memory.source})"
+    yield Reason("concurrency", memory, _room(pool, processes, limits, profile, first=first))
+    if limits.files.value < math.inf:
+        allowed = processes * max(1, int(limits.files.value - FILES_OF_PROCESS) // FILES_PER_JOB)
+        yield Reason("concurrency", f"{limits.files.source} {limits.files.value:g}", allowed)
+    for limit in terms.connections:
+        yield Reason("concurrency", limit.source, int(limit.value))
+
+
+def _concurrency(pool: str, wanted: int, processes: int, bounds: Iterable[Reason]) -> int:
+    most = min(bound.allows for bound in bounds if bound.allows is not None)
+    return 1 if pool == SOLO else max(1, min(math.ceil(wanted / processes), most // processes))
+
+
+def _recycling(pool: str, concurrency: int, limits: Limits, profile: Profile) -> tuple[int | None, str]:
+    """Return the KiB at which a child is replaced: before all together reach the limit, and after no usual job."""
+    if pool != PREFORK:
+        return None, f"the {pool} pool has no children"
+    if limits.memory.value == math.inf:
+        return None, "no limit of the memory is known"
+    budget = (_usable(limits) - profile.process) / concurrency
+    # Celery looks at the whole of a child, of which the parent's part is there once for all.
+    whole = budget + max(0.0, profile.process - _own(profile))
+    usual = profile.process + (UNKNOWN_JOB if profile.growth is None else profile.growth)
+    if whole < usual:
+        return None, f"a child with a usual job has {megabytes(usual)}, and would be replaced after each"
+    return int(whole / 1024), f"{megabytes(budget)} of its own, beside what it shares"
+
+
+def _prefetch(pool: str, profile: Profile) -> tuple[int, str]:
+    floor = GREEN_PREFETCH if pool in GREEN_POOLS else 1
+    if not profile.jobs:
+        return floor, "green pools stall below it" if floor > 1 else "a job that waits is another worker's to take"
+    wanted = max(floor, int(PREFETCHED / max(profile.long, PREFETCHED / MOST_PREFETCHED)))
+    return wanted, f"95 of 100 jobs take up to {profile.long:.3g} s"
+
+
+def _time_limit(pool: str, terms: Terms) -> tuple[float | None, str]:
+    if pool != PREFORK:
+        return None, f"the {pool} pool cannot end a job"
+    return terms.longest_job, "CELERYKIT_LONGEST_JOB"

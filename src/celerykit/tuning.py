@@ -1,0 +1,277 @@
+"""The size that a worker gets where nobody has said one: options of Celery from what there is room for."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from celerykit import brokers, environment, limits, profile, settings, sizing
+from celerykit.errors import ConfigurationError, Finding
+from celerykit.limits import Limit
+from celerykit.sizing import PREFORK, DoesNotFitError, Plan, Profile, Terms
+from celerykit.worker import meters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from celerykit.environment import Environment
+    from celerykit.launch import Launch
+    from celerykit.limits import Limits
+    from celerykit.profile import Record
+
+OPTIONS = {
+    "concurrency": "concurrency",
+    "prefetch": "prefetch_multiplier",
+    "max_memory_per_child": "max_memory_per_child",
+}
+"""The values of a plan that are options of ``celery worker``, as those are called."""
+ALIASES = {"processes": PREFORK}
+OF_APP = "the app's own setting"
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a plan, and what is in force instead."""
+
+    name: str
+    """As in :class:`~celerykit.sizing.Plan`."""
+    tuned: int | None
+    given: Any = None
+    source: str = ""
+    """Who has set it, nobody if it is empty."""
+    fills: bool = True
+    """Whether the tuned value is in force."""
+
+    @property
+    def setting(self) -> str:
+        """The setting of Celery."""
+        return f"worker_{OPTIONS[self.name]}"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a worker was given, and why."""
+
+    plan: Plan
+    values: tuple[Value, ...]
+    forced: bool
+    limits: Limits
+    """What the plan follows from, this and the next two."""
+    profile: Profile
+    terms: Terms
+    seen: str = ""
+    """What it rests on beside the machine."""
+
+    def settings(self) -> dict[str, int]:
+        """Return the settings of Celery to fill in."""
+        return {value.setting: value.tuned for value in self.values if value.fills and value.tuned is not None}
+
+    def options(self) -> list[str]:
+        """Return the same as options, which an app's own settings do not replace; none if nothing is forced."""
+        if not self.forced:
+            return []
+        flags = {
+            f"--{name.removeprefix('worker_').replace('_', '-')}": value for name, value in self.settings().items()
+        }
+        return [f"{flag}={value}" for flag, value in flags.items()]
+
+    def explain(self) -> Iterator[str]:
+        """Yield what it rests on, then each value in force and what it would be otherwise, a line each."""
+        if self.seen:
+            yield f"# {self.seen}"
+        for value in self.values:
+            tuned, why = value.tuned, self.plan.why(value.name)
+            if not value.source:
+                yield f"{value.setting}={tuned}  # tuned: {why}"
+            elif value.fills:
+                yield f"{value.setting}={tuned}  # tuned, instead of {value.given} ({value.source}): {why}"
+            else:
+                yield f"{value.setting}={value.given}  # {value.source}; tuned, it would be {tuned}: {why}"
+
+    def fills(self, name: str) -> bool:
+        """Say whether a value of the plan is in force."""
+        return any(value.name == name and value.fills for value in self.values)
+
+    def why(self, name: str) -> str:
+        """Return the reasons of a value that is in force, nothing of one that is not."""
+        return self.plan.why(name) if self.fills(name) else ""
+
+
+def kind_of_pool(launch: Launch) -> str:
+    """Return the kind of pool that fits what the app allows and its jobs were seen to do."""
+    own = launch.settings
+    if own.tune == settings.OFF or own.pools == (PREFORK,):
+        return PREFORK
+    record, _ = launch.seen
+    terms = Terms(own.longest_job, pools=own.pools)
+    # How much memory a process takes says nothing about its kind; the app is not imported yet.
+    return sizing.kind_of_pool(_bounds(launch), _known(record, process=0), terms)[0]
+
+
+def tune(launch: Launch, app: Any) -> Tuning | None:
+    """Return what to give a worker of ``app``, which is imported; None where nothing is to be tuned.
+
+    :raises ConfigurationError: if its memory has no room for a single job.
+    """
+    from celerykit.loader import layer_of
+
+    pool = ALIASES.get(launch.pool_class, launch.pool_class)
+    layer = layer_of(app.conf)
+    if launch.settings.tune == settings.OFF or pool not in settings.POOL_KINDS or layer is None:
+        return None
+    given = {name: _given(launch, app.conf, layer, option) for name, option in OPTIONS.items()}
+    terms = Terms(
+        launch.settings.longest_job,
+        chosen=pool,
+        processes=1,
+        concurrency=_jobs_at_once(given["concurrency"][0]),
+        connections=tuple(connections(app.conf, pool)),
+    )
+    record, _ = launch.seen
+    known = _known(record, footprint())
+    bounds = _bounds(launch)
+    try:
+        plan = sizing.plan(bounds, known, terms)
+    except DoesNotFitError as exc:
+        raise ConfigurationError(too_little(exc)) from exc
+    forced = launch.settings.tune == settings.FORCE
+    values = tuple(_value(plan, name, *given[name], forced=forced) for name in OPTIONS)
+    return Tuning(plan, values, forced, bounds, known, terms, rests_on(launch, record, app) if record else "")
+
+
+def fill(app: Any, tuning: Tuning) -> None:
+    """Put the values into the kit's layer, below the app's own settings."""
+    from celerykit.loader import layer_of
+
+    layer = layer_of(app.conf)
+    if layer is not None:
+        layer.update(tuning.settings())
+        layer.tuning = tuning
+
+
+def weights(launch: Launch) -> dict[str, float]:
+    """Return the weight of each worker of this machine: those of one env file are one pool, and share its weight."""
+    folder = environment.config_dir(launch.environment.values)
+    found = dict.fromkeys(environment.pools(folder), settings.Settings.weight)
+    for name, told in environment.of_pools(folder):
+        found[name] = _weight(told)
+    found[launch.pool] = launch.settings.weight
+    pools = Counter(pool_of(folder, name) for name in found)
+    return {name: weight / pools[pool_of(folder, name)] for name, weight in found.items()}
+
+
+def pool_of(folder: Path, worker: str) -> str:
+    """Return the pool that a worker is a process of: the one to whose env file its own is a link."""
+    return environment.pool_of((folder / environment.env_file(worker)).resolve())
+
+
+def footprint() -> float:
+    """Return the bytes of memory that a worker's process takes, the app imported, which this process has."""
+    # What a worker imports beside the app is part of its memory.
+    from celery.apps import worker
+
+    del worker
+    return meters.memory(os.getpid()).resident
+
+
+def _known(record: Record | None, process: float) -> Profile:
+    return record.profile(process) if record and record.is_enough else Profile(process)
+
+
+def _bounds(launch: Launch) -> Limits:
+    return limits.share(limits.read(), launch.pool, weights(launch))
+
+
+def rests_on(launch: Launch, record: Record, app: Any) -> str:
+    """Return since when, how much and where jobs were seen, and what of it is of the past."""
+    gone = sorted(name for name in record.tasks if name not in app.tasks)
+    return (
+        f"seen until {record.written}: {record.all.jobs} jobs of {len(record.tasks)} tasks"
+        f"{', of which the app no longer has ' + ', '.join(gone) if gone else ''}"
+        f" ({profile.path(launch.environment.values, launch.pool)})"
+    )
+
+
+def _weight(told: Environment) -> float:
+    try:
+        return settings.from_environment(told.values).weight
+    except ConfigurationError:  # said where that pool starts
+        return settings.Settings.weight
+
+
+def _given(launch: Launch, conf: Any, layer: Any, option: str) -> tuple[Any, str]:
+    """Return the value that the operator or the app has set, and where; none if nobody has."""
+    told = launch.environment
+    for name in (option, "autoscale") if option == "concurrency" else (option,):
+        variable = f"CELERY_WORKER_{name}".upper()
+        if value := told.values.get(variable):
+            return value, f"{variable} ({told.sources.get(variable, environment.INHERITED)})"
+        if value := _argument(launch.arguments, name):
+            return value, "arguments"
+    return _of_app(conf, layer, f"worker_{option}")
+
+
+def _argument(arguments: Sequence[str], name: str) -> str | None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    flags = [f"--{name.replace('_', '-')}", *(["-c"] if name == "concurrency" else [])]
+    parser.add_argument(*flags, dest="value")
+    value: str | None = parser.parse_known_args(list(arguments))[0].value
+    return value
+
+
+def _of_app(conf: Any, layer: Any, name: str) -> tuple[Any, str]:
+    """Return the app's own value, whatever style it is written in: what is still there above a mark in the layer."""
+    before = {name: layer[name]} if name in layer else {}
+    layer[name] = mark = object()
+    value = conf[name]
+    del layer[name]
+    layer.update(before)
+    return (None, "") if value is mark else (value, OF_APP)
+
+
+def _jobs_at_once(given: Any) -> int | None:
+    """Return what a given concurrency comes to: a number, ``auto``, or what ``--autoscale`` may grow to."""
+    if given is None:
+        return None
+    most = str(given).partition(",")[0].strip()
+    if most.lower() == "auto":
+        from celery.utils.sysinfo import cpu_budget
+
+        return int(cpu_budget().count)
+    return int(most) if most.isdigit() and int(most) else None
+
+
+def connections(conf: Any, pool: str) -> Iterator[Limit]:
+    """Yield of how many connections a process has no more; a pool child has a process for itself."""
+    if pool == PREFORK:
+        return
+    named = {
+        "max_connections of broker_transport_options": (conf.broker_transport_options or {}).get("max_connections")
+    }
+    backend = brokers.scheme_of(str(conf.result_backend))
+    if backend in brokers.REDIS:
+        named["redis_max_connections"] = conf.redis_max_connections
+    if backend in {"db", "database"}:
+        named["pool_size of database_engine_options"] = (conf.database_engine_options or {}).get("pool_size")
+    yield from (Limit(number, name) for name, number in named.items() if isinstance(number, int) and number > 0)
+
+
+def _value(plan: Plan, name: str, given: Any, source: str, *, forced: bool) -> Value:
+    return Value(name, getattr(plan, name), given, source, fills=not source or (forced and source == OF_APP))
+
+
+def too_little(exc: DoesNotFitError) -> Finding:
+    """Return what to say where the memory has no room for a single job."""
+    needed = f"{math.ceil(exc.needed / sizing.MIB)} MB"
+    return Finding(
+        "memory",
+        sizing.megabytes(exc.there.value),
+        exc.there.source,
+        f"less than the {needed} that the app and one job at a time take",
+        f"Give it more than {needed}, or say {settings.variable('tune')}={settings.OFF}",
+    )
