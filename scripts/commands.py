@@ -16,6 +16,7 @@ import host
 import machines
 import oldest
 import plugins
+import rivals
 import sizes
 import stack
 import testhosts
@@ -71,6 +72,15 @@ def _in_containers(module: str) -> int:
     virtualenv.ensure_virtualenv()
     stack.build()
     return checks.run_module(module)
+
+
+def _bench() -> int:
+    _prepare()
+    virtualenv.ensure_virtualenv()
+    stack.build()
+    stack.build_rabbitmq()
+    rivals.build()
+    return checks.run_module("tests.bench")
 
 
 def _test() -> None:
@@ -169,7 +179,7 @@ def _help() -> None:
 COMMANDS: dict[str, Callable[[], int | None]] = {
     "up": _up,
     "demo": lambda: _in_containers("tests.faults.demo"),
-    "bench": lambda: _in_containers("tests.bench"),
+    "bench": _bench,
     "faults": lambda: _in_containers("tests.faults"),
     "test": _test,
     "brokers": _brokers,

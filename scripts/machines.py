@@ -22,7 +22,7 @@ KEY = FOLDER / "key"
 INVENTORY = FOLDER / "inventory.yml"
 FILES = Path(".venv/lib")
 """What the example counts: a folder that all hosts see under one path."""
-MADE_ONCE = "lookup('ansible.builtin.password', inventory_dir ~ '/redis', chars=['hexdigits'], length=48)"
+MADE_ONCE = "lookup('ansible.builtin.password', inventory_dir ~ '/{}', chars=['hexdigits'], length=48)"
 BOOT_TIMEOUT = 120
 FLAGS = (
     # What systemd as PID 1 needs, and Debian's own sandboxed units; `--privileged` is not wanted.
@@ -142,11 +142,12 @@ all:
     ansible_user: admin
     ansible_ssh_private_key_file: "{KEY.resolve()}"
     ansible_ssh_common_args: -o UserKnownHostsFile={shlex.quote(str(known))} -o StrictHostKeyChecking=accept-new
-    redis_password: "{{{{ {MADE_ONCE} }}}}"
+    redis_password: "{{{{ {MADE_ONCE.format("redis")} }}}}"
+    redis_results_password: "{{{{ {MADE_ONCE.format("redis-results")} }}}}"
     celery_app: sourcestats
     celery_app_source: {{ folder: "{Path("examples/sourcestats").resolve()}" }}
     celery_broker_url: "redis://celery:{{{{ redis_password }}}}@{first}:6379/0"
-    celery_result_backend: "redis://celery:{{{{ redis_password }}}}@{first}:6379/1"
+    celery_result_backend: "redis://results:{{{{ redis_results_password }}}}@{first}:6379/1"
     celery_ca_bundle: "{bundle or ""}"
 brokers:
   hosts:

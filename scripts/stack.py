@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 COMPOSE = ("docker", "compose", "--profile", "flower", "--profile", "client")
 WITH_RABBITMQ = ("docker", "compose", "--file", "compose.yaml", "--file", "compose/rabbitmq.yaml", *COMPOSE[2:])
 WITH_POSTGRESQL = ("docker", "compose", "--file", "compose.yaml", "--file", "compose/postgresql.yaml", *COMPOSE[2:])
-WITH_TLS = ("--file", "compose/tls.yaml", "--file", "compose/rabbitmq-tls.yaml")
+TLS_FILES = ("compose/tls.yaml", "compose/rabbitmq-tls.yaml", "compose/postgresql-tls.yaml")
+WITH_TLS = tuple(word for file in TLS_FILES for word in ("--file", file))
 WITH_EVERYTHING = (*WITH_RABBITMQ[:6], *WITH_POSTGRESQL[4:6], *WITH_TLS, *COMPOSE[2:])
 ALLINONE = ("docker", "compose", "--project-directory", ".", "--file", "compose/allinone.yaml")
 OTHER_REDIS = {"bookworm": "SUITE=bookworm", "valkey": "REDIS=valkey"}
@@ -99,10 +100,20 @@ def start() -> None:
         run(
             "up",
             # Not the client: it is for commands that somebody gives.
-            [*COMPOSE[:4], "--progress", "plain", "up", "--detach", "--wait", "--wait-timeout", str(UP_TIMEOUT)],
+            [
+                *(*COMPOSE[:4], "--progress", "plain", "up", "--detach", "--scale", f"worker={_workers()}"),
+                *("--wait", "--wait-timeout", str(UP_TIMEOUT)),
+            ],
             "Look at what the containers say: docker compose logs",
             environment(),
         )
+
+
+def _workers() -> int:
+    """Return how many are best for the jobs that they have seen; one where none runs yet."""
+    ask = ("exec", "--no-TTY", "worker", "celerykit", "tune", "--processes")
+    answer = output_of(*COMPOSE, *ask, env=environment()) or ""
+    return int(answer) if answer.isdigit() else 1
 
 
 def run_example() -> None:

@@ -11,8 +11,8 @@ from supervisor import events, supervisord
 from supervisor.states import SupervisorStates
 
 DATA = Path("/data")
-FOLDERS = ("beat", "redis", "secrets/celery", "secrets/flower", "secrets/redis")
-"""``/secrets`` leads to the last."""
+FOLDERS = ("beat", "celery", "redis", "secrets/celery", "secrets/flower", "secrets/redis")
+"""``/secrets`` leads to the last ones, ``/var/lib/celery`` to the second."""
 MARGIN = 10
 """Seconds beyond the worker's own budget after which it is killed."""
 

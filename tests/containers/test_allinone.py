@@ -9,7 +9,8 @@ from tests.rig.containers import APPS, INSIDE
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
-    from tests.rig.containers import Process, Rig
+    from tests.rig.containers import Rig
+    from tests.rig.process import Process
 
 IMAGE = "celerykit/allinone"
 STOP_TIMEOUT = 30

@@ -12,7 +12,8 @@ import pytest
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
-    from tests.rig.containers import Process, Rig
+    from tests.rig.containers import Rig
+    from tests.rig.process import Process
 
 INTERVAL = 5.0
 
@@ -44,8 +45,7 @@ def test_no_tick_is_sent_twice_and_none_is_late(stack: Rig, fault: str) -> None:
         beat.stop()
         assert beat.state["ExitCode"] == 0
     else:
-        beat.signal("SIGKILL")
-        beat.wait_exit(60)
+        beat.kill()
     before = len(ticks(stack))
     beat.start()
     beat.wait_ready(process="beat")

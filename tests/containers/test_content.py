@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.rig.containers import Rig
-from tests.rig.ledger import folder_in_memory
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.rig.containers import Process
+    from tests.rig.process import Process
 
 APP = Path(__file__).with_name("content")
 SERIALIZERS = ["json", "yaml", "msgpack"]
@@ -39,13 +38,9 @@ pytestmark = pytest.mark.xdist_group("content")  # so that the app is installed 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[str]:
     """The volume on which the app is, with the libraries that it names."""
-    with folder_in_memory() as folder:
-        rig = Rig(folder)
-        try:
-            rig.install(APP)
-            yield rig.app
-        finally:
-            rig.close()
+    with Rig.in_memory() as rig:
+        rig.install(APP)
+        yield rig.app
 
 
 @pytest.fixture
@@ -78,7 +73,7 @@ def test_each_pool_runs_jobs_however_they_are_written(
     """A job of each serializer and compression is done and its result read, which is written by others still."""
     results = {"result_serializer": serializer, "result_compression": compression}
     process = worker(stack, pool_class, accept_content=SERIALIZERS, **results)
-    assert f"pool={pool_class.removesuffix('s')} " in process.logs
+    assert f"pool={pool_class} " in process.logs
     came = process.sh(f"python -m exchange '{json.dumps(KINDS)}'")
     assert json.loads(came) == KINDS
 

@@ -33,7 +33,7 @@ def test_a_pool_that_grows_takes_more_jobs(stack: Rig) -> None:
     stack.worker(CELERY_WORKER_PREFETCH_MULTIPLIER=1)
     stack.client.work(6, 6.0)
     wait_running(stack, 2)
-    assert stack.client.app.control.pool_grow(2, reply=True, timeout=10)
+    assert stack.client.app.control.pool_grow(2, reply=True, timeout=10, limit=1)
     wait_running(stack, 4)
     assert_nothing_lost(stack)
 
@@ -44,6 +44,7 @@ def test_what_runs_and_what_waits_can_be_looked_at(stack: Rig) -> None:
     jobs = stack.client.work(6, 5.0)
     wait_running(stack, 2)
     inspect = stack.client.app.control.inspect(timeout=10, limit=1)
+    until(lambda: stack.client.unacknowledged() == 4, 10, "four fetched jobs", pause=0.05)
     (active,), (reserved,) = inspect.active().values(), inspect.reserved().values()
     assert {job["id"] for job in active} == {*jobs[:2]}
     assert {job["id"] for job in reserved} == {*jobs[2:4]}

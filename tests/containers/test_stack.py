@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.rig.client import Client
-    from tests.rig.containers import Process
+    from tests.rig.process import Process
 
 #: These only look at one stack, which one of the parallel runners brings up for all of them.
 looks = pytest.mark.xdist_group("whole")
@@ -171,17 +172,18 @@ def test_a_container_is_hardened_as_seen_from_inside(whole: Stack, service: str)
 
 @looks
 def test_a_secret_is_nowhere_but_in_its_file(whole: Stack) -> None:
-    """Neither `docker inspect` nor a command line nor a log shows the broker's password."""
-    password = one(whole, "worker").sh("cat /secrets/celery/broker-url").split(":")[2].partition("@")[0]
+    """Neither `docker inspect` nor a command line nor a log shows a password of Redis."""
+    urls = one(whole, "worker").sh("cat /secrets/celery/broker-url; echo; cat /secrets/celery/result-backend")
+    passwords = [urlsplit(url).password or "" for url in urls.split()]
     login = one(whole, "flower").sh("cat /secrets/flower/basic-auth").strip()
-    assert len(password) >= 32
+    assert len(set(passwords)) == 2 and all(len(password) >= 32 for password in passwords)
     for service in SERVICES:
         process = one(whole, service)
         shown = json.dumps(process.container.attrs) + process.logs
         shown += process.sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
-        assert password not in shown
-        assert login not in shown
-    assert password not in one(whole, "redis").sh("cat /secrets/redis/users.acl")
+        assert [secret for secret in (*passwords, login) if secret in shown] == []
+    known = one(whole, "redis").sh("cat /secrets/redis/users.acl")
+    assert [password for password in passwords if password in known] == []
 
 
 @looks
@@ -200,8 +202,19 @@ def test_a_secret_is_nowhere_but_in_its_file(whole: Stack) -> None:
 )
 def test_redis_refuses_celery_what_celery_does_not_need(whole: Stack, command: str) -> None:
     """A stolen worker password opens the queues and not the server."""
-    answer = redis_cli(whole, "$(cat /secrets/celery/broker-url)", command)
-    assert "NoPermission" in answer or "not allowed" in answer, answer
+    for url in ("broker-url", "result-backend"):
+        answer = redis_cli(whole, url, command)
+        assert "NoPermission" in answer or "not allowed" in answer, answer
+
+
+@looks
+def test_whoever_has_one_url_of_redis_has_not_the_other(whole: Stack) -> None:
+    """Who reads results can neither send nor take nor see a job, and who sends jobs can read no result."""
+    for command in ("LPUSH celery x", "RPOP celery", "LRANGE celery 0 -1", "HGETALL unacked", "DEL celery"):
+        assert "NoPermission" in redis_cli(whole, "result-backend", command)
+    for command in ("GET celery-task-meta-1", "SET celery-task-meta-1 x", "DEL celery-task-meta-1"):
+        assert "NoPermission" in redis_cli(whole, "broker-url", command)
+        assert "NoPermission" not in redis_cli(whole, "result-backend", command)
 
 
 @looks
@@ -232,14 +245,14 @@ def test_a_port_that_is_taken_is_named_with_the_way_out() -> None:
 
 
 def redis_cli(stack: Stack, url: str, command: str) -> str:
-    """Send one command to Redis as the user of a URL, and return the answer."""
+    """Send one command to Redis as the user of a URL, or of the file with it, and return the answer."""
     code = (
         "import redis, shlex, sys\n"
         "try: print(redis.Redis.from_url(sys.argv[1]).execute_command(*shlex.split(sys.argv[2])))\n"
         "except redis.RedisError as exc: print(type(exc).__name__, exc, repr(exc.args))\n"
     )
     process = one(stack, "worker")
-    user = url if url.startswith("redis") else process.sh("cat /secrets/celery/broker-url").strip()
+    user = url if url.startswith("redis") else process.sh(f"cat /secrets/celery/{url}").strip()
     result = process.container.exec_run(["python", "-c", code, user, command])
     return str(result.output.decode())
 

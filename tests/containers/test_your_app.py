@@ -13,7 +13,8 @@ import pytest
 
 from tests.containers.test_survival import assert_nothing_lost, kill_main_process, wait_running
 from tests.rig.compose import ROOT
-from tests.rig.containers import Process, Rig
+from tests.rig.containers import Rig
+from tests.rig.process import Process
 from tests.rig.waiting import until
 
 FOLDER = Path(os.environ.get("CELERYKIT_TEST_APP") or ROOT / "examples" / "sourcestats")

@@ -22,19 +22,24 @@ import pack  # noqa: E402
 import sources  # noqa: E402
 from layout import BEAT, FLOWER, SYSTEMD, UMBRELLA, UNITS, phase_of, static, text_of, unit_of  # noqa: E402
 
-from celerykit import brokers, envfile, environment, settings  # noqa: E402
+from celerykit import brokers, envfile, environment, postgresql, settings  # noqa: E402
 from celerykit.errors import ConfigurationError  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 PHASES = ("kit", "app", "configure", "units", "pools", "beat", "flower")
 ROOT = "/opt/celery"
 ETC = "/etc/celery"
 BOOTERS = ("systemd", "sysvinit")
 """What starts, at boot, what is enabled."""
-SCHEMES = {"redis": brokers.REDIS, "rabbitmq": brokers.AMQP}
+SCHEMES = {"redis": brokers.REDIS, "rabbitmq": brokers.AMQP, "postgresql": ("pgmq",)}
 """How the URL of a broker may begin, by its name."""
+RESULTS = {"redis": brokers.REDIS, "postgresql": ("db",)}
+"""The same of a result backend."""
+AUTO = "auto"
+EXTRAS = ("redis", "gevent", "flower")
+"""What the images have by default, too; an app that needs more requires it itself."""
 
 
 class Plan:
@@ -99,22 +104,29 @@ class Plan:
         """Return each pool that runs, by name: several processes of a pool are pools of their own."""
         found: dict[str, dict[str, Any]] = {}
         for number, pool in enumerate(self.told["workers"]):
-            name, count = str(pool["name"]), int(pool.get("processes") or 1)
-            where = f"celery_workers[{number}]"
+            name, where = str(pool["name"]), f"celery_workers[{number}]"
             if not environment.POOL_NAME.fullmatch(name):
                 self._refuse(f"{where}.name={name}", "not letters, digits, '_' and '-'", "Name the pool so")
-            if count < 1:
-                self._refuse(
-                    f"{where}.processes={count}", "not at least 1", "To have no such pool, take it off the list"
-                )
             if pool.get("limits") and self.manager != "systemd":
                 problem = f"directives of systemd, and this host has {self.manager}"
                 self._refuse(f"{where}.limits", problem, "Take them out; max_memory_per_child is an option everywhere")
-            for instance in [name] if count == 1 else [f"{name}-{index}" for index in range(1, count + 1)]:
+            for instance in self._names(pool, f"{where}.processes"):
                 if instance in found:
                     self._refuse(f"{where}.name={name}", f"two pools are named {instance}", "Rename one of them")
                 found[instance] = pool
         return found
+
+    def _names(self, pool: Mapping[str, Any], where: str) -> list[str]:
+        """Return the names of a pool's processes; where the host says how many, the first keeps the pool's."""
+        name, said = str(pool["name"]), str(pool.get("processes", 1))
+        if said == AUTO:
+            answer = str(self.told["processes"].get(name, ""))  # of a host without an app, nothing
+            return [name, *(f"{name}-{index}" for index in range(2, int(answer if answer.isdigit() else 1) + 1))]
+        if not said.isdigit() or not int(said):
+            remedy = f"Write a number, or {AUTO}; to have no such pool, take it off the list"
+            self._refuse(f"{where}={said}", "not at least 1", remedy)
+            return []
+        return [name] if said == "1" else [f"{name}-{index}" for index in range(1, int(said) + 1)]
 
     def _judge_host(self) -> None:
         booted = self.told["service_mgr"]
@@ -151,6 +163,7 @@ class Plan:
                 )
             content = {name: file for name, file in content.items() if not name.startswith("src/")}
             content["requirement.txt"] = f"{self.told['kit_source']}\n".encode()
+        content["extras.txt"] = "".join(f"{name}\n" for name in self._extras()).encode()
         # A text for readers is in the package, but does not make it another one.
         telling = {name: file for name, file in content.items() if not name.endswith((".md", "LICENSE"))}
         telling["python"] = f"{self.told['python']} {self.told['python_version']}".encode()
@@ -163,6 +176,11 @@ class Plan:
             "whole": f"{venv}/celerykit.pyz",
             "python": self.told["python"],
         }
+
+    def _extras(self) -> list[str]:
+        """Return the optional dependencies that are installed: the client of PostgreSQL where a URL is of it."""
+        on_postgresql = self.told["broker_url"].startswith("pgmq:") or postgresql.is_of(self.told["result_backend"])
+        return [*EXTRAS, *["postgresql"] * on_postgresql]
 
     def _app(self) -> dict[str, Any]:
         try:
@@ -184,7 +202,9 @@ class Plan:
         if "://" not in self.told["broker_url"]:  # not shown: it may be a password by itself
             self._refuse("celery_broker_url", "no URL", "Write it as redis://celery:PASSWORD@HOST:6379/0")
         else:
-            self._judge_broker(brokers.scheme_of(self.told["broker_url"]), self.told["broker"])
+            self._judge_kind("broker", "broker_url", SCHEMES)
+        if self.told["result_backend"]:
+            self._judge_kind("results", "result_backend", RESULTS)
         values = {"CELERY_APP": self.told["app"]}
         for name in ("broker_url", "result_backend"):
             if self.told[name]:
@@ -197,20 +217,27 @@ class Plan:
         values |= {name: text_of(value) for name, value in self.told["environment"].items() if value is not None}
         self._env("configure", "celery.env", values, "celery_app or celery_environment", self.readers)
 
-    def _judge_broker(self, scheme: str, broker: str) -> None:
-        """Refuse workers on another broker than the one that is stood up."""
-        if broker and scheme not in SCHEMES[broker]:
+    def _judge_kind(self, name: str, url: str, schemes: Mapping[str, Sequence[str]]) -> None:
+        """Refuse workers on another broker, or result backend, than the one that is stood up."""
+        kind, scheme = self.told[name], brokers.scheme_of(self.told[url])
+        if kind and scheme not in schemes[kind]:
+            first = "db+postgresql+psycopg" if schemes[kind][0] == "db" else schemes[kind][0]
             self._refuse(
-                f"celery_broker={broker}",
-                f"celery_broker_url begins with {scheme}://",
-                f"Begin it with {SCHEMES[broker][0]}://; for a broker of your own, take celery_broker out",
+                f"celery_{name}={kind}",
+                f"celery_{url} begins with {scheme}://",
+                f"Begin it with {first}://; for one of your own, take celery_{name} out",
             )
 
     def _configure_pools(self) -> None:
         for name, pool in self.pools.items():
             where = f"the options of pool {pool['name']} in celery_workers"
             values = variables("CELERY_WORKER_", pool.get("options") or {})
-            self._env("pools", f"worker-{name}.env", values, where, [unit_of(name)])
+            first = str(pool["name"])
+            if first in self.pools and name != first:
+                self._link_env(environment.env_file(name), environment.env_file(first), unit_of(name))
+            else:
+                readers = [other for other, its in self.pools.items() if its is pool] if name == first else [name]
+                self._env("pools", environment.env_file(name), values, where, [*map(unit_of, readers)])
             if pool.get("limits"):
                 self._drop_in(
                     "pools",
@@ -313,6 +340,12 @@ class Plan:
             return
         self.texts[file], self.origins[file] = text, where
         self._keep(phase, file, units, secret=False)
+
+    def _link_env(self, file: str, target: str, unit: str) -> None:
+        """Have a process share the file of the first one of its pool, which is how they are known to be one pool."""
+        if target in self.texts:  # and was not refused
+            self.texts[file], self.origins[file] = self.texts[target], self.origins[target]
+            self._add("pools", f"{ETC}/{file}", link=target, units=[unit])
 
     def _keep(self, phase: str, file: str, units: list[str], *, secret: bool) -> None:
         """Have a file that only root and celery may read, and no log where it holds a secret."""

@@ -6,6 +6,7 @@ import configparser
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ TOLD: dict[str, Any] = {
     "app_source": {"folder": str(APP)},
     "broker": "",
     "broker_url": "redis://celery:hunter2@h/0",
+    "results": "",
     "result_backend": "",
     "workers": [{"name": "default"}],
+    "processes": {},
     "beat": False,
     "beat_options": {},
     "flower": False,
@@ -128,6 +131,28 @@ def test_several_processes_are_several_pools(plan: Any) -> None:
     assert text(planned, "/etc/celery/worker-a-1.env") == text(planned, "/etc/celery/worker-a-2.env")
 
 
+def test_a_host_says_how_many_processes_a_pool_has(plan: Any) -> None:
+    """The first keeps the pool's name and file, which the others share; a host without an app says nothing yet."""
+    pool = {"name": "a", "processes": "auto", "options": {"queues": "a"}}
+    assert plan(workers=[pool], processes={"a": "skipped, since /opt/celery is not there"})["units"][1:] == [
+        "celeryd@a"
+    ]
+    planned = plan(workers=[pool, {"name": "b"}], processes={"a": "3"})
+    assert planned["units"][1:] == ["celeryd@a", "celeryd@a-2", "celeryd@a-3", "celeryd@b"]
+    found = files(planned)
+    assert found["/etc/celery/worker-a.env"]["units"] == ["celeryd@a", "celeryd@a-2", "celeryd@a-3"]
+    assert found["/etc/celery/worker-a-2.env"]["link"] == "worker-a.env"
+    assert found["/etc/celery/worker-b.env"]["units"] == ["celeryd@b"]
+    assert planned["candidate"]["files"]["worker-a-3.env"] == planned["candidate"]["files"]["worker-a.env"]
+
+
+@pytest.mark.parametrize("said", [0, -1, "two", 1.5])
+def test_a_number_of_processes_that_is_none_is_refused(plan: Any, said: Any) -> None:
+    """With the variable and its place."""
+    (error,) = plan(workers=[{"name": "a", "processes": said}])["errors"]
+    assert error.startswith(f"celery_workers[0].processes={said}: not at least 1. Write a number, or auto")
+
+
 def test_a_host_without_pools_has_no_umbrella(plan: Any) -> None:
     """A host for beat alone runs beat alone."""
     planned = plan(workers=[], beat=True)
@@ -205,6 +230,14 @@ def test_a_host_with_supervisor_has_a_program_a_process(plan: Any) -> None:
         ({"kit_source": "celerykit"}, "celery_kit_source=celerykit: not one version"),
         ({"environment": {"MY KEY": "1"}}, "celery_environment: MY KEY"),
         ({"broker": "rabbitmq"}, "celery_broker=rabbitmq: celery_broker_url begins with redis://. Begin it with amqp:"),
+        (
+            {"broker": "postgresql"},
+            "celery_broker=postgresql: celery_broker_url begins with redis://. Begin it with pgmq:",
+        ),
+        (
+            {"results": "postgresql", "result_backend": "redis://h/1"},
+            "celery_results=postgresql: celery_result_backend begins with redis://. Begin it with db+postgresql",
+        ),
         ({"environment": {"URL": "redis://u:hunter2@h/?a=1&b=2"}}, "URL=redis://u:***@h/?a=1&b=2: '&'"),
         ({"app_source": {}}, "celery_app_source=nothing: not exactly one of folder, git, wheel, index"),
         ({"app_source": {"folder": "a", "index": "b"}}, "celery_app_source=folder, index"),
@@ -246,6 +279,25 @@ def test_a_release_is_named_after_what_is_in_it(plan: Any, tmp_path: Path) -> No
     assert plan(app_source=source)["app"]["release"] == first
     module.write_text("two")
     assert plan(app_source=source)["app"]["release"] != first
+
+
+@pytest.mark.parametrize(
+    ("told", "has_client"),
+    [
+        ({}, False),
+        ({"broker_url": "pgmq://celery:hunter2@h/celery"}, True),
+        ({"result_backend": "db+postgresql+psycopg://celery:hunter2@h/celery?connect_timeout=5"}, True),
+        ({"result_backend": "db+mysql://celery:hunter2@h/celery"}, False),
+    ],
+)
+def test_the_client_of_postgresql_is_there_where_a_url_is_of_it(
+    plan: Any, told: dict[str, Any], has_client: bool
+) -> None:
+    """Nobody has to know which packages it takes; a change of the URL makes another virtualenv."""
+    kit = plan(**told)["kit"]
+    with zipfile.ZipFile(kit["archive"]) as archive:
+        assert ("postgresql" in archive.read("extras.txt").decode().split()) is has_client
+    assert (kit["id"] != plan()["kit"]["id"]) is has_client
 
 
 def test_another_python_is_another_virtualenv(plan: Any) -> None:

@@ -24,8 +24,6 @@ from pathlib import Path
 ROOT = Path("/opt/celery")
 TOOLS = ROOT / "tools"
 KEPT_VENVS = 3
-EXTRAS = ("--extra=redis", "--extra=gevent", "--extra=flower")
-"""What the images have by default, too; an app that needs more requires it itself."""
 PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
 REMEDY = (
     "The package index must be reachable from this host: name a CA bundle in celery_ca_bundle, an index of your own in "
@@ -88,7 +86,8 @@ def make_kit(scratch: Path, venv: str) -> None:
     make_tools(source / "tools.txt")
     shutil.rmtree(target, ignore_errors=True)
     locked = scratch / "locked.txt"
-    export = ("export", "--quiet", "--frozen", "--no-dev", *EXTRAS, "--no-emit-project", "--no-header")
+    extras = [f"--extra={name}" for name in (source / "extras.txt").read_text(encoding="utf-8").split()]
+    export = ("export", "--quiet", "--frozen", "--no-dev", *extras, "--no-emit-project", "--no-header")
     run("uv", *export, "--project", str(source), "--output-file", str(locked))
     run("uv", "venv", "--quiet", "--python", sys.executable, str(target))
     install = ("uv", "pip", "install", "--quiet", "--python", f"{target}/bin/python")
