@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.rig.hosts import VARIABLES
-from tests.rig.managers import POOLS, PROCESSES, RABBITMQ, REDIS, VALKEY
+from tests.rig.managers import POOLS, POSTGRESQL, PROCESSES, RABBITMQ, REDIS, VALKEY
 from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
@@ -17,14 +17,21 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.inits("systemd", slowly=("sysvinit", "supervisor"))
 EVERYWHERE = pytest.mark.inits("systemd", "sysvinit", "supervisor")
-ON_EACH_BROKER = pytest.mark.inits("systemd", "sysvinit", "supervisor", "rabbitmq", slowly=("valkey",))
+ON_EACH_BROKER = pytest.mark.inits("systemd", "sysvinit", "supervisor", "rabbitmq", "postgresql", slowly=("valkey",))
 UNITS = ("celeryd", "celeryd@default", "celeryd@imports", "celerybeat", "celery-flower")
 USERS = {
     REDIS: ("/etc/redis/users.acl", "redis"),
     VALKEY: ("/etc/valkey/users.acl", "valkey"),
     RABBITMQ: ("/etc/rabbitmq/definitions.json", "rabbitmq"),
+    POSTGRESQL: ("/etc/postgresql/17/celery/users.sql", "postgres"),
 }
 """Where the users of a broker are, and the group that reads that."""
+ASK = """
+import redis, sys
+url = open(sys.argv[1]).read().strip()
+trusting = {"ssl_ca_certs": "/etc/celery/ca.pem"} if url.startswith("rediss") else {}
+redis.Redis.from_url(url, **trusting).execute_command(*sys.argv[2:])
+"""
 STATUS = "/opt/celery/venv/bin/celerykit status"
 
 
@@ -100,6 +107,24 @@ def test_a_password_is_in_its_file_and_nowhere_else(site: Host) -> None:
     # The last is an operator's, for root alone.
     readers = {"broker-url", "result-backend", "flower-basic-auth", "operator.conf"}
     assert {Path(path).name for path in files.split()} <= readers
+
+
+@pytest.mark.inits("systemd", slowly=("valkey",))
+@pytest.mark.parametrize(
+    ("file", "refused", "allowed"),
+    [
+        ("broker-url", "GET celery-task-meta-1", "LLEN celery"),
+        ("broker-url", "DEL celery-task-meta-1", "INFO memory"),
+        ("result-backend", "LPUSH celery x", "GET celery-task-meta-1"),
+        ("result-backend", "LRANGE celery 0 -1", "EXISTS celery-taskset-meta-1.c"),
+    ],
+)
+def test_whoever_has_one_url_of_redis_has_not_the_other(site: Host, file: str, refused: str, allowed: str) -> None:
+    """Who reads results touches no job, and who sends jobs reads no result."""
+    ask = f"/opt/celery/venv/bin/python -c '{ASK}' /etc/celery/{file}"
+    assert "NoPermissionError" in site.run(f"{ask} {refused}")[1]
+    code, answer = site.run(f"{ask} {allowed}")
+    assert code == 0, answer
 
 
 @EVERYWHERE

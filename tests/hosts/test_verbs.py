@@ -269,7 +269,8 @@ def test_status_exits_with_0_only_if_every_enabled_pool_is_ready(host: Host) -> 
     code, said = host.run(STATUS)
     assert code == 0, said
     for pool in POOLS:
-        assert re.search(rf"^{pool} +active +PID {host.pid(pool)} +ready +consuming celery$", said, re.MULTILINE), said
+        told = rf"^{pool} +active +PID {host.pid(pool)} +ready +consuming celery; concurrency 2$"
+        assert re.search(told, said, re.MULTILINE), said
     host.sh("systemctl stop celeryd@imports")
     code, said = host.run(STATUS)
     assert code == 1 and re.search(r"^imports +inactive +- +not ready", said, re.MULTILINE), said

@@ -19,19 +19,27 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import LiteralString
 
-    from tests.rig.containers import Process
     from tests.rig.hosts import Host
     from tests.rig.ledger import Ledger
+    from tests.rig.process import Process
 
 KEYS = ("celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169")
 """The lists of the default queue, one for each of kombu's four priority steps."""
 
 
-class Client:
-    """Submits to the broker at ``url``; a job is accepted when ``apply_async`` has returned."""
+def results_of(url: str) -> str:
+    """Return where the results of a Redis are whose users all have one password."""
+    return url.rpartition("/")[0].replace("//celery:", "//results:") + "/1"
 
-    def __init__(self, url: str, ledger: Ledger, **transport_options: Any):
-        self.app = Celery("client", broker=url, backend=url.rpartition("/")[0] + "/1")
+
+class Client:
+    """Submits to the broker at ``url``; a job is accepted when ``apply_async`` has returned.
+
+    :param results: where its results are, if their user has a password of its own.
+    """
+
+    def __init__(self, url: str, ledger: Ledger, results: str = "", **transport_options: Any):
+        self.app = Celery("client", broker=url, backend=results or results_of(url))
         patience = {"socket_connect_timeout": 2, "socket_timeout": 5}
         self.app.conf.broker_transport_options = {**patience, **transport_options}
         self.app.conf.result_backend_transport_options = transport_options

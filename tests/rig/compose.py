@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 import docker
 
 from tests.rig.client import Client
-from tests.rig.containers import APPS, Process
+from tests.rig.containers import APPS
+from tests.rig.process import Process
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -60,12 +62,12 @@ class Stack:
         return [Process(engine.containers.get(name)) for name in self.compose("ps", "--quiet", service).split()]
 
     def client(self, ledger: Ledger) -> Client:
-        """Return a client of the stack's broker: its port on loopback is Docker's choice, its password the stack's."""
-        url = self.compose(
-            "run", "--rm", "--no-deps", "--no-TTY", "client", "cat", "/secrets/celery/broker-url"
-        ).strip()
+        """Return a client of the stack's broker: its port on loopback is Docker's choice, its passwords the stack's."""
+        files = ("/secrets/celery/broker-url", "/secrets/celery/result-backend")
+        urls = self.compose("run", "--rm", "--no-deps", "--no-TTY", "client", "tail", "--lines=+1", *files)
         address = self.compose("port", "redis", "6379").strip()
-        client = Client(url.replace("redis:6379", address), ledger)
+        broker, results = re.findall(r"^redis.*", urls.replace("redis:6379", address), re.MULTILINE)
+        client = Client(broker, ledger, results)
         until(client.ping, 60, "Redis answers")
         return client
 

@@ -6,25 +6,22 @@ import json
 import os
 import secrets
 import sys
-import time
-from http import HTTPStatus
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import docker
-import testinfra
 
 from celerykit import definitions, passwords
 from celerykit.settings import Settings
 from tests.rig.authority import Authority
-from tests.rig.client import Client, PGMQClient, RabbitMQClient
-from tests.rig.ledger import Ledger
+from tests.rig.client import Client, PGMQClient, RabbitMQClient, results_of
+from tests.rig.ledger import Ledger, folder_in_memory
+from tests.rig.process import READY, Process
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from docker.models.containers import Container
 
 CELERY_IMAGE = os.environ.get("CELERYKIT_IMAGE") or "celerykit/celery"
 REDIS_IMAGE = "celerykit/redis"
@@ -38,96 +35,6 @@ RABBITMQ_BY_TLS = {
     "CELERYKIT_TLS_CA": "/secrets/rabbitmq/ca.pem",
     "RABBITMQ_CONFIG_FILES": "/etc/rabbitmq/{conf,tls}.d/*.conf",
 }
-READY = 120.0
-"""Seconds within which a started process must be ready on a loaded machine."""
-
-
-class Process:
-    """A worker, beat or broker in its container."""
-
-    def __init__(self, container: Container):
-        self.container = container
-
-    @property
-    def host(self) -> Any:
-        """The container through testinfra, to look at it from inside."""
-        return testinfra.get_host(f"docker://{self.container.id}")
-
-    @property
-    def logs(self) -> str:
-        """All that it has written so far."""
-        return self.container.logs().decode(errors="replace")
-
-    @property
-    def state(self) -> Mapping[str, Any]:
-        """Docker's state of the container: Status, ExitCode, Pid, StartedAt, Health."""
-        self.container.reload()
-        state: Mapping[str, Any] = self.container.attrs["State"]
-        return state
-
-    def address(self, network: str) -> str:
-        """Return its address in a network."""
-        self.container.reload()
-        return str(self.container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"])
-
-    def sh(self, command: str) -> str:
-        """Run a shell command inside and return its output.
-
-        :raises AssertionError: if it fails.
-        """
-        code, output = self.container.exec_run(["sh", "-c", command])
-        assert code == 0, f"{command!r} ended with {code}: {output.decode(errors='replace')}"
-        return str(output.decode())
-
-    def probe(self, question: str, process: str = "worker") -> bool:
-        """Ask ``live`` or ``ready``; a container that is down or about to start again is neither."""
-        return self.answers(f"celerykit probe {process} --{question}")
-
-    def answers(self, command: str) -> bool:
-        """Say whether a command inside succeeds; in a container that is down, none does."""
-        try:
-            return bool(self.container.exec_run(command).exit_code == 0)
-        except docker.errors.APIError as exc:
-            if exc.status_code != HTTPStatus.CONFLICT:
-                raise
-            return False
-
-    def wait_ready(self, seconds: float = READY, process: str = "worker") -> None:
-        """Wait until it does its work."""
-        until(lambda: self.probe("ready", process), seconds, self._why_not_ready)
-
-    def _why_not_ready(self) -> str:
-        if self.state["Running"]:
-            self.signal("SIGUSR1")  # Celery writes the stacks of its threads
-            time.sleep(1)
-        return f"ready; log:\n{self.logs[-6000:]}"
-
-    def wait_log(self, text: str, seconds: float = READY) -> None:
-        """Wait for a text in its log."""
-        until(lambda: text in self.logs, seconds, lambda: f"{text!r} in the log:\n{self.logs[-3000:]}")
-
-    def signal(self, name: str) -> None:
-        """Send a signal to the main process."""
-        self.container.kill(signal=name)
-
-    def children(self) -> list[int]:
-        """Return the processes that the main process has started, by their ids inside."""
-        return [int(pid) for pid in self.sh("cat /proc/1/task/*/children").split()]
-
-    def start(self) -> None:
-        """Start the container again."""
-        self.container.start()
-
-    def stop(self, seconds: int = 60) -> float:
-        """Stop as ``docker stop`` does, and return the seconds that it took."""
-        began = time.monotonic()
-        self.container.stop(timeout=seconds)
-        return time.monotonic() - began
-
-    def wait_exit(self, seconds: float) -> int:
-        """Wait for the end of the main process and return its exit code."""
-        until(lambda: self.state["Status"] == "exited", seconds, lambda: f"ended; log:\n{self.logs[-3000:]}")
-        return int(self.state["ExitCode"])
 
 
 class Rig:
@@ -147,6 +54,20 @@ class Rig:
         self.image = CELERY_IMAGE
         self._folder = folder
 
+    @classmethod
+    @contextmanager
+    def in_memory(cls) -> Iterator[Rig]:
+        """Have a rig whose ledger and broker's data are in memory, and remove all of it afterwards."""
+        with folder_in_memory() as folder:
+            rig = cls(folder)
+            try:
+                yield rig
+            except AssertionError:
+                rig.show()
+                raise
+            finally:
+                rig.close()
+
     def encrypt(self) -> Authority:
         """Let every server that is started from now on speak TLS alone."""
         self.authority = Authority(self._folder)
@@ -159,15 +80,16 @@ class Rig:
         name: str = self.docker.volumes.create(f"{self.name}-small", driver_opts=size, labels={LABEL: ""}).name
         return name
 
-    def redis(self, data: str = "", **options: Any) -> Process:
+    def redis(self, data: str = "", users: str = "", **options: Any) -> Process:
         """Start the broker with data that outlives it, reachable by the client on loopback.
 
         :param data: a volume to have them on, instead of a folder of the test's.
+        :param users: more users than the kit's own, as Redis has them.
         """
         health = secrets.token_hex(8)
         folder = self._folder / "redis"
         folder.mkdir(exist_ok=True)
-        (folder / "users.acl").write_text(passwords.users(self.password, health))
+        (folder / "users.acl").write_text(passwords.users(self.password, self.password, health) + users)
         (folder / "health").write_text(health)
         port = _free_port()
         if self.authority:
@@ -238,9 +160,11 @@ class Rig:
         # While the server is down, somebody must have the disk.
         self.run(POSTGRESQL_IMAGE, entrypoint=["sleep", "infinity"], volumes=volumes)
         port = _free_port()
+        by_tls = {"command": ["/etc/postgresql/tls.conf"]} if self.authority else {}
         process = self.run(
             POSTGRESQL_IMAGE,
             name="postgresql",
+            **by_tls,
             ports={"5432/tcp": ("127.0.0.1", port)},
             volumes={**volumes, str(folder): {"bind": "/secrets/postgresql", "mode": "ro"}},
         )
@@ -253,7 +177,8 @@ class Rig:
         """Start PostgreSQL as broker and result backend instead."""
         process, address = self.postgresql()
         self.broker_url = f"pgmq://celery:{self.password}@postgresql:5432/celery"
-        self.client = PGMQClient(self.broker_url.replace("postgresql:5432", address), self.ledger)
+        by_tls = f"?sslmode=verify-full&sslrootcert={self.authority.file}" if self.authority else ""
+        self.client = PGMQClient(self.broker_url.replace("postgresql:5432", address) + by_tls, self.ledger)
         return process
 
     def _trust(self, client: Client) -> None:
@@ -278,7 +203,7 @@ class Rig:
         if self.broker_url.startswith("pgmq://"):
             return self.broker_url.replace("pgmq://", "db+postgresql+psycopg://")
         on_redis = self.broker_url.startswith(("redis://", "rediss://", "sentinel://"))
-        return self.broker_url.removesuffix("0") + "1" if on_redis else "UNSET"
+        return results_of(self.broker_url) if on_redis else "UNSET"
 
     def worker(self, pool_class: str = "prefork", app: str = "plain", *, ready: bool = True, **options: Any) -> Process:
         """Start a worker with two slots, and wait until it consumes.

@@ -16,10 +16,10 @@ import docker
 import testinfra
 
 from celerykit import definitions
-from tests.rig.client import Client, RabbitMQClient
+from tests.rig.client import Client, PGMQClient, RabbitMQClient
 from tests.rig.containers import APPS, INSIDE, LABEL, _free_port
 from tests.rig.ledger import Ledger, folder_in_memory
-from tests.rig.managers import POOLS, RABBITMQ, REDIS, VALKEY, Manager, Supervisor, Systemd, Sysvinit
+from tests.rig.managers import POOLS, POSTGRESQL, RABBITMQ, REDIS, VALKEY, Manager, Supervisor, Systemd, Sysvinit
 from tests.rig.playing import GROUPS, Play, play
 from tests.rig.waiting import until
 
@@ -43,15 +43,18 @@ MANAGERS: Mapping[str, type[Manager]] = {"sysvinit": Sysvinit, "bare": Superviso
 """By what follows the release in the name of a machine."""
 LIKE = "trixie"
 """What every machine with another broker than Redis is like, but for that."""
-BROKERS = {f"{LIKE}-valkey": VALKEY, f"{LIKE}-rabbitmq": RABBITMQ}
-PORTS = {REDIS: 6379, VALKEY: 6379, RABBITMQ: 5671}
+BROKERS = {f"{LIKE}-valkey": VALKEY, f"{LIKE}-rabbitmq": RABBITMQ, f"{LIKE}-postgresql": POSTGRESQL}
+PORTS = {REDIS: 6379, VALKEY: 6379, RABBITMQ: 5671, POSTGRESQL: 5432}
 PROGRAMS = {REDIS: "redis-server", VALKEY: "valkey-server", RABBITMQ: "beam.smp"}
+PSQL = "runuser -u postgres -- psql --cluster=17/celery -qAtX celery"
+"""What an operator asks PostgreSQL by."""
 EMPTIES = {
     **{
         name: f"service {name} stop && rm -rf /var/lib/{name.removesuffix('-server')}/* && service {name} start"
         for name in (REDIS, VALKEY)
     },
     RABBITMQ: f"rabbitmqctl -q purge_queue --vhost {definitions.VHOST} celery",
+    POSTGRESQL: f"cd /; {PSQL} -c 'TRUNCATE pgmq.q_celery'",
 }
 """The command that empties a broker, which lets nobody in who could."""
 KEPT = ("/etc", "/opt", "/srv", "/usr", "/var/lib")
@@ -60,10 +63,11 @@ WRITES_LEDGER = "/etc/systemd/system/celeryd@.service.d/ledger.conf"
 VARIABLES: Mapping[str, Any] = {
     "celery_app": "plain",
     "celery_broker_url": "redis://celery:{{ redis_password }}@127.0.0.1:6379/0",
-    "celery_result_backend": "redis://celery:{{ redis_password }}@127.0.0.1:6379/1",
+    "celery_result_backend": "redis://results:{{ redis_results_password }}@127.0.0.1:6379/1",
     "celery_stop_timeout": 60,
     "celery_environment": {"CELERYKIT_LONGEST_JOB": 10},
-    "celery_workers": [{"name": pool, "options": {"concurrency": 2}} for pool in POOLS],
+    # A pool that has learnt from the short jobs of one test would take all the long ones of the next.
+    "celery_workers": [{"name": pool, "options": {"concurrency": 2, "prefetch_multiplier": 1}} for pool in POOLS],
     "celery_flower_options": {"basic_auth": "admin:{{ redis_password }}"},
     # The client of the tests comes by a published port.
     "redis_bind": ["*", "-::*"],
@@ -74,7 +78,7 @@ OTHERWISE: Mapping[str, Mapping[str, Any]] = {
     VALKEY: {
         "redis_server": "valkey",
         "celery_broker_url": "rediss://celery:{{ redis_password }}@127.0.0.1:6379/0",
-        "celery_result_backend": "rediss://celery:{{ redis_password }}@127.0.0.1:6379/1",
+        "celery_result_backend": "rediss://results:{{ redis_results_password }}@127.0.0.1:6379/1",
     },
     RABBITMQ: {
         "celery_broker": "rabbitmq",
@@ -83,16 +87,22 @@ OTHERWISE: Mapping[str, Mapping[str, Any]] = {
         "celery_result_backend": "",
         "rabbitmq_bind": ["0.0.0.0"],
     },
+    POSTGRESQL: {
+        "celery_broker": "postgresql",
+        "celery_broker_url": "pgmq://celery:{{ postgresql_password }}@127.0.0.1/celery",
+        "celery_result_backend": "db+postgresql+psycopg://celery:{{ postgresql_password }}@127.0.0.1/celery",
+        "postgresql_bind": ["0.0.0.0"],
+    },
 }
 """What is otherwise with a broker."""
-BY_TLS = {VALKEY: "redis_tls", RABBITMQ: "rabbitmq_tls"}
+BY_TLS = {VALKEY: "redis_tls", RABBITMQ: "rabbitmq_tls", POSTGRESQL: "postgresql_tls"}
 """The brokers that speak TLS alone, as where links leave a machine, and the variable that makes them do so."""
 
 
 class Host:
     """One machine; :meth:`remove` ends it."""
 
-    def __init__(self, kind: str, folder: Path):
+    def __init__(self, kind: str, folder: Path, name: str = "host"):
         self.kind = kind
         self.broker = BROKERS.get(kind, REDIS)
         self.manager = MANAGERS.get(kind.partition("-")[2], Systemd)(self)
@@ -109,7 +119,7 @@ class Host:
             f"{IMAGE}-{LIKE if kind in BROKERS else kind}",
             detach=True,
             labels={LABEL: ""},
-            hostname="host",
+            hostname=name,
             tmpfs=TMPFS,
             ports={f"{PORTS[self.broker]}/tcp": ("127.0.0.1", self._port), "22/tcp": ("127.0.0.1", self._ssh_port)},
             volumes={str(self.ledger.folder): {"bind": "/ledger", "mode": "rw"}},
@@ -139,13 +149,16 @@ class Host:
         public = self.key.with_name("key.pub").read_text(encoding="utf-8")
         return f"install -d -o admin -m 0700 ~admin/.ssh && echo '{public}' >~admin/.ssh/authorized_keys"
 
+    @property
+    def address(self) -> str:
+        """Where its neighbours reach it."""
+        self.container.reload()
+        return str(self.container.attrs["NetworkSettings"]["IPAddress"])
+
     def prepare(self) -> None:
         """Deploy broker, app and pools as the playbook does on an empty machine: asked, in earnest, once more."""
         self.client = self._client()
-        self.app.mkdir()
-        for path in (*APPS.glob("*.py"), *INSIDE.glob("*.py")):
-            shutil.copy(path, self.app)
-        self.open_ledger()
+        self.prepare_app()
         self.sh("touch /tmp/begin")
         self.asked = self.deploy("--check", "--diff")
         self.written_when_asked = self.sh(f"find {' '.join(KEPT)} -xdev -newer /tmp/begin").split()
@@ -155,6 +168,13 @@ class Host:
         self.said = self.run(f"journalctl --no-pager --output cat --unit 'celery*' --unit {self.broker}")[1]
         self._texts = {pool: self.sh(f"cat {self.env_file(pool)}") for pool in POOLS}
         until(self.client.ping, 90, "the broker answers")
+
+    def prepare_app(self) -> None:
+        """Have an app to deploy, whose jobs may write the ledger."""
+        self.app.mkdir()
+        for path in (*APPS.glob("*.py"), *INSIDE.glob("*.py")):
+            shutil.copy(path, self.app)
+        self.open_ledger()
 
     def open_ledger(self) -> None:
         """Let jobs write the ledger, which is outside of what the units let them write."""
@@ -173,9 +193,12 @@ class Host:
     def inventory(self, hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Return an inventory in which this machine has some names, each with its own variables beside the usual."""
         usual = {**VARIABLES, "celery_app_source": {"folder": str(self.app)}, "redis_password": self.password}
+        usual["redis_results_password"] = self.password
         usual |= OTHERWISE[self.broker]
         if self.broker == RABBITMQ:
             usual["rabbitmq_passwords"] = dict.fromkeys(definitions.RIGHTS, self.password)
+        if self.broker == POSTGRESQL:
+            usual["postgresql_password"] = self.password
         if self.broker in BY_TLS:
             usual |= {BY_TLS[self.broker]: str(self.folder / "tls"), "celery_tls_ca": str(self.authority)}
         usual["celery_ca_bundle"] = os.environ.get("CELERYKIT_CA_BUNDLE", "")
@@ -251,6 +274,8 @@ class Host:
 
     def broker_pid(self) -> int:
         """Return the main process of the broker, 0 if there is none."""
+        if self.broker == POSTGRESQL:  # whose children have its name
+            return int(self.show(POSTGRESQL, "MainPID"))
         return int(self.run(f"pgrep -xo {PROGRAMS[self.broker]}")[1] or 0)
 
     def probe(self, pool: str) -> str:
@@ -295,6 +320,9 @@ class Host:
             client = RabbitMQClient(self.url("producer"), self.ledger, self)
             client.app.conf.broker_use_ssl = self.trusting
             return client
+        if self.broker == POSTGRESQL:
+            address = f"pgmq://celery:{self.password}@127.0.0.1:{self._port}/celery"
+            return PGMQClient(f"{address}?sslmode=verify-full&sslrootcert={self.authority}", self.ledger)
         scheme = "rediss" if self.broker in BY_TLS else "redis"
         client = Client(f"{scheme}://celery:{self.password}@127.0.0.1:{self._port}/0", self.ledger)
         if self.broker in BY_TLS:

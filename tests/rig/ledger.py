@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.rig.waiting import until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -101,6 +103,11 @@ class Ledger:
             kind: frozenset(entry.job for entry in entries if entry.kind == kind) for kind in ("accepted", "refused")
         }
         return Account(sent["accepted"], sent["refused"], counts["start"], counts["done"])
+
+    def wait_accepted(self, more: int, seconds: float) -> None:
+        """Wait until jobs are accepted after a fault as they were before it: more than so many."""
+        before = len(self.account().accepted)
+        until(lambda: len(self.account().accepted) > before + more, seconds, "jobs accepted after the fault")
 
     def first(self, kind: str, job: str, number: int = 1) -> float | None:
         """Return when ``job`` had its ``number``-th line of ``kind``, in seconds since the epoch."""

@@ -15,6 +15,7 @@ POOLS = ("default", "imports")
 PROCESSES = (*POOLS, "beat", "flower")
 UNITS = {"beat": "celerybeat", "flower": "celery-flower"}
 REDIS, VALKEY, RABBITMQ = "redis-server", "valkey-server", "rabbitmq-server"
+POSTGRESQL = "postgresql@17-celery"
 
 
 def unit(process: str) -> str:

@@ -63,6 +63,26 @@ def eat(self, megabytes):
     note(FOLDER, "done", self.request.id)
 
 
+@shared_task(bind=True, name="jobs.burn")
+def burn(self, seconds):
+    """Use a CPU for as long."""
+    note(FOLDER, "start", self.request.id)
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+    note(FOLDER, "done", self.request.id)
+
+
+@shared_task(bind=True, name="jobs.hold")
+def hold(self, megabytes, seconds=0.1):
+    """Have that much memory for a while."""
+    note(FOLDER, "start", self.request.id)
+    hoard = bytearray(os.urandom(1024)) * (1024 * megabytes)  # at once: a copy would be as much again
+    time.sleep(seconds)
+    del hoard
+    note(FOLDER, "done", self.request.id)
+
+
 @shared_task(name="jobs.write")
 def write(path):
     """Write a file, as a job with a folder of its own does."""
