@@ -1,4 +1,7 @@
-"""``make bench``: measure each cell that has no result yet, and write the record and the page when all have."""
+"""``make bench``: measure each cell that has no result yet, and write the record and the page when all have.
+
+``BENCH=tuned`` does so with the cells of sizes alone, and a cell's name measures that one and writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import page
+from tests.bench import page, sizes_page
 from tests.bench.cells import CELLS
+from tests.bench.outcomes import outcomes
 from tests.bench.results import results
+from tests.bench.rivals import versions as rivals_versions
 from tests.rig.record import machine, versions
 
 if TYPE_CHECKING:
@@ -19,21 +24,40 @@ if TYPE_CHECKING:
     from tests.bench.results import Round
 
 
+SIZES = "tuned"
+"""All cells of sizes, and no other."""
+
+
 def main() -> int:
     """Measure one cell, or all that are left, and return 2 if there is no such cell."""
-    wanted = os.environ.get("CELERYKIT_BENCH")
-    if wanted and wanted not in CELLS:
-        print(f"error: there is no cell {wanted}\nremedy: take one of {', '.join(CELLS)}", file=sys.stderr)
+    wanted = os.environ.get("CELERYKIT_BENCH") or ""
+    known = (*CELLS, SIZES, *sizes_page.CELLS)
+    if wanted and wanted not in known:
+        print(f"error: there is no cell {wanted}\nremedy: take one of {', '.join(known)}", file=sys.stderr)
         return 2
     told = {"versions": versions(), "machine": machine()}
-    if wanted:
-        made = {wanted: {**told, **measured(CELLS[wanted])}}
+    if wanted in CELLS:
+        print(page.table(results({wanted: {**told, **measured(CELLS[wanted])}})))
+    elif wanted in sizes_page.CELLS:
+        cell = sizes_page.CELLS[wanted]
+        print(sizes_page.section(cell, outcomes({wanted: {**told, **cell.measure()}})[wanted]))
     else:
-        made = {name: page.RECORD.resume(name, told, partial(measured, cell)) for name, cell in CELLS.items()}
-        page.RECORD.write(made)
-        page.PAGE.write_text(page.page(), encoding="utf-8")
-    print(page.table(results(made)))
+        measure_all(told, own=not wanted)
     return 0
+
+
+def measure_all(told: dict[str, Any], *, own: bool) -> None:
+    """Measure what is left of all cells, or of those of sizes, and write the records and the page."""
+    resume, rivals = page.RECORD.resume, rivals_versions()
+    made = {name: resume(name, told, partial(measured, cell)) for name, cell in CELLS.items()} if own else {}
+    told = {**told, "versions": {**told["versions"], **rivals}}
+    sized = {name: sizes_page.RECORD.resume(name, told, cell.measure) for name, cell in sizes_page.CELLS.items()}
+    # Only now: what is written is no longer there for an interrupted run to go on with.
+    if own:
+        page.RECORD.write(made)
+    sizes_page.RECORD.write(sized)
+    page.write()
+    print(page.table(results(made)), sizes_page.part(), sep="\n")
 
 
 def measured(cell: Cell) -> dict[str, Any]:

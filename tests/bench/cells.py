@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 STOCK = Side("stock", {"CELERYKIT_REDIS_TRANSPORT": "stock"})
 KIT = Side("kit", {})
 BOTH = (STOCK, KIT)
+LOOKING = (Side("blind", {"CELERYKIT_TUNE": "off"}), KIT)
 NOT_SLOWER, NO_WORSE = 0.95, 1.05
 """Two measurements of the same thing differ by up to so much."""
 
@@ -31,6 +32,10 @@ class Cell:
     rounds: int = 3
     sides: tuple[Side, ...] = BOTH
     """The first is what the others are compared with."""
+
+
+STARTS = (Bar("ready s", at_most=NO_WORSE), Bar("s beyond imports", at_most=0.5, unit="s"))
+"""What is beyond them is what a worker does, and what it waits for."""
 
 
 def _faster(times: float) -> tuple[Bar, ...]:
@@ -116,5 +121,24 @@ CELLS = {
             measure.idle,
             (Bar("broker ms/idle s", at_most=2), Bar("broker us/job", at_most=1.5)),
         ),
+        *(
+            Cell(
+                f"looking-{pool}",
+                f"no-op jobs, {pool}: what it costs to see what jobs do, beside `CELERYKIT_TUNE=off` as stock",
+                partial(measure.cost, pool_class=pool, concurrency=2),
+                (Bar("worker us/job", at_most=1.02),),
+                rounds=5,
+                sides=LOOKING,
+            )
+            for pool in ("prefork", "threads")
+        ),
+        Cell(
+            "start-prefork",
+            "from starting a worker of 2 processes to its consuming, beside an interpreter that has the same imports",
+            partial(measure.start, pool_class="prefork"),
+            STARTS,
+            rounds=5,
+        ),
+        Cell("start-threads", "the same, 2 threads", partial(measure.start, pool_class="threads"), STARTS, rounds=5),
     )
 }

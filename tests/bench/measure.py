@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.rig.containers import Process, Rig
-from tests.rig.ledger import folder_in_memory
+from tests.rig.containers import Rig
+from tests.rig.process import Process
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -45,16 +45,9 @@ class Scene:
     @contextmanager
     def of(cls, side: Side) -> Iterator[Scene]:
         """Set it up, and remove all of it afterwards."""
-        with folder_in_memory() as folder:
-            rig = Rig(folder)
+        with Rig.in_memory() as rig:
             rig.app = str(INSIDE)
-            try:
-                yield cls(rig, side)
-            except AssertionError:
-                rig.show()
-                raise
-            finally:
-                rig.close()
+            yield cls(rig, side)
 
     def worker(self, pool_class: str, concurrency: int, **options: Any) -> Process:
         """Start a worker of the side, and wait until it consumes."""
@@ -92,9 +85,8 @@ class Scene:
             return sum(redis.llen(queue) for queue in queues) + int(redis.hlen("unacked"))
 
     def broker_seconds(self) -> float:
-        """Return the CPU seconds that all threads of redis-server have used."""
-        threads = self.redis.sh("cat /proc/1/task/*/schedstat").splitlines()
-        return sum(int(line.split()[0]) for line in threads) / 1e9
+        """Return the CPU seconds that redis-server has used."""
+        return cpu_seconds(self.redis)
 
     def _run(self, arguments: Sequence[str]) -> Process:
         environment = {"CELERY_WORKER_POOL": "solo", **self._side.environment}
@@ -125,6 +117,24 @@ def rate(
         )
         time.sleep(WARM_UP)
         return window(scene, names)
+
+
+def cost(side: Side, pool_class: str, concurrency: int, jobs: int = 20_000) -> dict[str, float]:
+    """Return the CPU time of a worker's processes for each of a backlog of jobs that do nothing."""
+    with Scene.of(side) as scene:
+        worker = scene.worker(pool_class, concurrency, CELERY_WORKER_PREFETCH_MULTIPLIER=4)
+        worker.signal("SIGSTOP")  # a worker that waits for its next job has other work than one that has a backlog
+        scene.publish("bench.nothing", jobs)
+        before = cpu_seconds(worker)
+        worker.signal("SIGCONT")
+        until(lambda: not scene.left(["celery"]), 120, "an empty broker", pause=0.5)
+        return {"worker us/job": (cpu_seconds(worker) - before) * 1e6 / jobs}
+
+
+def cpu_seconds(process: Process) -> float:
+    """Return the CPU seconds that all threads of all processes of a container have used."""
+    threads = process.sh("cat /proc/[0-9]*/task/*/schedstat").splitlines()
+    return sum(int(line.split()[0]) for line in threads) / 1e9
 
 
 def window(scene: Scene, queues: Sequence[str]) -> dict[str, float]:
@@ -183,6 +193,14 @@ def idle(side: Side, seconds: float = 10.0, pause: float = 0.02) -> dict[str, fl
         until(lambda: len(scene.notes()) == jobs, 30, "all jobs done")
         busy = scene.broker_seconds() - resting
         return {"broker ms/idle s": (resting - before) * 1e3 / (rested - began), "broker us/job": busy * 1e6 / jobs}
+
+
+def start(side: Side, pool_class: str) -> dict[str, float]:
+    """Return how long a worker takes until it consumes, how long the imports of Celery's take, and what is beyond."""
+    with Scene.of(side) as scene:
+        told = json.loads(scene.script("start", side.name, pool_class))
+        beyond = told["ready"] - told["imports"]
+        return {"ready s": told["ready"], "imports s": told["imports"], "s beyond imports": beyond}
 
 
 def queue_names(number: int) -> list[str]:

@@ -15,18 +15,20 @@ Round = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Bar:
-    """A ratio to the first side that is promised for a metric."""
+    """A ratio to the first side that is promised for a metric; with a unit, the figure itself."""
 
     metric: str
-    at_least: float = 0.0
+    at_least: float = -float("inf")
     at_most: float = float("inf")
+    unit: str = ""
 
-    def is_met(self, ratio: float) -> bool:
-        """Say whether a measured ratio keeps the promise."""
-        return self.at_least <= ratio <= self.at_most
+    def is_met(self, measured: float) -> bool:
+        """Say whether a measured ratio or figure keeps the promise."""
+        return self.at_least <= measured <= self.at_most
 
     def __str__(self) -> str:
-        return f">= {self.at_least:g}" if self.at_least else f"<= {self.at_most:g}"
+        bound = f"<= {self.at_most:g}" if self.at_most < float("inf") else f">= {self.at_least:g}"
+        return f"{bound} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Result:
+class Measured:
     """All rounds of a cell, on which machine and when."""
 
     date: str
@@ -56,6 +58,11 @@ class Result:
     load: float
     """Processes that ran on the machine when the cell began: the benchmark's own are not among them."""
     rounds: list[Round]
+
+
+@dataclass(frozen=True)
+class Result(Measured):
+    """The rounds of a cell with two sides, each in every round."""
 
     @property
     def metrics(self) -> list[str]:

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from tests.faults.outcome import Outcome, account
 from tests.faults.run import SHORTEST_JOB, Run
 from tests.rig.containers import Rig
-from tests.rig.ledger import folder_in_memory
 from tests.rig.sentinel import Sentinel
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.rig.containers import Process
+    from tests.rig.process import Process
 
 STOCK = {"CELERYKIT_REDIS_TRANSPORT": "stock"}
 INTERRUPTION = 16.0
@@ -43,18 +42,11 @@ class Case:
     def run(self, seed: int, events: int, environment: Mapping[str, str]) -> Outcome:
         """Do it to workers with this environment, so many times."""
         began = time.monotonic()
-        with folder_in_memory() as folder:
-            rig = Rig(folder)
-            try:
-                run = Run(rig, self.broker(rig), random.Random(f"{seed} {self.name}"), environment)
-                self.strike(run, events)
-                left = run.settle()
-                return account(rig.ledger, run.events, left, time.monotonic() - began)
-            except AssertionError:
-                rig.show()
-                raise
-            finally:
-                rig.close()
+        with Rig.in_memory() as rig:
+            run = Run(rig, self.broker(rig), random.Random(f"{seed} {self.name}"), environment)
+            self.strike(run, events)
+            left = run.settle()
+            return account(rig.ledger, run.events, left, time.monotonic() - began)
 
     def is_kept(self, outcome: Outcome) -> bool:
         """Say whether an outcome is what the kit promises, and proves it."""

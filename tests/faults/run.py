@@ -14,7 +14,8 @@ from tests.rig.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tests.rig.containers import Process, Rig
+    from tests.rig.containers import Rig
+    from tests.rig.process import Process
 
 PATIENCE = 60.0
 """Seconds after which a job that is not done will not be: three times the visibility timeout of the rig."""

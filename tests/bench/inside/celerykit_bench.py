@@ -1,9 +1,10 @@
 """The jobs of the benchmark: as little as can be, and a note of their times where those are asked for."""
 
 import os
+import sys
 import time
 
-from celery import Celery
+from celery import Celery, signals
 
 NOTES = "/ledger/notes"
 
@@ -28,6 +29,15 @@ def wait(seconds):
 def latency(self):
     """Note the seconds since it was sent, which its publisher has written into its id."""
     note(str(time.time() - float(self.request.id)))
+
+
+@signals.worker_ready.connect
+def ready(**_):
+    """Tell who has started this worker when it was ready, and what it had imported by then."""
+    at = time.time()
+    if path := os.environ.get("BENCH_READY"):
+        with open(path, "w") as file:
+            file.write(f"{at} {' '.join(name for name in sys.modules if name != '__main__')}\n")
 
 
 def note(text):
