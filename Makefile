@@ -9,7 +9,7 @@ up: ## Set up what is missing, start the whole stack in containers, and run a re
 demo: ## Restart and kill workers and the broker under load, and count the jobs that were lost
 	$(PYTHON) scripts demo
 
-bench: ## Measure the kit beside stock Celery; BENCH=CELL measures one cell
+bench: ## Measure the kit beside stock Celery and other programs; BENCH=CELL measures one cell, BENCH=tuned those of sizes
 	CELERYKIT_BENCH="$(BENCH)" $(PYTHON) scripts bench
 
 faults: ## Kill, pause and cut off workers on Redis for half an hour, and count; FAULT=NAME does one
