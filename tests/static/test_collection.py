@@ -99,8 +99,12 @@ def test_an_inventory_has_every_group_of_the_playbook(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("broker", "secret", "login"),
-    [("redis", "redis", "redis{}://celery"), ("rabbitmq", "rabbitmq-worker", "amqp{}://worker")],
-    ids=["redis", "rabbitmq"],
+    [
+        ("redis", "redis", "redis{}://celery"),
+        ("rabbitmq", "rabbitmq-worker", "amqp{}://worker"),
+        ("postgresql", "postgresql", "pgmq://celery"),  # which speaks TLS where CELERYKIT_TLS_CA is set
+    ],
+    ids=["redis", "rabbitmq", "postgresql"],
 )
 @pytest.mark.parametrize("name", INVENTORIES)
 def test_an_inventory_keeps_its_password_out_of_git(

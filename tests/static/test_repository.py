@@ -76,6 +76,13 @@ def test_nothing_names_one_machine_s_paths() -> None:
     assert found == []
 
 
+def test_what_leads_elsewhere_is_a_link() -> None:
+    """A deployment reads what is linked, not the name of it in a file that was a link once."""
+    short = [path for path in tracked() if 0 < path.stat().st_size < 256]
+    told = {path: path.read_text(encoding="utf-8", errors="replace").strip() for path in short}
+    assert [named(path) for path, text in told.items() if "/" in text and (path.parent / text).exists()] == []
+
+
 def test_the_changelog_tells_of_this_version() -> None:
     """Who upgrades can read what has changed."""
     sections = re.findall(r"^## \[?([^\]\s]+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -101,6 +108,12 @@ def test_a_page_of_results_is_what_its_record_says(name: str) -> None:
     """No figure in it is typed; python -m tests.NAME.page --write renews it from the record."""
     results = import_module(f"tests.{name}.page")
     assert results.PAGE.read_text(encoding="utf-8") == results.page()
+
+
+def test_the_plots_of_the_benchmark_are_what_its_record_says() -> None:
+    """No picture shows other figures than the table below it, and none is left of a cell that is gone."""
+    shown = import_module("tests.bench.sizes_page").plots()
+    assert {path: path.read_text(encoding="utf-8") for path in ROOT.glob("docs/sizes/*.svg")} == shown
 
 
 def test_every_variable_in_the_docs_exists() -> None:
