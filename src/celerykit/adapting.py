@@ -99,6 +99,8 @@ class State:
 
     looks: tuple[Situation, ...] = ()
     """The last ones since the last change, the newest last."""
+    waited: int = 0
+    """At how many of the last ones, without a break, jobs waited for a slot."""
     slot: float = 0.0
     """What a job was lately seen to take at most."""
     failed: float = 0.0
@@ -151,6 +153,7 @@ def _remember(now: Situation, state: State) -> State:
     return replace(
         state,
         looks=(*state.looks, now)[-LOOKS_KEPT:],
+        waited=state.waited + 1 if now.waiting else 0,
         slot=max(now.slot, FADING_SLOT * state.slot),
         failed=FADING * state.failed + failed,
         ended=FADING * state.ended + ended,
@@ -217,15 +220,21 @@ def _for_cpus(now: Situation, state: State) -> Decision | None:
 
 def _growth(now: Situation, state: State) -> Decision:
     looks = state.looks[-LOOKS:]
-    taken, cpu, delayed = (fmean(values) for values in zip(*((x.taken, x.cpu, x.delayed) for x in looks), strict=True))
+    seen = zip(*((look.taken, look.cpu, look.wanted, look.delayed) for look in looks), strict=True)
+    taken, cpu, wanted, delayed = map(fmean, seen)
     used = f"{min(cpu, 1.0):.0%} of the CPUs are used".replace("%", " %")
     if not now.waiting or taken < TAKEN * now.size:
         return Decision(0, "no job waits for a slot")
     waiting = f"{now.waiting} {'job waits' if now.waiting == 1 else 'jobs wait'}"
     if now.leaving or len(looks) < LOOKS or now.at - state.shrank_at < REST:
         return Decision(0, f"{waiting}, and the last change has yet to show its effect")
+    # The first look at which they do is on a time before they came, when the CPUs had less to do.
+    if state.waited <= LOOKS:
+        return Decision(0, f"{waiting}, but not for long")
     if cpu >= BUSY:
         return Decision(0, f"{waiting}, but {used}")
+    if wanted >= BUSY:  # somebody else uses the rest
+        return Decision(0, f"{waiting}, but {wanted:.0%} of the CPUs are asked for".replace("%", " %"))
     if delayed >= DELAYED:
         return Decision(0, f"{waiting}, but so do those that run, for a CPU")
     most = now.most if state.bound is None else min(now.most, state.bound)

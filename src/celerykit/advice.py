@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass, replace
@@ -107,8 +108,11 @@ def of_task(launch: Launch, app: Any, task: str, args: Sequence[Any], kwargs: Ma
     from celerykit import trial
 
     process = tuning.footprint()
-    jobs, child = trial.run(app, task, args, kwargs, times)
-    return _advise(launch, app, jobs.profile(process, child=child), {task: jobs}, f"{times} runs of {task}")
+    may_have_threads = THREADS in launch.settings.pools or _chosen(launch) == THREADS
+    threads = math.ceil(_bounds(launch).cpus.value) if may_have_threads else 1
+    found = trial.run(app, task, args, kwargs, times, threads)
+    known = found.jobs.profile(process, child=found.child, parallel=found.parallel)
+    return _advise(launch, app, known, {task: found.jobs}, f"{times} runs of {task}")
 
 
 def of_worker(launch: Launch, app: Any, sample: int, say: Callable[[str], None]) -> Advice:
@@ -144,7 +148,7 @@ def _advise(launch: Launch, app: Any, known: Profile, tasks: Mapping[str, Jobs],
 
     :raises ConfigurationError: if its memory has no room for a single job.
     """
-    bounds = limits.share(limits.read(), launch.pool, _weights(launch))
+    bounds = _bounds(launch)
     terms = Terms(launch.settings.longest_job, launch.settings.pools, chosen=_chosen(launch))
     size = _size(bounds, known, terms, app)
     threads = None
@@ -196,6 +200,10 @@ def _replace(target: Path, text: str) -> None:
         draft.chmod(told.st_mode)
         os.chown(draft, told.st_uid, told.st_gid)
     draft.replace(actual)
+
+
+def _bounds(launch: Launch) -> Limits:
+    return limits.share(limits.read(), launch.pool, _weights(launch))
 
 
 def _weights(launch: Launch) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """An app with tasks that wait, compute, hold memory and fail."""
 
+import hashlib
 import os
 import time
 
@@ -20,6 +21,12 @@ def burn(seconds):
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         pass
+
+
+@app.task(name="shop.sign")
+def sign(rounds):
+    """Use a CPU without the interpreter's lock."""
+    return hashlib.pbkdf2_hmac("sha256", b"key", b"salt", rounds).hex()
 
 
 @app.task(name="shop.hold")

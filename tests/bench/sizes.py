@@ -199,7 +199,7 @@ def threads(*numbers: int) -> tuple[Contender, ...]:
 NOTHING = "jobs that do nothing"
 MIXED = "of 20 jobs 16 wait 50 to 500 ms, 4 use 20 ms of CPU"
 BOTH_KITS = (STOCK, KIT, KIT_THREADS)
-NOOPS = processes(2, 4, prefetch=SHORT)
+NOOPS = processes(4, 8, prefetch=SHORT)
 WAITING = processes(8, 32)
 
 WORKLOADS = (
@@ -209,7 +209,7 @@ WORKLOADS = (
         "noop",
         (*BOTH_KITS, dramatiq()),
         tried(*NOOPS, by_hand("threads", 10, prefetch=SHORT), by_hand("threads", 10, 2, prefetch=SHORT)),
-        backlog=120_000,
+        backlog=70_000,
         rate=100,
         coming=300,
         promises=(*nothing_said(), *threads_allowed()),

@@ -30,7 +30,7 @@ def assert_each_ran_once(stack: Rig) -> None:
     assert not stack.ledger.account().started_twice
 
 
-@pytest.mark.parametrize(("pool", "first"), [("prefork", 2), ("threads", 10)])
+@pytest.mark.parametrize(("pool", "first"), [("prefork", 2), ("threads", 10), ("gevent", 50), ("eventlet", 50)])
 def test_a_worker_grows_while_jobs_wait_for_it(stack: Rig, pool: str, first: int) -> None:
     """With what it fetches, into `inspect stats`, `celerykit status` and the log; and each job runs once."""
     worker = stack.worker(pool, **OWN, cpuset_cpus="0,1")
@@ -68,6 +68,15 @@ def test_the_first_jobs_may_be_large(stack: Rig) -> None:
     assert_each_ran_once(stack)
     assert "signal 9" not in worker.logs
     assert slots(worker) == {"default": 1}
+
+
+def test_a_worker_that_cannot_grow_says_that_more_of_them_would_help(stack: Rig) -> None:
+    """One of the solo pool runs one job at a time: the log and the status say so while others wait."""
+    worker = stack.worker("solo", **OWN, cpuset_cpus="0,1")
+    stack.client.work(12, 1.0)
+    worker.wait_log("more workers would help, or another kind of pool, as this one cannot grow", 30)
+    assert "more workers would help" in worker.sh("celerykit status")
+    assert_each_ran_once(stack)
 
 
 def test_what_the_operator_says_is_not_adapted(stack: Rig) -> None:

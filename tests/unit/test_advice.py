@@ -62,6 +62,19 @@ def test_it_says_what_threads_would_gain_and_does_not_choose_them(celerykit: Run
     assert "if the app is safe" not in allowed.stdout
 
 
+@pytest.mark.skipif(CPUS < 2, reason="one CPU has no room for a second thread")
+def test_jobs_that_let_go_of_the_interpreter_are_told_apart_by_running_them(celerykit: Run) -> None:
+    """Both use a CPU all the time; in threads, one of them uses all that there are, and needs no children."""
+    told = ("tune", "--app", "shop", "--runs", "5", "--task")
+    alone = celerykit(*told, "shop.sign", "--args", "[200000]", CELERYKIT_POOLS="threads,prefork")
+    assert values(alone)["CELERY_WORKER_POOL"] == "threads", alone.stdout
+    assert re.search(r"threads of one process use \d\.\d CPUs at once", alone.stdout)
+    in_turn = celerykit(*told, "shop.burn", "--args", "[0.1]", CELERYKIT_POOLS="threads,prefork")
+    assert values(in_turn)["CELERY_WORKER_POOL"] == "prefork", in_turn.stdout
+    unsaid = celerykit(*told, "shop.sign", "--args", "[200000]")
+    assert values(unsaid)["CELERY_WORKER_POOL"] == "prefork", unsaid.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

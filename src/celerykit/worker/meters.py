@@ -95,11 +95,19 @@ def delay(pid: int, root: Path = Path("/proc")) -> float:
 
     The second number of ``schedstat``, in the kernel's sched-stats.rst; 0 where a kernel does not count it.
     """
-    waited = 0
-    for thread in _threads(root / str(pid) / "task"):
-        with contextlib.suppress(OSError, IndexError, ValueError):  # it has ended, or the kernel does not count it
-            waited += int((thread / "schedstat").read_text(encoding="ascii").split()[1])
-    return waited / 1e9
+    return sum(map(_delay, _threads(root / str(pid) / "task")))
+
+
+def delay_of_thread(root: Path = Path("/proc")) -> float:
+    """Return the same of the thread that asks."""
+    return _delay(root / "thread-self")
+
+
+def _delay(thread: Path) -> float:
+    try:
+        return int((thread / "schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):  # it has ended, or the kernel does not count it
+        return 0.0
 
 
 def _threads(folder: Path) -> Iterator[Path]:
