@@ -80,6 +80,7 @@ class Adapter:
         self._looked_at = self._asked_at = -math.inf
         self._profile = tuned.profile
         self._full = 0.0
+        self._ended = 0
         self._reason = ""
         self._told_at = -math.inf
         self._told_size = worker.concurrency
@@ -105,11 +106,15 @@ class Adapter:
         elif decision.change:
             self._change(decision)
         self._tell(decision.reason if decision.change else "")
-        self._queues.look()
+        self._queues.look(now.taken)
 
     def _situation(self) -> adapting.Situation:
         pool, at = self._worker.pool, time.monotonic()
-        size, taken = int(pool.num_processes), len(state.reserved_requests)
+        size, ended = int(pool.num_processes), state.all_total_count[0] - len(state.active_requests)
+        taken = len(state.reserved_requests)
+        if self._tuned.plan.pool == SOLO and ended > self._ended:
+            taken = max(taken, 1)  # it looks between two jobs, when it has none
+        self._ended = ended
         profile, pids = self._known(at), [os.getpid(), *resizing.children(pool)]
         most, why_most = self._most(profile)
         return adapting.Situation(
@@ -121,7 +126,7 @@ class Adapter:
             why_most=why_most,
             at_once=FORKS if self._kind == PREFORK else size,
             failed=Outcomes.failed,
-            ended=state.all_total_count[0] - len(state.active_requests),
+            ended=ended,
             leaving=resizing.leaving(pool),
             **self._cpus(self._meter.read(pids, at), profile, max(1, min(size, taken))),
             **self._memory(pids, profile, size if self._kind == PREFORK else min(size, taken)),
@@ -212,10 +217,12 @@ class Queues:
         self._consumer: Any = None
         self._subscribed = 0
 
-    def look(self) -> None:
-        """Ask the broker where the answer matters: if all slots are taken."""
-        consumer = self._worker.consumer
-        taken, size = len(state.reserved_requests), int(self._worker.pool.num_processes)
+    def look(self, taken: int) -> None:
+        """Ask the broker where the answer matters: if all slots are taken.
+
+        :param taken: how many jobs have been fetched and are not done.
+        """
+        consumer, size = self._worker.consumer, int(self._worker.pool.num_processes)
         if taken >= adapting.TAKEN * size and taken <= size:
             # Only the main thread may use its connection.
             consumer.call_soon(self._count)
