@@ -16,12 +16,11 @@ from tests.bench.rivals import CPUS, KIT, KIT_THREADS, STOCK, THREADS, by_hand, 
 from tests.bench.trial import WARM_UP, WINDOW, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.bench.rivals import Contender
     from tests.bench.trial import Trial
 
-ROUNDS = 3
+ROUNDS, ROUNDS_OF_WAITING = 3, 2
+"""How often each is measured: jobs that wait take as long each time, and what is done of them differs little."""
 LEARNING, LEARNING_SLOWLY = 20.0, 90.0
 """Seconds for which a worker that learns does such jobs, before it is started anew: it goes by a hundred of them."""
 STARTS = 2
@@ -51,6 +50,7 @@ class Workload:
     """How many come so."""
     learning: float = LEARNING
     """Seconds for which who learns does such jobs."""
+    rounds: int = ROUNDS
     window: float = WINDOW
     """Seconds for which what is done is counted."""
     broker: str = "redis"
@@ -65,8 +65,8 @@ class Workload:
                 learn(stage, contender, self.load, self.backlog, self.learning)
             rounds = [self.round(stage, [*self.rivals, *self.grid], chosen, waits=True)]
             best = self.best(rounds[0])
-            for number in range(1, ROUNDS):
-                again = list(self.again(best, last=number == ROUNDS - 1))
+            again = [*self.rivals, *(contender for contender in self.grid if contender.name in best.values())]
+            for number in range(1, self.rounds):
                 rounds.append(self.round(stage, again[::-1] if number % 2 else again, chosen, waits=False))
         return told(began, load, best, chosen, rounds)
 
@@ -101,13 +101,6 @@ class Workload:
         names = [contender.name for contender in self.grid]
         processes = [name for name in names if name.startswith("prefork")]
         return {BEST: best_of(measured, names), BEST_PREFORK: best_of(measured, processes)}
-
-    def again(self, best: dict[str, str], *, last: bool) -> Iterator[Contender]:
-        """Yield who is measured once more: what people usually set, in the last round alone."""
-        yield from self.rivals
-        for contender in self.grid:
-            if contender.name in best.values() or (last and contender in USUAL):
-                yield contender
 
 
 def learn(stage: Stage, contender: Contender, load: str, backlog: int, seconds: float = LEARNING) -> None:
@@ -209,7 +202,7 @@ WORKLOADS = (
         "noop",
         (*BOTH_KITS, dramatiq()),
         tried(*NOOPS, by_hand("threads", 10, prefetch=SHORT), by_hand("threads", 10, 2, prefetch=SHORT)),
-        backlog=70_000,
+        backlog=60_000,
         rate=100,
         coming=300,
         promises=(*nothing_said(), *threads_allowed()),
@@ -232,6 +225,7 @@ WORKLOADS = (
         tried(*WAITING, *threads(100)),
         backlog=4_000,
         rate=25,
+        rounds=ROUNDS_OF_WAITING,
         promises=(*nothing_said(), *threads_allowed(), *against_stock()),
     ),
     Workload(
@@ -242,6 +236,7 @@ WORKLOADS = (
         tried(*WAITING, *threads(50, 100), by_hand("threads", 25, 2)),
         backlog=5_000,
         rate=25,
+        rounds=ROUNDS_OF_WAITING,
         promises=(
             *nothing_said(),
             *threads_allowed(),
@@ -271,6 +266,7 @@ WORKLOADS = (
         tried(*WAITING),
         backlog=10_000,
         rate=30,
+        rounds=ROUNDS_OF_WAITING,
         promises=nothing_said(),
     ),
     Workload(
@@ -294,6 +290,7 @@ WORKLOADS = (
         backlog=5_000,
         rate=25,
         broker="rabbitmq",
+        rounds=ROUNDS_OF_WAITING,
         promises=(*nothing_said(), *threads_allowed(), *against_stock(), against("dramatiq", NOT_SLOWER)),
     ),
 )
