@@ -8,10 +8,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from celerykit import envfile, environment, limits, profile, sizing, split, tuning
+from celerykit import envfile, environment, limits, profile, sizing, split, tuning, useful
+from celerykit.defaults import PREFORK, SOLO, THREADS
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.limits import Limit, Limits
-from celerykit.sizing import PREFORK, SOLO, THREADS, DoesNotFitError, Plan, Profile, Terms
+from celerykit.sizing import DoesNotFitError, Plan, Profile, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -236,7 +237,7 @@ def _rate(plan: Plan, known: Profile, cpus: Limit) -> float | None:
         return None
     used = cpus.value if plan.pool == PREFORK else min(cpus.value, plan.processes * known.parallel)
     slots = plan.processes * (1 if plan.pool == SOLO else plan.concurrency)
-    cpu = known.cpu + (sizing.HANDED_OVER if plan.pool == PREFORK else 0.0)
+    cpu = known.cpu + (useful.HANDED_OVER if plan.pool == PREFORK else 0.0)
     return min(slots / known.wall, used / max(cpu, 1e-6))
 
 

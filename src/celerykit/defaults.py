@@ -9,6 +9,9 @@ from typing import Any
 from celerykit import brokers, postgresql
 from celerykit.settings import AT_LEAST_ONCE, Settings
 
+PREFORK = "prefork"
+SOLO = "solo"
+THREADS = "threads"
 GREEN_POOLS = frozenset({"gevent", "eventlet"})
 EXCHANGE = "celerykit"
 """The topic exchange of every queue on RabbitMQ that names none."""
@@ -27,7 +30,7 @@ class Default:
     reason: str
 
 
-def app_defaults(settings: Settings, pool_class: str = "prefork") -> list[Default]:
+def app_defaults(settings: Settings, pool_class: str = PREFORK) -> list[Default]:
     """Return the defaults that hold on every broker.
 
     :param pool_class: the alias of the worker pool as ``-P`` takes it.
@@ -37,7 +40,7 @@ def app_defaults(settings: Settings, pool_class: str = "prefork") -> list[Defaul
         Default("worker_concurrency", 1, "The solo pool runs one job, and prefetches for as many as this says."),
     ]
     return [
-        *(alone if pool_class == "solo" else []),
+        *(alone if pool_class == SOLO else []),
         Default("task_acks_late", redeliver, "A job acknowledged at its start is lost when its worker dies."),
         Default(
             "task_reject_on_worker_lost",

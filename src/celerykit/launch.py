@@ -22,7 +22,6 @@ from celerykit import (
     names,
     profile,
     settings,
-    sizing,
     tuning,
 )
 from celerykit.errors import ConfigurationError, Finding
@@ -141,7 +140,7 @@ def _replace_threads() -> None:
     """Have ``-P threads`` mean the kit's pool: the size of Celery's own cannot change."""
     from celery import concurrency
 
-    concurrency.ALIASES[sizing.THREADS] = THREADS_POOL
+    concurrency.ALIASES[defaults.THREADS] = THREADS_POOL
 
 
 def _enter_folder(told: Environment) -> None:

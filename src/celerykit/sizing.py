@@ -6,16 +6,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from celerykit.defaults import GREEN_POOLS
+from celerykit import useful
+from celerykit.defaults import GREEN_POOLS, PREFORK, SOLO, THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from celerykit.limits import Limit, Limits
 
-PREFORK = "prefork"
-SOLO = "solo"
-THREADS = "threads"
 MIB = 2**20
 
 HEADROOM = 0.2
@@ -28,32 +26,9 @@ FIRST_JOB = 256 * MIB
 """The same at a start before any job was seen: a pool that is too small grows in seconds, one too large is killed."""
 UNKNOWN_SLOT = 1 * MIB
 """The same for a job in a thread or greenlet: 50 to 100 of them took 3 MB, measured."""
-UNKNOWN_WAITS = {THREADS: 10, **dict.fromkeys(GREEN_POOLS, 50)}
-"""How many jobs at once where nobody knows how long they wait: so many cost jobs that do not wait next to nothing."""
-MOST_PER_CPU = 32
-"""Children that share a CPU: 16 each did 327 jobs/s in all, 32 each 308, measured."""
-MOST_PER_PROCESS = {THREADS: 100, **dict.fromkeys(GREEN_POOLS, 500)}
-"""Beyond it, switching between them costs more than another process."""
 FILES_PER_JOB = 4
 """A pipe's two ends or a broker's connection, a result backend's, a database's, a file."""
 FILES_OF_PROCESS = 64
-WAITS = 0.5
-"""The part of its time from which on a job counts as waiting: another one can run meanwhile."""
-BETWEEN = 0.001
-"""Seconds for which a slot has no job between two: of 20 ms of CPU, 4 children did 84 a second on 2 CPUs, 2 did 78."""
-MOST_BETWEEN = 4
-"""Slots that share a CPU for that at most: 8 children did 2,240 no-op jobs/s on 2 CPUs, 4 did 1,830, 16 2,020."""
-SLACK = 0.02
-"""The part of a CPU's time that no slot more is worth."""
-HANDED_OVER = 0.0005
-"""CPU seconds for handing a job to a child, and back: no-op jobs cost 0.7 to 1.2 ms with children, 0.3 to 0.4 ms in
-threads, measured."""
-AT_ONCE = 4
-"""How many times as many jobs at once as were seen: whether a database, say, bears more of them shows with these."""
-SATURATED = 0.9
-"""The part of the CPUs in use from which on more jobs at once get no more done."""
-SURPLUS = 2
-"""How many times as many jobs as arrive on average there is room for."""
 PREFETCHED = 0.1
 """Seconds of work that may lie ready beside each running job: it keeps the broker's answer from being waited for."""
 MOST_PREFETCHED = 64
@@ -163,8 +138,8 @@ def plan(limits: Limits, profile: Profile, terms: Terms) -> Plan:
     :raises DoesNotFitError: if no size is within the memory.
     """
     pool, why_pool = kind_of_pool(limits, profile, terms)
-    workers = terms.processes or _interpreters(limits.cpus.value, profile)
-    wanted, why_wanted = _wanted(pool, limits.cpus, profile, workers)
+    workers = terms.processes or useful.interpreters(limits.cpus.value, profile)
+    wanted, why_wanted = useful.at_once(pool, limits.cpus, profile, workers)
     processes, why_processes = _processes(pool, wanted, limits, profile, terms)
     bounds = tuple(_bounds(pool, processes, limits, profile, terms, first=not profile.jobs))
     concurrency = _concurrency(pool, wanted, processes, bounds)
@@ -190,7 +165,7 @@ def ceiling(limits: Limits, profile: Profile, terms: Terms) -> Reason:
     """
     bounds = [
         *_bounds(terms.chosen, 1, limits, profile, terms),
-        Reason("concurrency", limits.cpus.source, _most_useful(terms.chosen, limits.cpus)),
+        Reason("concurrency", limits.cpus.source, useful.most_at_once(terms.chosen, limits.cpus)),
     ]
     return min(bounds, key=lambda bound: math.inf if bound.allows is None else bound.allows)
 
@@ -231,68 +206,14 @@ def kind_of_pool(limits: Limits, profile: Profile, terms: Terms) -> tuple[str, s
     if not profile.jobs:
         return usual, "nothing is known of the jobs"
     apart = next((pool for pool in terms.pools if pool not in {PREFORK, SOLO}), usual)
-    if 1 - profile.busy >= WAITS:
-        return apart, _waiting(profile)
-    if apart != usual and profile.wall <= 10 * HANDED_OVER:
-        return apart, f"jobs take {profile.wall * 1000:.2g} ms, handing them to a child {HANDED_OVER * 1000:g} ms more"
-    if apart == THREADS and 1 < SATURATED * math.ceil(limits.cpus.value) <= profile.parallel:
+    if 1 - profile.busy >= useful.WAITS:
+        return apart, useful.waiting(profile)
+    if apart != usual and profile.wall <= 10 * useful.HANDED_OVER:
+        more = f"handing them to a child {useful.HANDED_OVER * 1000:g} ms more"
+        return apart, f"jobs take {profile.wall * 1000:.2g} ms, {more}"
+    if apart == THREADS and 1 < useful.SATURATED * math.ceil(limits.cpus.value) <= profile.parallel:
         return apart, f"threads of one process use {profile.parallel:.1f} CPUs at once"
-    return usual, _waiting(profile)
-
-
-def _waiting(profile: Profile) -> str:
-    return f"jobs wait {1 - profile.busy:.0%} of their time".replace("%", " %")
-
-
-def _wanted(pool: str, cpus: Limit, profile: Profile, workers: int) -> tuple[int, str]:
-    """Return how many jobs at once keep the CPUs busy, in all processes together, and why.
-
-    :param workers: how many it takes to use all CPUs, or there are.
-    """
-    whole = max(1, math.ceil(cpus.value))
-    of_cpus = f"{cpus.value:g} {'CPU' if cpus.value == 1 else 'CPUs'} ({cpus.source})"
-    if pool == SOLO:
-        return whole if profile.jobs else 1, of_cpus if profile.jobs else "the solo pool runs one job"
-    if not profile.jobs:
-        unknown = UNKNOWN_WAITS.get(pool)
-        return (unknown, "nothing is known of the jobs") if unknown else (whole, of_cpus)
-    # By Little's law, jobs that need a CPU for a tenth of their time use up one when ten are under way.
-    wanted, why = _beyond(pool, round(cpus.value / profile.busy), cpus.value, profile, workers)
-    a_cpu = math.ceil(1 + BETWEEN / max(profile.wall, 1e-6) - SLACK)
-    least = whole * min(a_cpu, MOST_BETWEEN)
-    if wanted < least:
-        wanted, why = least, f"jobs take {profile.wall * 1000:.2g} ms" if least > whole else why
-    wanted = min(wanted, _most_useful(pool, cpus))
-    if profile.arrival is not None:
-        under_way = max(whole, math.ceil(SURPLUS * profile.arrival * profile.wall))
-        if under_way < wanted:
-            return under_way, f"{profile.arrival:.3g} jobs/s of {profile.wall:.3g} s"
-    return wanted, why
-
-
-def _beyond(pool: str, wanted: int, cpus: float, profile: Profile, workers: int) -> tuple[int, str]:
-    """Return how far to go beyond a size that was seen, and why: what waits for a CPU, or for Python, seems to wait."""
-    seen, why = profile.seen, _waiting(profile)
-    if seen is None or wanted <= seen:
-        return wanted, why
-    if _is_used_up(pool, cpus, profile):
-        # Each worker's interpreter can do what one was seen to.
-        most = seen if pool == PREFORK else seen * workers
-        return min(wanted, most), f"{seen} at once were seen to use {profile.used:.2g} CPUs"
-    if wanted > AT_ONCE * seen:
-        return AT_ONCE * seen, f"{why}; {AT_ONCE} times the {seen} at once that were seen"
-    return wanted, why
-
-
-def _is_used_up(pool: str, cpus: float, profile: Profile) -> bool:
-    """Say whether all CPUs were in use, or those of one interpreter, while there was room for no more jobs."""
-    usable = cpus if pool == PREFORK else profile.parallel
-    return profile.used is not None and profile.used >= SATURATED * usable
-
-
-def _most_useful(pool: str, cpus: Limit) -> int:
-    """Return how many jobs at once are of any use, whatever they wait for."""
-    return {PREFORK: MOST_PER_CPU, SOLO: 1, **MOST_PER_PROCESS}[pool] * max(1, math.ceil(cpus.value))
+    return usual, useful.waiting(profile)
 
 
 def _processes(pool: str, wanted: int, limits: Limits, profile: Profile, terms: Terms) -> tuple[int, str]:
@@ -303,8 +224,8 @@ def _processes(pool: str, wanted: int, limits: Limits, profile: Profile, terms: 
     if pool == SOLO:
         needed = wanted
     elif profile.jobs:
-        queue = profile.arrival is None and _is_used_up(pool, cpus, profile)
-        needed = _interpreters(cpus if queue else min(cpus, wanted * profile.busy), profile)
+        queue = profile.arrival is None and useful.is_used_up(pool, cpus, profile)
+        needed = useful.interpreters(cpus if queue else min(cpus, wanted * profile.busy), profile)
     else:  # nobody knows whether a second one would pay
         needed = 1
     why = f"{needed} use {limits.cpus.value:g} CPUs, one {profile.parallel:.3g}" if needed > 1 else "one is enough"
@@ -313,11 +234,6 @@ def _processes(pool: str, wanted: int, limits: Limits, profile: Profile, terms: 
     fit = max(1, int(_usable(limits) // (profile.process + _slot(pool, profile))))
     fit = min([fit, *(max(1, int(limit.value)) for limit in terms.connections)])
     return (needed, why) if needed <= fit else (fit, f"{why}; there is room for {fit}")
-
-
-def _interpreters(cpus: float, profile: Profile) -> int:
-    """Return how many workers of threads or greenlets it takes to use so many CPUs."""
-    return max(1, math.ceil(cpus / profile.parallel - (1 - SATURATED)))
 
 
 def _room(pool: str, processes: int, limits: Limits, profile: Profile, *, first: bool) -> int:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celerykit import brokers, environment, limits, profile, settings, sizing
+from celerykit.defaults import PREFORK
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.limits import Limit
-from celerykit.sizing import PREFORK, DoesNotFitError, Plan, Profile, Terms
+from celerykit.sizing import DoesNotFitError, Plan, Profile, Terms
 from celerykit.worker import meters
 
 if TYPE_CHECKING:

@@ -84,6 +84,13 @@ def test_an_app_that_did_not_say_so_gets_no_threads() -> None:
         assert made(profile).pool == "prefork"
 
 
+def test_more_cpus_do_not_make_a_main_process_hand_out_more() -> None:
+    """Jobs that do nothing get a child a CPU on a large machine, not four; jobs of 20 ms get two."""
+    nothing = replace(EMPTY, wall=0.0003, cpu=0.0003)
+    assert [made(nothing, limits(cpus=cpus)).concurrency for cpus in (1, 2, 4, 32)] == [5, 8, 8, 32]
+    assert made(BUSY, limits(cpus=32, memory=64 * GIB)).concurrency == 64
+
+
 def test_threads_that_use_all_cpus_need_one_process() -> None:
     """A Python without its lock, or an extension that lets go of it, is known by what its threads were seen to use."""
     free = replace(BUSY, parallel=2.0)

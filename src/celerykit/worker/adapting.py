@@ -13,9 +13,9 @@ from celery import bootsteps
 from celery.worker import state
 
 from celerykit import adapting, limits, sizing
-from celerykit.defaults import GREEN_POOLS
+from celerykit.defaults import GREEN_POOLS, PREFORK, SOLO, THREADS
 from celerykit.loader import layer_of
-from celerykit.sizing import PREFORK, SOLO, THREADS, DoesNotFitError, Profile
+from celerykit.sizing import DoesNotFitError, Profile
 from celerykit.usage import Meter, Usage, resident_of
 from celerykit.worker import resizing
 from celerykit.worker.outcomes import Outcomes
