@@ -11,7 +11,7 @@ import pytest
 from tests.bench.loads import workloads
 from tests.bench.outcomes import BEST, BEST_PREFORK, Outcome, Promise, best_of, recovered
 from tests.bench.plots import plot
-from tests.bench.sizes import ROUNDS, USUAL, WORKLOADS, Workload
+from tests.bench.sizes import USUAL, WORKLOADS, Workload
 from tests.bench.sizes_page import CELLS, section
 
 NOW: dict[str, Any] = {"date": "2026-01-01", "versions": {}, "machine": {}, "load": 0.0, "seconds": 1.0, "chosen": {}}
@@ -106,15 +106,11 @@ def test_recovery_is_the_first_moment_near_the_best() -> None:
 
 @pytest.mark.parametrize("cell", WORKLOADS, ids=lambda cell: cell.name)
 def test_every_workload_tries_what_people_set(cell: Workload) -> None:
-    """As many processes as CPUs and 16 are among the sizes, each once, and everybody of interest is in all rounds."""
+    """As many processes as CPUs and 16 are among the sizes, each once, and there is more than one round."""
     names = [contender.name for contender in (*cell.rivals, *cell.grid)]
     assert len(set(names)) == len(names)
-    usual = {one.name for one in USUAL}
-    assert usual <= {one.name for one in cell.grid}
-    best = {BEST: cell.grid[-1].name, BEST_PREFORK: cell.grid[0].name}
-    last = [contender.name for contender in cell.again(best, last=True)]
-    assert {*(contender.name for contender in cell.rivals), *best.values(), *usual} == set(last)
-    assert ROUNDS >= 3
+    assert {one.name for one in USUAL} <= {one.name for one in cell.grid}
+    assert cell.rounds >= 2
 
 
 def test_the_page_says_what_is_missed() -> None:
