@@ -138,7 +138,7 @@ def plan(limits: Limits, profile: Profile, terms: Terms) -> Plan:
     :raises DoesNotFitError: if no size is within the memory.
     """
     pool, why_pool = kind_of_pool(limits, profile, terms)
-    workers = terms.processes or useful.interpreters(limits.cpus.value, profile)
+    workers = 1 if pool == PREFORK else terms.processes or useful.interpreters(limits.cpus.value, profile)
     wanted, why_wanted = useful.at_once(pool, limits.cpus, profile, workers)
     processes, why_processes = _processes(pool, wanted, limits, profile, terms)
     bounds = tuple(_bounds(pool, processes, limits, profile, terms, first=not profile.jobs))

@@ -40,7 +40,7 @@ SURPLUS = 2
 def at_once(pool: str, cpus: Limit, profile: Profile, workers: int) -> tuple[int, str]:
     """Return how many jobs at once keep the CPUs busy, in all processes together, and why.
 
-    :param workers: how many it takes to use all CPUs, or there are.
+    :param workers: how many main processes hand them out: as many as there are, or it takes to use all CPUs.
     """
     whole = max(1, math.ceil(cpus.value))
     of_cpus = f"{cpus.value:g} {'CPU' if cpus.value == 1 else 'CPUs'} ({cpus.source})"
@@ -51,7 +51,7 @@ def at_once(pool: str, cpus: Limit, profile: Profile, workers: int) -> tuple[int
         return (unknown, "nothing is known of the jobs") if unknown else (whole, of_cpus)
     # By Little's law, jobs that need a CPU for a tenth of their time use up one when ten are under way.
     wanted, why = _beyond(pool, round(cpus.value / profile.busy), cpus.value, profile, workers)
-    least = max(whole, min(whole * _short(profile), _fed(profile) * (1 if pool == PREFORK else workers)))
+    least = max(whole, min(whole * _short(profile), _fed(profile) * workers))
     if wanted < least:
         wanted, why = least, f"jobs take {profile.wall * 1000:.2g} ms" if least > whole else why
     wanted = min(wanted, most_at_once(pool, cpus))
@@ -78,9 +78,8 @@ def _beyond(pool: str, wanted: int, cpus: float, profile: Profile, workers: int)
     if seen is None or wanted <= seen:
         return wanted, why
     if is_used_up(pool, cpus, profile):
-        # Each worker's interpreter can do what one was seen to.
-        most = seen if pool == PREFORK else seen * workers
-        return min(wanted, most), f"{seen} at once were seen to use {profile.used:.2g} CPUs"
+        # Each worker can do what one was seen to.
+        return min(wanted, seen * workers), f"{seen} at once were seen to use {profile.used:.2g} CPUs"
     if wanted > AT_ONCE * seen:
         return AT_ONCE * seen, f"{why}; {AT_ONCE} times the {seen} at once that were seen"
     return wanted, why
