@@ -106,7 +106,8 @@ def _add_certificates(commands: argparse._SubParsersAction[argparse.ArgumentPars
 
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("status", help="list the pools of this machine; exit with 1 if one is not ready")
-    command.add_argument("--format", choices=["text", "json"], default="text")
+    help_text = "prometheus: as metrics, which say by themselves what is not ready, so the exit code is 0"
+    command.add_argument("--format", choices=["text", "json", "prometheus"], default="text", help=help_text)
     command.set_defaults(run=_status)
 
 
@@ -304,6 +305,11 @@ def _status(arguments: argparse.Namespace) -> int:
     from celerykit import status
 
     found = status.status()
+    if arguments.format == "prometheus":
+        from celerykit import metrics
+
+        print(metrics.exposition(found), end="")
+        return 0
     if arguments.format == "json":
         print(json.dumps([asdict(pool) for pool in found], indent=2))
     else:

@@ -49,9 +49,13 @@ class Launch:
 
     @cached_property
     def pool_class(self) -> str:
-        """The worker pool's alias, as ``-P`` takes it: of the arguments, of the environment, or else what fits."""
-        told = _split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL")
-        return told or tuning.kind_of_pool(self)
+        """The worker pool's alias, as ``-P`` takes it: the one that is told, or else what fits."""
+        return self.told_pool or tuning.kind_of_pool(self)
+
+    @property
+    def told_pool(self) -> str:
+        """The same of the arguments or the environment, nothing if none of them says it."""
+        return _split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL", "")
 
     @cached_property
     def seen(self) -> tuple[profile.Record | None, list[Finding]]:

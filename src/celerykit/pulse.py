@@ -42,6 +42,7 @@ class Pulse:
         self._reason = "starting"
         self._concurrency = 0
         self._why = ""
+        self._advised = False
         self._patience = 0
         # A process that may write nowhere still works; only its probes cannot answer.
         self._pid = os.getpid()
@@ -76,9 +77,12 @@ class Pulse:
         """Say that, and why, the process does not do its work for the time being."""
         self._turn(False, reason)
 
-    def sized(self, concurrency: int, why: str = "") -> None:
-        """Say how many jobs run at once, and why, with the next sign of life."""
-        self._concurrency, self._why = concurrency, why
+    def sized(self, concurrency: int, why: str = "", *, advised: bool = False) -> None:
+        """Say how many jobs run at once, and why, with the next sign of life.
+
+        :param advised: whether that is what to do at the next start, as it cannot be done now.
+        """
+        self._concurrency, self._why, self._advised = concurrency, why, advised
 
     def stop(self) -> None:
         """Leave no file and no timer behind."""
@@ -112,7 +116,8 @@ class Pulse:
             statefile.write(self._state_file, self._state(alive_until))
 
     def _state(self, alive_until: float) -> statefile.State:
-        return statefile.State(self._pid, alive_until, self._ready, self._reason, self._concurrency, self._why)
+        said = (self._ready, self._reason, self._concurrency, self._why, self._advised)
+        return statefile.State(self._pid, alive_until, *said)
 
     def _arm(self, now: float, until: float) -> None:
         """Have faulthandler end the process then. That is a thread each time, which costs more than a short job."""

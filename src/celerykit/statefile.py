@@ -19,9 +19,18 @@ STATE_DIR = "/run/celery"
 class State:
     """What a process says of itself."""
 
-    __slots__ = ("alive_until", "concurrency", "pid", "ready", "reason", "why")
+    __slots__ = ("advised", "alive_until", "concurrency", "pid", "ready", "reason", "why")
 
-    def __init__(self, pid: int, alive_until: float, ready: bool, reason: str, concurrency: int = 0, why: str = ""):
+    def __init__(
+        self,
+        pid: int,
+        alive_until: float,
+        ready: bool,
+        reason: str,
+        concurrency: int = 0,
+        why: str = "",
+        advised: bool = False,
+    ):
         """Hold the facts.
 
         :param alive_until: until when it counts as alive without further progress, on the clock of
@@ -29,6 +38,7 @@ class State:
         :param reason: why it is ready or not, for people.
         :param concurrency: how many jobs it runs at once, if it is a worker.
         :param why: why that is so, if it has changed while it runs.
+        :param advised: whether its jobs were lately seen to need what only another start of it brings.
         """
         self.pid = pid
         self.alive_until = alive_until
@@ -36,6 +46,7 @@ class State:
         self.reason = reason
         self.concurrency = concurrency
         self.why = why
+        self.advised = advised
 
 
 def folder(environ: Mapping[str, str]) -> str:

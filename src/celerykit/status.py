@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +27,22 @@ class Status:
     pid: int
     ready: bool
     reason: str
-    size: str = ""
-    """How many jobs it runs at once, and why."""
+    concurrency: int = 0
+    """How many jobs it runs at once; 0 if that is not known."""
+    why: str = ""
+    """Why that is so, if it has changed while it runs."""
+    advised: bool = False
+    """Whether its jobs were lately seen to need what only another start of it brings."""
 
     @property
     def well(self) -> bool:
         """Whether it is as it should be."""
         return self.ready or not self.wanted
+
+    @property
+    def size(self) -> str:
+        """How many jobs it runs at once, and why."""
+        return f"concurrency {self.concurrency}{f' ({self.why})' if self.why else ''}" if self.concurrency else ""
 
     def __str__(self) -> str:
         state = self.unit or ("running" if self.pid else "not running")
@@ -62,7 +71,7 @@ def _with_unit(unit: pools.Unit, folder: str, wanted: bool) -> Status:
     said = _of_itself(unit.pool, folder)
     if unit.runs:
         ready = said.ready and said.pid == unit.pid
-        return Status(unit.pool, unit.active, wanted, unit.pid, ready, said.reason, said.size)
+        return replace(said, unit=unit.active, wanted=wanted, pid=unit.pid, ready=ready)
     return Status(
         unit.pool, unit.active, wanted, unit.pid, False, unit.text or "see journalctl -u celeryd@" + unit.pool
     )
@@ -74,8 +83,7 @@ def _of_itself(pool: str, folder: str) -> Status:
     ready, reason = statefile.judge(state, "ready")
     if state is None or not live:
         return Status(pool, "", True, 0, ready, why_not)
-    size = f"concurrency {state.concurrency}{f' ({state.why})' if state.why else ''}" if state.concurrency else ""
-    return Status(pool, "", True, state.pid, ready, reason, size)
+    return Status(pool, "", True, state.pid, ready, reason, state.concurrency, state.why, state.advised)
 
 
 def _state_dir(environ: Mapping[str, str]) -> str:

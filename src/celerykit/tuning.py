@@ -128,6 +128,7 @@ def tune(launch: Launch, app: Any) -> Tuning | None:
     given = {name: _given(launch, app.conf, layer, option) for name, option in OPTIONS.items()}
     terms = Terms(
         launch.settings.longest_job,
+        pools=(pool,) if launch.told_pool else launch.settings.pools,
         chosen=pool,
         processes=1,
         concurrency=_jobs_at_once(given["concurrency"][0]),

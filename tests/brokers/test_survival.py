@@ -60,7 +60,7 @@ def test_jobs_survive_a_kill_of_the_worker(broker: Broker, rig: Rig) -> None:
 def test_a_worker_grows_while_jobs_wait_for_it(broker: Broker, rig: Rig) -> None:
     """Every broker can say how many jobs wait; from 2 at once to 4 while none is lost or run twice."""
     rig.worker(CELERY_WORKER_CONCURRENCY="UNSET", cpuset_cpus="0,1")
-    rig.client.work(24, 1.0)
+    rig.client.work(60, 1.0)
     wait_running(rig, 4)
     assert_nothing_lost(rig)
 

@@ -24,6 +24,12 @@ def wait_slots(worker: Process, number: int, seconds: float = 60) -> None:
     until(lambda: slots(worker)["default"] >= number, seconds, lambda: f"{number} slots:\n{worker.logs[-2000:]}")
 
 
+def wait_advised(worker: Process) -> None:
+    """Wait until the worker's metrics say that another start would serve its jobs better; it says so once a second."""
+    advised = 'celerykit_worker_restart_advised{pool="default"} 1.0'
+    until(lambda: advised in worker.sh("celerykit status --format prometheus"), 10, advised)
+
+
 def assert_each_ran_once(stack: Rig) -> None:
     """Assert that every job has run to its end, and none began twice."""
     assert_nothing_lost(stack)
@@ -34,7 +40,7 @@ def assert_each_ran_once(stack: Rig) -> None:
 def test_a_worker_grows_while_jobs_wait_for_it(stack: Rig, pool: str, first: int, ahead: int) -> None:
     """With what it fetches, into `inspect stats`, `celerykit status` and the log; and each job runs once."""
     worker = stack.worker(pool, **OWN, cpuset_cpus="0,1")
-    stack.client.work(10 * first, 1.0)
+    stack.client.work(max(60, 10 * first), 1.0)  # half a minute's work for two, so that a busy machine has the time
     wait_slots(worker, 2 * first)
     assert f"concurrency {first} -> " in worker.logs
     assert re.search(r"concurrency \d+ \(\d+ jobs? waits?, \d+ % of the CPUs are used\)", worker.sh("celerykit status"))
@@ -76,6 +82,17 @@ def test_a_worker_that_cannot_grow_says_that_more_of_them_would_help(stack: Rig)
     stack.client.work(12, 1.0)
     worker.wait_log("more workers would help, or another kind of pool, as this one cannot grow", 30)
     assert "more workers would help" in worker.sh("celerykit status")
+    wait_advised(worker)
+    assert_each_ran_once(stack)
+
+
+def test_a_worker_whose_jobs_want_another_kind_of_pool_says_so(stack: Rig) -> None:
+    """Its app allows threads, and its jobs turn out to wait: processes are only as many as have room in memory."""
+    own = {**OWN, "CELERY_WORKER_POOL": "UNSET", "CELERYKIT_POOLS": "threads,prefork"}
+    worker = stack.worker(**own, cpuset_cpus="0,1", mem_limit="512m")
+    stack.client.work(400, 0.3)
+    worker.wait_log("of their time: its next start has a pool of threads for that", 60)
+    wait_advised(worker)
     assert_each_ran_once(stack)
 
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from celerykit import pools, status
 from celerykit.statefile import State, write
@@ -52,6 +53,29 @@ def test_a_pool_s_size_and_its_last_change_are_shown(folder: Path) -> None:
     assert "consuming celery; concurrency 6 (9 jobs wait)" in str(ask(folder, systemd)["default"])
     say(folder, "default", ready=True, reason="consuming celery")
     assert str(ask(folder, systemd)["default"]).endswith("consuming celery")
+
+
+def test_what_status_says_can_be_scraped(celerykit: Run, tmp_path: Path, etc: Path) -> None:
+    """A pool's size, and that it wants another one, as Prometheus reads it; one that is not there says so itself."""
+    (etc / "worker-imports.env").touch()
+    state = State(os.getpid(), time.monotonic() + 60, True, "consuming celery", 6, "9 jobs wait", advised=True)
+    write(f"{tmp_path}/worker-default.json", state)
+    (etc / "worker-default.env").touch()
+    told = celerykit("status", "--format", "prometheus")
+    assert told.returncode == 0, told.stderr
+    samples = {
+        (sample.name.removeprefix("celerykit_worker_"), sample.labels["pool"]): sample.value
+        for family in text_string_to_metric_families(told.stdout)
+        for sample in family.samples
+    }
+    assert samples == {
+        ("wanted", "default"): 1,
+        ("ready", "default"): 1,
+        ("concurrency", "default"): 6,
+        ("restart_advised", "default"): 1,
+        ("wanted", "imports"): 1,
+        ("ready", "imports"): 0,
+    }
 
 
 def test_a_pool_that_lost_its_broker_is_not_well(folder: Path) -> None:

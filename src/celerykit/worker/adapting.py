@@ -82,6 +82,8 @@ class Adapter:
         self._full = 0.0
         self._ended = 0
         self._reason = ""
+        self._advised = False
+        self._advised_at = -math.inf
         self._told_at = -math.inf
         self._told_size = worker.concurrency
 
@@ -101,10 +103,9 @@ class Adapter:
         now = self._situation()
         self._full = now.full
         decision, self._state = adapting.decide(now, self._state)
-        if decision.change and not resizing.can_resize(self._worker.pool):
-            self._advise(decision.reason)
-        elif decision.change:
+        if decision.change and resizing.can_resize(self._worker.pool):
             self._change(decision)
+        self._advise(self._advice(now, decision), now)
         self._tell(decision.reason if decision.change else "")
         self._queues.look(now.taken)
 
@@ -182,7 +183,7 @@ class Adapter:
                 break
             consumer._update_prefetch_count(step)
         self._recycle(int(pool.num_processes))
-        self._worker.pulse.sized(int(pool.num_processes), decision.reason)
+        self._worker.pulse.sized(int(pool.num_processes), decision.reason, advised=self._advised)
 
     def _recycle(self, size: int) -> None:
         """Let children that start from now on have their part of the memory among so many."""
@@ -199,12 +200,26 @@ class Adapter:
             logger.info("concurrency %d -> %d: %s", self._told_size, size, self._reason)
             self._told_size, self._told_at = size, now
 
-    def _advise(self, reason: str) -> None:
-        if time.monotonic() - self._told_at >= ADVISE_EVERY:
-            self._told_at = time.monotonic()
-            advice = f"{reason}: more workers would help, or another kind of pool, as this one cannot grow"
+    def _advice(self, now: adapting.Situation, decision: adapting.Decision) -> str:
+        """Return what would serve the jobs that wait better than anything that this worker can do while it runs."""
+        if decision.change > 0 and not resizing.can_resize(self._worker.pool):
+            more = "more workers would help, or another kind of pool, as this one cannot grow (see celerykit tune)"
+            return f"{decision.reason}: {more}"
+        if not now.waiting:
+            return ""
+        terms = dataclasses.replace(self._tuned.terms, chosen="")
+        kind, why = sizing.kind_of_pool(self._tuned.limits, self._profile, terms)
+        known = self._profile.jobs and kind != self._tuned.plan.pool
+        return f"{why}: its next start has a pool of {kind} for that (see celerykit tune)" if known else ""
+
+    def _advise(self, advice: str, now: adapting.Situation) -> None:
+        """Say so, at once and then now and then."""
+        if now.at - self._advised_at < ADVISE_EVERY or not (advice or self._advised):
+            return
+        self._advised, self._advised_at = bool(advice), now.at if advice else -math.inf
+        if advice:
             logger.warning("%s", advice)
-            self._worker.pulse.sized(int(self._worker.pool.num_processes), advice)
+        self._worker.pulse.sized(int(self._worker.pool.num_processes), advice, advised=self._advised)
 
 
 class Queues:

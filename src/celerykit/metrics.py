@@ -1,0 +1,38 @@
+"""How the pools of this machine are, in the text format that Prometheus scrapes and its node exporter collects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from celerykit.status import Status
+
+GAUGES: dict[str, tuple[str, Callable[[Status], float | None]]] = {
+    "wanted": ("Whether the pool should run: enabled, or simply there.", lambda one: one.wanted),
+    "ready": ("Whether its worker consumes.", lambda one: one.ready),
+    "concurrency": ("How many jobs its worker runs at once.", lambda one: one.concurrency or None),
+    "restart_advised": (
+        "Whether jobs wait, lately, for what this worker cannot do while it runs; see celerykit tune.",
+        lambda one: one.advised if one.pid else None,
+    ),
+}
+"""What each is called behind ``celerykit_worker_``, what it says, and its value; None of what cannot be said."""
+
+
+def exposition(found: Iterable[Status]) -> str:
+    """Return a sample of each gauge for each pool.
+
+    The format is Prometheus's text exposition format 0.0.4.
+    """
+    registry, pools = CollectorRegistry(), list(found)
+    for name, (text, value) in GAUGES.items():
+        gauge = Gauge(f"celerykit_worker_{name}", text, ["pool"], registry=registry)
+        for one in pools:
+            said = value(one)
+            if said is not None:
+                gauge.labels(one.pool).set(said)
+    return generate_latest(registry).decode()
