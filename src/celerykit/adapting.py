@@ -241,9 +241,10 @@ def _growth(now: Situation, state: State) -> Decision:
     if now.size >= most:
         why = now.why_most if most == now.most else "more at once had a bad effect"
         return Decision(0, f"{waiting}, but {why}")
-    room = int(now.left // max(state.slot, 1.0))
+    left = min(look.left for look in state.looks)
+    room = int(left // max(state.slot, 1.0))
     if room < 1:
-        return Decision(0, f"{waiting}, but one job more takes {megabytes(state.slot)}, {_spare(now.left)}")
+        return Decision(0, f"{waiting}, but one job more takes {megabytes(state.slot)}, {_spare(left)}")
     # By as much as would use the CPUs up, if further jobs are like those that run.
     useful = max(1, int(now.size / max(cpu, 0.01)) - now.size)
     more = min(max(2, now.size // 2), useful, most - now.size, room, now.at_once)

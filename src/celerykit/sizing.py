@@ -18,6 +18,8 @@ MIB = 2**20
 
 HEADROOM = 0.2
 """The part of the memory that stays free: for the kernel, for files that are read, for whoever else lives there."""
+RESERVE = 0.05
+"""The same beside the most that all jobs at once may take, of a worker that looks at what is in use as it grows."""
 UNSHARED = 0.5
 """What a child soon has for itself of the memory it is forked with: 21 to 25 of 44 to 50 MB, measured."""
 UNKNOWN_JOB = 32 * MIB
@@ -161,10 +163,14 @@ def plan(limits: Limits, profile: Profile, terms: Terms) -> Plan:
 def ceiling(limits: Limits, profile: Profile, terms: Terms) -> Reason:
     """Return what bounds a running worker of the chosen kind the most, however long its jobs wait.
 
+    Jobs that differ hardly ever take their most at the same time. So a worker that sees memory left may grow beyond
+    what it begins with, but never so far that all jobs at their most would have no room.
+
     :raises DoesNotFitError: if the memory has no room for one job.
     """
+    headroom = HEADROOM if profile.growth is None else RESERVE
     bounds = [
-        *_bounds(terms.chosen, 1, limits, profile, terms),
+        *_bounds(terms.chosen, 1, limits, profile, terms, headroom=headroom),
         Reason("concurrency", limits.cpus.source, useful.most_at_once(terms.chosen, limits.cpus)),
     ]
     return min(bounds, key=lambda bound: math.inf if bound.allows is None else bound.allows)
@@ -236,7 +242,7 @@ def _processes(pool: str, wanted: int, limits: Limits, profile: Profile, terms: 
     return (needed, why) if needed <= fit else (fit, f"{why}; there is room for {fit}")
 
 
-def _room(pool: str, processes: int, limits: Limits, profile: Profile, *, first: bool) -> int:
+def _room(pool: str, processes: int, limits: Limits, profile: Profile, headroom: float, *, first: bool) -> int:
     """Return how many jobs at once the memory has room for.
 
     :param first: whether they are the first of which anything will be known.
@@ -245,12 +251,12 @@ def _room(pool: str, processes: int, limits: Limits, profile: Profile, *, first:
     needed = profile.process + _slot(pool, profile, unknown=0.0)
     if needed > limits.memory.value:
         raise DoesNotFitError(needed, limits.memory)
-    left = _usable(limits) - processes * profile.process
+    left = _usable(limits, headroom) - processes * profile.process
     return max(1, int(left // _slot(pool, profile, FIRST_JOB if first and pool == PREFORK else None)))
 
 
-def _usable(limits: Limits) -> float:
-    return min(limits.memory.value, float(2**60)) * (1 - HEADROOM)
+def _usable(limits: Limits, headroom: float = HEADROOM) -> float:
+    return min(limits.memory.value, float(2**60)) * (1 - headroom)
 
 
 def _slot(pool: str, profile: Profile, unknown: float | None = None) -> float:
@@ -271,10 +277,17 @@ def _own(profile: Profile) -> float:
 
 
 def _bounds(
-    pool: str, processes: int, limits: Limits, profile: Profile, terms: Terms, *, first: bool = False
+    pool: str,
+    processes: int,
+    limits: Limits,
+    profile: Profile,
+    terms: Terms,
+    *,
+    first: bool = False,
+    headroom: float = HEADROOM,
 ) -> Iterator[Reason]:
     memory = f"memory ({megabytes(limits.memory.value)}, {limits.memory.source})"
-    yield Reason("concurrency", memory, _room(pool, processes, limits, profile, first=first))
+    yield Reason("concurrency", memory, _room(pool, processes, limits, profile, headroom, first=first))
     if limits.files.value < math.inf:
         allowed = processes * max(1, int(limits.files.value - FILES_OF_PROCESS) // FILES_PER_JOB)
         yield Reason("concurrency", f"{limits.files.source} {limits.files.value:g}", allowed)

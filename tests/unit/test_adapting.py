@@ -74,6 +74,15 @@ def test_a_burst_of_jobs_that_use_the_cpus_does_not_make_it_grow() -> None:
     assert looks(idle, WAITING, WAITING)[0][-1] == Decision(0, "20 jobs wait, but not for long")
 
 
+def test_memory_that_is_free_for_a_moment_is_not_taken() -> None:
+    """Between two large jobs there is room for a third one, and there is none once both have begun again."""
+    filled, between = replace(WAITING, left=20 * MIB), replace(WAITING, left=400 * MIB)
+    decisions, _ = looks(filled, between, between, filled, between)
+    assert {decision.change for decision in decisions} == {0}
+    assert "one job more takes 50 MB, 20 MB are left" in decisions[-1].reason
+    assert last(3, left=400 * MIB).change > 0
+
+
 def test_memory_that_runs_short_makes_it_shrink_at_the_first_look() -> None:
     """By as many jobs as bring it back below the headroom, and never to none."""
     short = {"full": 0.92, "left": -120 * MIB}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, reject
+from hypothesis import assume, example, given, reject
 from hypothesis import strategies as st
 
 from celerykit import sizing
@@ -163,7 +163,7 @@ def test_connections_and_files_bound_what_the_jobs_would_like() -> None:
     [
         (APP, limits(), {"chosen": "prefork"}, 64, "cpu.max of /"),
         (APP, limits(memory=512 * MIB), {"chosen": "prefork"}, 6, "memory (512 MB, memory.max of /)"),
-        (FAT, limits(memory=1 * GIB), {"chosen": "prefork"}, 3, "memory (1024 MB, memory.max of /)"),
+        (FAT, limits(memory=1 * GIB), {"chosen": "prefork"}, 4, "memory (1024 MB, memory.max of /)"),
         (APP, limits(files=184), {"chosen": "threads"}, 30, "ulimit -n 184"),
         (APP, limits(), {"chosen": "gevent", "connections": (Limit(20, "pool_size"),)}, 20, "pool_size"),
     ],
@@ -171,7 +171,10 @@ def test_connections_and_files_bound_what_the_jobs_would_like() -> None:
 def test_a_running_worker_grows_to_the_least_bound(
     profile: Profile, bounds: Limits, terms: dict[str, Any], allows: int, source: str
 ) -> None:
-    """Memory for each job, known or put aside; files, connections, and what a CPU is of use to."""
+    """Memory for each job, known or put aside; files, connections, and what a CPU is of use to.
+
+    Where the most that jobs take is known, that is more than it begins with: it sees what they have at the same time.
+    """
     bound = sizing.ceiling(bounds, profile, Terms(3600, **terms))
     assert (bound.allows, bound.text) == (allows, source)
 
@@ -270,13 +273,24 @@ def test_every_value_of_a_plan_has_a_reason(bounds: Limits, profile: Profile, te
     profile=profiles,
     terms=terms,
 )
+@example(
+    bounds=limits(16, 934 * MIB, 116),
+    more=(1, 3, 1),
+    profile=Profile(process=136 * MIB, jobs=1),
+    terms=Terms(3600.0, pools=("prefork", "solo", "threads")),
+)
 def test_more_of_a_machine_never_makes_a_smaller_pool(
     bounds: Limits, more: tuple[float, float, int], profile: Profile, terms: Terms
 ) -> None:
-    """More CPUs, memory or files: at least as many jobs at once, but for what does not divide among processes."""
+    """More CPUs, memory or files: at least as many jobs at once.
+
+    But for what does not divide among processes, and for the memory that is now given to more of them.
+    """
     small = planned(bounds, profile, terms)
     large = sizing.plan(
         limits(bounds.cpus.value * more[0], bounds.memory.value * more[1], bounds.files.value * more[2]), profile, terms
     )
     assume(small.pool == large.pool)
-    assert large.processes * (large.concurrency + 1) > small.processes * small.concurrency
+    given_to_processes = max(0, large.processes - small.processes) * profile.process
+    instead = given_to_processes / max(profile.growth or 0.0, 1 * MIB)
+    assert large.processes * (large.concurrency + 1) + instead > small.processes * small.concurrency
