@@ -15,7 +15,7 @@ import docker
 from tests.bench.outcomes import BEST, BEST_PREFORK, Promise, best_of, recovered
 from tests.bench.rivals import KIT, KIT_THREADS, STOCK, THREADS
 from tests.bench.sizes import CPUS, LEARNING_SLOWLY, MIXED, learn, processes, say, shown, threads, told
-from tests.bench.trial import BACKLOG, WARM_UP, Stage
+from tests.bench.trial import BACKLOG, WARM_UP, WINDOW, Stage
 
 if TYPE_CHECKING:
     from tests.bench.rivals import Contender
@@ -48,7 +48,7 @@ class Change:
         """Measure sizes that are right after the change, then who starts with what was right before it."""
         began, load = time.monotonic(), os.getloadavg()[0]
         with Stage.of("redis") as stage:
-            sizes = (*processes(16, 32), *threads(50, 100))
+            sizes = (*processes(16, 32), *threads(100))
             rates = {contender.name: self.steady(stage, contender) for contender in sizes}
             best = {
                 BEST: best_of(rates, list(rates)),
@@ -68,7 +68,7 @@ class Change:
             trial.wait_ready()
             trial.fill("mixed", 6_000)
             time.sleep(WARM_UP)
-            return trial.window(SETTLED)
+            return trial.window(WINDOW)
 
     def changed(self, stage: Stage, contender: Contender, best: float, chosen: dict[str, str]) -> dict[str, float]:
         """Return how long a worker that knows the first jobs alone takes for the others."""

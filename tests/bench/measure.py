@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from tests.rig.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from tests.bench.results import Round
 
 INSIDE = Path(__file__).parent / "inside"
 WARM_UP = 1.0
@@ -93,7 +95,7 @@ class Scene:
         return self.rig.celery(arguments, "celerykit_bench", environment, entrypoint=["python"])
 
 
-def bare(side: Side, prefetch: int, backlog: int = 200_000) -> dict[str, float]:
+def bare(side: Side, prefetch: int, backlog: int = 250_000) -> dict[str, float]:
     """Return what kombu alone fetches and acknowledges a second."""
     with Scene.of(side) as scene:
         scene.publish("bench.nothing", backlog)
@@ -103,7 +105,7 @@ def bare(side: Side, prefetch: int, backlog: int = 200_000) -> dict[str, float]:
 
 
 def rate(
-    side: Side, pool_class: str, concurrency: int = 1, prefetch: int = 4, backlog: int = 50_000, queues: int = 1
+    side: Side, pool_class: str, concurrency: int = 1, prefetch: int = 4, backlog: int = 80_000, queues: int = 1
 ) -> dict[str, float]:
     """Return what a worker does a second of jobs that do nothing, and what each costs the broker."""
     names = queue_names(queues)
@@ -119,16 +121,32 @@ def rate(
         return window(scene, names)
 
 
-def cost(side: Side, pool_class: str, concurrency: int, jobs: int = 20_000) -> dict[str, float]:
-    """Return the CPU time of a worker's processes for each of a backlog of jobs that do nothing."""
-    with Scene.of(side) as scene:
-        worker = scene.worker(pool_class, concurrency, CELERY_WORKER_PREFETCH_MULTIPLIER=4)
-        worker.signal("SIGSTOP")  # a worker that waits for its next job has other work than one that has a backlog
-        scene.publish("bench.nothing", jobs)
-        before = cpu_seconds(worker)
-        worker.signal("SIGCONT")
-        until(lambda: not scene.left(["celery"]), 120, "an empty broker", pause=0.5)
-        return {"worker us/job": (cpu_seconds(worker) - before) * 1e6 / jobs}
+def cost(sides: Sequence[Side], pool_class: str, turns: int = 8, jobs: int = 4_000) -> Round:
+    """Return the CPU time of a worker's processes for each of a backlog of jobs that do nothing.
+
+    What is looked for is a hundredth, and the machine's speed changes by more from minute to minute. So a worker of
+    each side works for a second or two, the other one stopped meanwhile, in turns.
+    """
+    with ExitStack() as stack:
+        scenes = [stack.enter_context(Scene.of(side)) for side in sides]
+        workers = [scene.worker(pool_class, 2, CELERY_WORKER_PREFETCH_MULTIPLIER=4) for scene in scenes]
+        for scene, worker in zip(scenes, workers, strict=True):
+            worker.signal("SIGSTOP")
+            scene.publish("bench.nothing", (turns + 1) * jobs)
+        spent = [0.0] * len(sides)
+        for turn in range(turns):
+            for side in range(len(sides)) if turn % 2 == 0 else reversed(range(len(sides))):
+                spent[side] += _turn(scenes[side], workers[side], (turns - turn) * jobs) / turns
+        return {side.name: {"worker us/job": seconds * 1e6} for side, seconds in zip(sides, spent, strict=True)}
+
+
+def _turn(scene: Scene, worker: Process, until_left: int) -> float:
+    """Let a worker go on until so many jobs are left, and return the CPU seconds that each of those done has cost."""
+    before, left = cpu_seconds(worker), scene.left(["celery"])
+    worker.signal("SIGCONT")
+    until(lambda: scene.left(["celery"]) <= until_left, 120, "a smaller backlog", pause=0.1)
+    worker.signal("SIGSTOP")
+    return (cpu_seconds(worker) - before) / (left - scene.left(["celery"]))
 
 
 def cpu_seconds(process: Process) -> float:

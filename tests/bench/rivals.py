@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 RIVALS_IMAGE = "celerykit/rivals"
 CPUS = len(os.sched_getaffinity(0))
 AT_ONCE = 100
-"""How many jobs at once the other programs may run where jobs wait, and the most that a hand sets."""
+"""How many jobs at once the other programs may run where jobs wait, and what a hand sets there."""
 THREADS = "kit, threads allowed"
 ASK = (
     "from importlib.metadata import version; import json; "

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tests.bench.rivals import Contender
     from tests.bench.trial import Trial
 
-ROUNDS, ROUNDS_OF_WAITING = 3, 2
-"""How often each is measured: jobs that wait take as long each time, and what is done of them differs little."""
+ROUNDS, ROUNDS_OF_STEADY = 3, 2
+"""How often each is measured: the rate of jobs that take long differs little from time to time."""
 LEARNING, LEARNING_SLOWLY = 20.0, 90.0
 """Seconds for which a worker that learns does such jobs, before it is started anew: it goes by a hundred of them."""
 STARTS = 2
@@ -184,16 +184,16 @@ def processes(*numbers: int, prefetch: int = 1) -> tuple[Contender, ...]:
     return tuple(by_hand("prefork", number, prefetch=prefetch) for number in numbers)
 
 
-def threads(*numbers: int) -> tuple[Contender, ...]:
-    """Return one process with so many threads each, and two with half of the most."""
-    return (*(by_hand("threads", number) for number in numbers), by_hand("threads", max(numbers) // 2, 2))
+def threads(number: int) -> tuple[Contender, ...]:
+    """Return one process with so many threads, and two with half of them each."""
+    return by_hand("threads", number), by_hand("threads", number // 2, 2)
 
 
 NOTHING = "jobs that do nothing"
 MIXED = "of 20 jobs 16 wait 50 to 500 ms, 4 use 20 ms of CPU"
 BOTH_KITS = (STOCK, KIT, KIT_THREADS)
 NOOPS = processes(4, 8, prefetch=SHORT)
-WAITING = processes(8, 32)
+WAITING = processes(32)
 
 WORKLOADS = (
     Workload(
@@ -202,7 +202,7 @@ WORKLOADS = (
         "noop",
         (*BOTH_KITS, dramatiq()),
         tried(*NOOPS, by_hand("threads", 10, prefetch=SHORT), by_hand("threads", 10, 2, prefetch=SHORT)),
-        backlog=60_000,
+        backlog=100_000,
         rate=100,
         coming=300,
         promises=(*nothing_said(), *threads_allowed()),
@@ -215,6 +215,7 @@ WORKLOADS = (
         tried(*processes(4, 8)),
         backlog=1_500,
         rate=30,
+        rounds=ROUNDS_OF_STEADY,
         promises=nothing_said(),
     ),
     Workload(
@@ -222,10 +223,10 @@ WORKLOADS = (
         "each job waits 50 to 500 ms",
         "wait",
         (*BOTH_KITS, dramatiq(50), taskiq()),
-        tried(*WAITING, *threads(100)),
+        tried(*WAITING, by_hand("threads", 100), by_hand("threads", 200)),
         backlog=4_000,
         rate=25,
-        rounds=ROUNDS_OF_WAITING,
+        rounds=ROUNDS_OF_STEADY,
         promises=(*nothing_said(), *threads_allowed(), *against_stock()),
     ),
     Workload(
@@ -233,10 +234,10 @@ WORKLOADS = (
         MIXED,
         "mixed",
         (*BOTH_KITS, dramatiq(50), taskiq()),
-        tried(*WAITING, *threads(50, 100), by_hand("threads", 25, 2)),
+        tried(*WAITING, *threads(100), by_hand("threads", 25, 2)),
         backlog=5_000,
         rate=25,
-        rounds=ROUNDS_OF_WAITING,
+        rounds=ROUNDS_OF_STEADY,
         promises=(
             *nothing_said(),
             *threads_allowed(),
@@ -255,7 +256,8 @@ WORKLOADS = (
         rate=8,
         coming=50,
         learning=2 * LEARNING,
-        window=8.0,
+        rounds=ROUNDS_OF_STEADY,
+        window=12.0,
         promises=nothing_said(),
     ),
     Workload(
@@ -266,7 +268,7 @@ WORKLOADS = (
         tried(*WAITING),
         backlog=10_000,
         rate=30,
-        rounds=ROUNDS_OF_WAITING,
+        rounds=ROUNDS_OF_STEADY,
         promises=nothing_said(),
     ),
     Workload(
@@ -275,7 +277,7 @@ WORKLOADS = (
         "noop",
         (STOCK, KIT, dramatiq()),
         tried(*NOOPS),
-        backlog=40_000,
+        backlog=60_000,
         rate=100,
         coming=300,
         broker="rabbitmq",
@@ -286,11 +288,11 @@ WORKLOADS = (
         f"{MIXED}; by RabbitMQ",
         "mixed",
         (*BOTH_KITS, dramatiq(50)),
-        tried(*processes(32), *threads(100)),
+        tried(*processes(32, 40), *threads(100)),
         backlog=5_000,
         rate=25,
         broker="rabbitmq",
-        rounds=ROUNDS_OF_WAITING,
+        rounds=ROUNDS_OF_STEADY,
         promises=(*nothing_said(), *threads_allowed(), *against_stock(), against("dramatiq", NOT_SLOWER)),
     ),
 )

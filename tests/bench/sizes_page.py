@@ -46,10 +46,10 @@ HEAD = """\
 
 Every job is the same code everywhere, and the jobs of a workload are always the same in the same order. Each contender
 has an empty broker and a container of {memory} memory. Jobs wait for it, and what it does is counted for {window:g}
-seconds (8 where jobs fill memory): the rate, CPU time of all its processes, and the most memory that they have
-together (PSS, looked at once a second). Waiting is from sending to start, of jobs that come one by one, in the first
-round; those of them that are not done a minute later are lost. A figure is the median of the rounds, with the lowest
-and the highest if there are several; ratios are taken round by round.
+seconds ({longest:g} where jobs fill memory): the rate, CPU time of all its processes, and the most memory that they
+have together (PSS, looked at once a second). Waiting is from sending to start, of jobs that come one by one, in the
+first round; those of them that are not done a minute later are lost. A figure is the median of the rounds, with the
+lowest and the highest if there are several; ratios are taken round by round.
 """
 
 
@@ -66,6 +66,7 @@ def part() -> str:
         each=AT_ONCE // 2,
         memory=MEMORY.replace("g", " GB"),
         window=WINDOW,
+        longest=max(workload.window for workload in WORKLOADS),
     )
     parts = [head, *_where(record), *(section(CELLS[name], record[name]) for name in CELLS if name in record)]
     return "\n".join([*parts, *([f"Not measured yet: {', '.join(missing)}.\n"] if missing else [])])
