@@ -87,5 +87,5 @@ def _of_itself(pool: str, folder: str) -> Status:
 
 
 def _state_dir(environ: Mapping[str, str]) -> str:
-    """Return the units' folder, which a reader need not be able to write."""
-    return statefile.STATE_DIR if Path(statefile.STATE_DIR).is_dir() else statefile.folder(environ)
+    """Return the units' folder, which a reader need not be able to write; if it is empty, where else workers write."""
+    return statefile.STATE_DIR if any(Path(statefile.STATE_DIR).glob("*.json")) else statefile.folder(environ)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from celerykit import pools, status
+from celerykit import pools, statefile, status
 from celerykit.statefile import State, write
 from tests.unit.test_pools import DEAD, RUNS, Systemd
 
@@ -115,3 +115,16 @@ def test_without_systemd_the_state_files_answer(celerykit: Run, tmp_path: Path, 
     assert (no.returncode, yes.returncode) == (1, 0), yes.stderr
     assert "not started yet" in no.stdout
     assert '"reason": "consuming imports"' in yes.stdout
+
+
+def test_a_worker_that_may_not_write_where_units_do_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container without a writable `/run/celery`, say; what the units have there is looked at first."""
+    units, own = tmp_path / "units", tmp_path / f"celerykit-{os.getuid()}"
+    units.mkdir()
+    monkeypatch.setattr(statefile, "STATE_DIR", str(units))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    environ = {"CELERYKIT_CONFIG_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}
+    say(own, "default", ready=True, reason="consuming celery")
+    assert [one.reason for one in status.status(environ)] == ["consuming celery"]
+    say(units, "default", ready=True, reason="consuming mail")
+    assert [one.reason for one in status.status(environ)] == ["consuming mail"]
