@@ -132,9 +132,9 @@ def of_worker(launch: Launch, app: Any, sample: int, say: Callable[[str], None])
 
 def _sampled(launch: Launch, sample: int, say: Callable[[str], None]) -> Record:
     """Wait until the worker has kept what so many jobs did; it writes that down once a minute."""
-    values, told = launch.environment.values, -1
+    app, told = launch.environment.values["CELERY_APP"], -1
     while True:
-        record = profile.read(profile.path(values, launch.pool), values["CELERY_APP"])
+        record = profile.read(launch.profile_file, app)
         jobs = record.all.jobs if record else 0
         if record and jobs >= sample:
             return record

@@ -57,14 +57,22 @@ class Launch:
         """The same of the arguments or the environment, nothing if none of them says it."""
         return _split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL", "")
 
+    @property
+    def profile_file(self) -> Path:
+        """The file with what jobs of this pool were seen to do: by this worker, or else by the pool's first one."""
+        values = self.environment.values
+        own = profile.path(values, self.pool)
+        if os.access(own, os.F_OK):
+            return own
+        return profile.path(values, tuning.pool_of(environment.config_dir(values), self.pool))
+
     @cached_property
     def seen(self) -> tuple[profile.Record | None, list[Finding]]:
-        """What jobs of this pool were seen to do, as it is at the start, or why that cannot be used."""
+        """What that file held at the start, or why it cannot be used."""
         if self.process != "worker" or self.settings.tune == settings.OFF:
             return None, []
-        values = self.environment.values
         try:
-            return profile.read(profile.path(values, self.pool), values.get("CELERY_APP", "")), []
+            return profile.read(self.profile_file, self.environment.values.get("CELERY_APP", "")), []
         except ConfigurationError as exc:
             return None, list(exc.findings)
 

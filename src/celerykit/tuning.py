@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers, environment, limits, profile, settings, sizing
+from celerykit import brokers, environment, limits, settings, sizing
 from celerykit.defaults import PREFORK
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.limits import Limit
@@ -195,7 +195,7 @@ def rests_on(launch: Launch, record: Record, app: Any) -> str:
     return (
         f"seen until {record.written}: {record.all.jobs} jobs of {len(record.tasks)} tasks"
         f"{', of which the app no longer has ' + ', '.join(gone) if gone else ''}"
-        f" ({profile.path(launch.environment.values, launch.pool)})"
+        f" ({launch.profile_file})"
     )
 
 

@@ -136,6 +136,20 @@ def test_a_proposal_is_written_into_the_pool_s_file_and_changes_nothing_else(
     assert f"CELERY_WORKER_CONCURRENCY={proposed['CELERY_WORKER_CONCURRENCY']}  # {file}" in lines
 
 
+def test_a_further_worker_of_a_pool_begins_with_what_the_first_one_has_seen(
+    celerykit: Run, tmp_path: Path, etc: Path
+) -> None:
+    """It has seen nothing itself, and would be of another kind and size than the one beside it."""
+    (etc / "worker-default.env").touch()
+    (etc / "worker-default-2.env").symlink_to("worker-default.env")
+    keep(tmp_path, shop_wait=WAIT)
+    told = {"STATE_DIRECTORY": str(tmp_path), "CELERY_APP": "shop", "CELERYKIT_POOLS": "threads,prefork"}
+    first, second = (celerykit("worker", pool, "--explain", **told).stdout for pool in ("default", "default-2"))
+    sizes = [[line for line in lines.splitlines() if "tuned" in line] for lines in (first, second)]
+    assert sizes[0] == sizes[1] and "jobs wait" in sizes[1][0]
+    assert "celery worker -P threads" in second
+
+
 def test_a_folder_that_cannot_be_written_is_named(celerykit: Run, tmp_path: Path) -> None:
     """In a container the lines belong elsewhere."""
     answer = celerykit("tune", "--write", CELERY_APP="shop", CELERYKIT_CONFIG_DIR=str(tmp_path / "none"))
