@@ -23,6 +23,8 @@ BUSY = 0.93
 """The part of the CPUs in use from which on more jobs at once do not mean more jobs done."""
 DELAYED = 0.25
 """The part of its time that a job waits for a CPU from which on the same holds: the machine may be others'."""
+ASKED = 1.1
+"""How many times the CPUs that there are jobs may want: before all are used up, some jobs wait for one now and then."""
 OVERDRAWN = 3.0
 """How many times the CPUs that there are jobs may want, before fewer at once are better ..."""
 STARVED = 0.5
@@ -233,7 +235,7 @@ def _growth(now: Situation, state: State) -> Decision:
         return Decision(0, f"{waiting}, but not for long")
     if cpu >= BUSY:
         return Decision(0, f"{waiting}, but {used}")
-    if wanted >= BUSY:  # somebody else uses the rest
+    if wanted >= ASKED:  # somebody else uses the rest
         return Decision(0, f"{waiting}, but {wanted:.0%} of the CPUs are asked for".replace("%", " %"))
     if delayed >= DELAYED:
         return Decision(0, f"{waiting}, but so do those that run, for a CPU")
