@@ -40,7 +40,7 @@ class Client:
 
     def __init__(self, url: str, ledger: Ledger, results: str = "", **transport_options: Any):
         self.app = Celery("client", broker=url, backend=results or results_of(url))
-        patience = {"socket_connect_timeout": 2, "socket_timeout": 5}
+        patience = {"socket_connect_timeout": 2, "socket_timeout": 5, "interval_start": 0.1}
         self.app.conf.broker_transport_options = {**patience, **transport_options}
         self.app.conf.result_backend_transport_options = transport_options
         self._ledger = ledger
