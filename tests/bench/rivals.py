@@ -27,11 +27,11 @@ ASK = (
 
 AS_MANY_AS_ARE_BEST = """
 mkdir -p "$CELERYKIT_CONFIG_DIR" && cd "$CELERYKIT_CONFIG_DIR" && : >worker-default.env
-trap 'kill $(jobs -p); wait' TERM
+trap 'kill $workers; wait' TERM
 for number in $(seq 2 "$(celerykit tune --processes)"); do
   ln -s worker-default.env "worker-default-$number.env"
 done
-for file in worker-*.env; do name=${file#worker-}; celerykit worker "${name%.env}" & done
+for file in worker-*.env; do name=${file#worker-}; celerykit worker "${name%.env}" & workers="$workers $!"; done
 wait
 """
 """What ``processes: auto`` does on a host."""

@@ -155,15 +155,20 @@ class Trial:
         self.contender = contender
         self._waiting = 0
         self._notes = stage.rig.ledger.folder / notes
+        self._options = options
+        self._start()
+
+    def _start(self) -> None:
+        stage, contender = self.stage, self.contender
         told = {
             "CELERY_APP": "on_celery",
             "CELERY_BROKER_URL": stage.url(contender),
             "BENCH_BROKER_URL": stage.url(contender),
-            "BENCH_NOTES": f"/ledger/{notes}",
+            "BENCH_NOTES": f"/ledger/{self._notes.name}",
             **contender.environment,
         }
         kept = self._kept() if contender.learns else {}
-        self.process = stage.run(contender, contender.entrypoint, contender.command, told, kept, **options)
+        self.process = stage.run(contender, contender.entrypoint, contender.command, told, kept, **self._options)
         self._sampler = stage.rig.run(
             contender.image,
             entrypoint=["sh", "-c", SAMPLER],
@@ -253,6 +258,16 @@ class Trial:
     def stop(self) -> None:
         """Let it end by itself, as at a deployment: what it has learnt is kept."""
         self.process.stop(60)
+
+    def is_advised(self) -> bool:
+        """Say whether a worker of the kit has said in its log that another start would serve its jobs better."""
+        return "(see celerykit tune)" in self.process.logs
+
+    def restart(self) -> None:
+        """Let it end by itself, and start it anew with the jobs that are left."""
+        self.stop()
+        self.remove()
+        self._start()
 
     def remove(self) -> None:
         """Remove its containers."""
