@@ -21,9 +21,9 @@ WAITS = 0.5
 """The part of its time from which on a job counts as waiting: another one can run meanwhile."""
 BETWEEN = 0.001
 """Seconds for which a slot has no job between two: of 20 ms of CPU, 4 children did 84 a second on 2 CPUs, 2 did 78."""
-FED = 5
-"""Times as many slots for that as one main process keeps at work: on 2 quick CPUs 8 children did 3,990 no-op jobs/s, 12
-did 4,350 and 16 4,590; on 2 slow ones 8 did 2,240, 4 1,830 and 16 2,020."""
+FED = 3.4
+"""Times as many slots for that as one main process keeps at work: on 2 CPUs 4 children did 3,400 no-op jobs/s, 7 did
+3,840, 8 did 4,050, and 12 as many to 9 % more with 100 MB more than 8."""
 SLACK = 0.02
 """The part of a CPU's time that no slot more is worth."""
 HANDED_OVER = 0.0005

@@ -47,7 +47,7 @@ def made(profile: Profile, bounds: Limits | None = None, **terms: Any) -> Plan:
         (APP, {"pools": ("threads",)}, "threads", 1, 10, 1),
         (APP, {"pools": SAFE}, "prefork", 1, 2, 1),
         (EMPTY, {}, "prefork", 1, 6, 64),
-        (replace(EMPTY, wall=0.0003, cpu=0.0003), {}, "prefork", 1, 10, 64),
+        (replace(EMPTY, wall=0.0003, cpu=0.0003), {}, "prefork", 1, 9, 64),
         (EMPTY, {"pools": SAFE}, "threads", 2, 3, 64),
         (EMPTY, {"chosen": "solo"}, "solo", 2, 1, 64),
         (BUSY, {}, "prefork", 1, 4, 4),
@@ -87,7 +87,7 @@ def test_an_app_that_did_not_say_so_gets_no_threads() -> None:
 def test_more_cpus_do_not_make_a_main_process_hand_out_more() -> None:
     """Jobs that do nothing get a child a CPU on a large machine, not four; jobs of 20 ms get two."""
     nothing = replace(EMPTY, wall=0.0003, cpu=0.0003)
-    assert [made(nothing, limits(cpus=cpus)).concurrency for cpus in (1, 2, 4, 32)] == [5, 10, 13, 32]
+    assert [made(nothing, limits(cpus=cpus)).concurrency for cpus in (1, 2, 4, 32)] == [5, 9, 9, 32]
     assert made(BUSY, limits(cpus=32, memory=64 * GIB)).concurrency == 64
 
 
