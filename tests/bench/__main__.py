@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.bench import page, sizes_page
-from tests.bench.cells import CELLS, ROUNDS
+from tests.bench.cells import CELLS
 from tests.bench.outcomes import outcomes
 from tests.bench.results import results
 from tests.bench.rivals import versions as rivals_versions
@@ -64,11 +64,11 @@ def measured(cell: Cell) -> dict[str, Any]:
     """Measure a cell: its sides in turn, in each round in the other order."""
     began, load = time.monotonic(), os.getloadavg()[0]
     rounds: list[Round] = []
-    for number in range(ROUNDS):
+    for number in range(cell.rounds):
         sides = cell.sides if number % 2 == 0 else tuple(reversed(cell.sides))
         measured = cell.measure(sides)
         rounds.append({side.name: measured[side.name] for side in cell.sides})
-        say(f"{cell.name} {number + 1}/{ROUNDS}: {shown(rounds[-1])}")
+        say(f"{cell.name} {number + 1}/{cell.rounds}: {shown(rounds[-1])}")
     say(f"{cell.name}: {time.monotonic() - began:.0f} s")
     return {"date": datetime.now(timezone.utc).isoformat(), "load": load, "rounds": rounds}
 

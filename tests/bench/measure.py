@@ -187,7 +187,7 @@ def shared(side: Side, seconds: float, count: int) -> dict[str, float]:
         return {"jobs/s": count / (max(end for _, end in scene.notes()) - min(start for start, _ in scene.notes()))}
 
 
-def latency(side: Side, queues: int, count: int = 1500, pause: float = 0.01) -> dict[str, float]:
+def latency(side: Side, queues: int, count: int = 1500, pause: float = 0.005) -> dict[str, float]:
     """Return how long an idle worker takes to start a job, in milliseconds."""
     names = queue_names(queues)
     with Scene.of(side) as scene:
@@ -198,7 +198,7 @@ def latency(side: Side, queues: int, count: int = 1500, pause: float = 0.01) -> 
         return {"p50 ms": cuts[49], "p99 ms": cuts[98]}
 
 
-def idle(side: Side, seconds: float = 10.0, pause: float = 0.02) -> dict[str, float]:
+def idle(side: Side, seconds: float = 6.0, pause: float = 0.02) -> dict[str, float]:
     """Return what many idle workers cost the broker, while nothing comes and while a few jobs come."""
     jobs = int(seconds / pause)
     with Scene.of(side) as scene:

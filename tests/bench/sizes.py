@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 
-from tests.bench.cells import NO_WORSE, NOT_SLOWER
+from tests.bench.cells import NO_WORSE, NOT_SLOWER, ROUNDS
 from tests.bench.outcomes import BEST, BEST_PREFORK, Promise, best_of
 from tests.bench.rivals import CPUS, KIT, KIT_THREADS, STOCK, THREADS, by_hand, dramatiq, taskiq
 from tests.bench.trial import WARM_UP, WINDOW, Stage
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from tests.bench.rivals import Contender
     from tests.bench.trial import Trial
 
-ROUNDS, ROUNDS_OF_STEADY = 3, 2
-"""How often each is measured: the rate of jobs that take long differs little from time to time."""
 LEARNING, LEARNING_SLOWLY = 20.0, 90.0
 """Seconds for which a worker that learns does such jobs, before it is started anew: it goes by a hundred of them."""
 STARTS = 2
@@ -50,7 +48,6 @@ class Workload:
     """How many come so."""
     learning: float = LEARNING
     """Seconds for which who learns does such jobs."""
-    rounds: int = ROUNDS
     window: float = WINDOW
     """Seconds for which what is done is counted."""
     broker: str = "redis"
@@ -66,7 +63,7 @@ class Workload:
             rounds = [self.round(stage, [*self.rivals, *self.grid], chosen, waits=True)]
             best = self.best(rounds[0])
             again = [*self.rivals, *(contender for contender in self.grid if contender.name in best.values())]
-            for number in range(1, self.rounds):
+            for number in range(1, ROUNDS):
                 rounds.append(self.round(stage, again[::-1] if number % 2 else again, chosen, waits=False))
         return told(began, load, best, chosen, rounds)
 
@@ -215,7 +212,6 @@ WORKLOADS = (
         tried(*processes(4, 8)),
         backlog=1_500,
         rate=30,
-        rounds=ROUNDS_OF_STEADY,
         promises=nothing_said(),
     ),
     Workload(
@@ -226,7 +222,6 @@ WORKLOADS = (
         tried(*WAITING, by_hand("threads", 100), by_hand("threads", 200)),
         backlog=4_000,
         rate=25,
-        rounds=ROUNDS_OF_STEADY,
         promises=(*nothing_said(), *threads_allowed(), *against_stock()),
     ),
     Workload(
@@ -237,7 +232,6 @@ WORKLOADS = (
         tried(*WAITING, *threads(100), by_hand("threads", 25, 2)),
         backlog=5_000,
         rate=25,
-        rounds=ROUNDS_OF_STEADY,
         promises=(
             *nothing_said(),
             *threads_allowed(),
@@ -256,7 +250,6 @@ WORKLOADS = (
         rate=8,
         coming=50,
         learning=2 * LEARNING,
-        rounds=ROUNDS_OF_STEADY,
         window=12.0,
         promises=nothing_said(),
     ),
@@ -268,7 +261,6 @@ WORKLOADS = (
         tried(*WAITING),
         backlog=10_000,
         rate=30,
-        rounds=ROUNDS_OF_STEADY,
         promises=nothing_said(),
     ),
     Workload(
@@ -292,7 +284,6 @@ WORKLOADS = (
         backlog=5_000,
         rate=25,
         broker="rabbitmq",
-        rounds=ROUNDS_OF_STEADY,
         promises=(*nothing_said(), *threads_allowed(), *against_stock(), against("dramatiq", NOT_SLOWER)),
     ),
 )
