@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import secrets
@@ -310,6 +311,8 @@ class Rig:
 
     def close(self) -> None:
         """Remove what was started."""
+        # A handle of a result asks its server to forget it; one collected later looks for it for 20 s, in another test.
+        gc.collect()
         for process in self.processes:
             process.container.remove(force=True, v=True)
         self._remove_data()
