@@ -16,10 +16,10 @@ from celerykit import adapting, limits, sizing
 from celerykit.defaults import GREEN_POOLS, PREFORK, SOLO, THREADS
 from celerykit.loader import layer_of
 from celerykit.sizing import DoesNotFitError, Profile
-from celerykit.usage import Meter, Usage, resident_of
 from celerykit.worker import resizing
 from celerykit.worker.outcomes import Outcomes
 from celerykit.worker.records import Records
+from celerykit.worker.usage import Meter, Usage, resident_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from celerykit.usage import Meter, Usage, resident_of
+from celerykit.worker.usage import Meter, Usage, resident_of
 
 
 def test_all_processes_count_from_the_second_look_at_each() -> None:
