@@ -194,8 +194,9 @@ class Trial:
 
     def notes(self, first: int) -> list[Note]:
         """Return what the jobs have noted whose numbers begin there."""
-        lines = self._notes.read_text().splitlines() if self._notes.exists() else []
-        noted = (line.split() for line in lines)
+        text = self._notes.read_text() if self._notes.exists() else ""
+        # The last line may be just being written.
+        noted = (line.split() for line in text[: text.rfind("\n") + 1].splitlines())
         made = (Note(load, int(number), *map(float, times)) for load, number, *times in noted)
         return [note for note in made if first <= note.number < first + PACED]
 
