@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INSIDE = Path(__file__).parent / "inside"
 WARM_UP = 1.0
-WINDOW = 4.0
+WINDOW = 3.0
 """Seconds over which a rate is taken."""
 FLEET = 50
 

@@ -23,7 +23,7 @@ for name in sys.stdin.read().split():
 print(time.time())
 """
 PATIENCE = 60.0
-TIMES = 3
+TIMES = 2
 
 
 def main(side, pool):
