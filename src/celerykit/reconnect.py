@@ -1,7 +1,8 @@
-"""Waiting for a broker: as patient as before, but never long between two attempts, and with signs of life."""
+"""Waiting for a broker or a result backend: patient, never long between two attempts, and with signs of life."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from kombu.connection import Connection
@@ -20,6 +21,23 @@ def watch(app: Any, progress: Callable[[], None]) -> None:
     their own, and a worker is not stuck because one of them waits.
     """
     app.amqp.Connection = _watched(app.amqp.Connection, progress)
+
+
+def watch_results(app: Any, progress: Callable[[], None]) -> None:
+    """Let the main thread call ``progress`` at each attempt to reach the result backend of ``app``.
+
+    There a prefork worker stores what it has to say of jobs itself: that they took too long, or have been given up.
+    What other threads wait for says nothing of the main one.
+    """
+    backend = app.backend
+    prepare = backend.on_backend_retryable_error
+
+    def on_backend_retryable_error(exc: Exception) -> None:
+        if threading.current_thread() is threading.main_thread():
+            progress()
+        prepare(exc)
+
+    backend.on_backend_retryable_error = on_backend_retryable_error
 
 
 def _watched(base: Any, progress: Callable[[], None]) -> type[Connection]:

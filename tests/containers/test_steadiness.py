@@ -62,6 +62,21 @@ def test_a_broker_that_is_cut_off_is_noticed(rig: Rig, pool: str) -> None:
     until(lambda: not rig.ledger.account().lost, 60, lambda: str(rig.ledger.account()))
 
 
+def test_an_outage_of_the_result_backend_restarts_nothing(stack: Rig) -> None:
+    """A worker that has to say of a job that it took too long, and nobody takes it, is not stuck."""
+    nowhere = "redis://127.0.0.1:9/0"
+    worker = stack.worker(
+        CELERYKIT_STUCK_AFTER=STUCK_AFTER, CELERYKIT_LONGEST_JOB=3, CELERY_RESULT_BACKEND=nowhere, restart=True
+    )
+    before = start_of(worker)
+    stack.client.work(1, 60.0)
+    until(lambda: "TimeLimitExceeded(3.0" in worker.logs, 30, lambda: worker.logs[-2000:])
+    for _ in range(9):
+        time.sleep(5)
+        assert worker.probe("live"), worker.logs[-2000:]
+    assert start_of(worker) == before
+
+
 def test_a_job_of_a_minute_in_the_solo_pool_restarts_nothing(stack: Rig) -> None:
     """The main thread runs the job and nothing else; the worker counts as alive, and the job runs once."""
     worker = stack.worker("solo", CELERYKIT_STUCK_AFTER=STUCK_AFTER, CELERYKIT_LONGEST_JOB=120, restart=True)

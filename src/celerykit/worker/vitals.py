@@ -34,6 +34,7 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         pool = os.environ.get(settings.POOL) or DEFAULT_POOL
         worker.pulse = Pulse(statefile.path(self.settings.state_dir, "worker", pool), self.settings.stuck_after)
         reconnect.watch(worker.app, worker.pulse.beat)
+        reconnect.watch_results(worker.app, worker.pulse.beat)
         worker.app.events.dispatcher_cls = "celerykit.worker.events:Dispatcher"
 
     def start(self, worker: Any) -> None:
