@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from kombu.entity import Queue
-
-from celerykit import defaults, rabbitmq
+from celerykit import defaults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +13,13 @@ if TYPE_CHECKING:
 QUEUE = defaults.DEAD_LETTERS
 DELIVERIES = "celerykit_deliveries"
 """Message header: how often the job was delivered before, without this time."""
+REJECTIONS = "celerykit_rejections"
+"""Message header: how often the job's own task has put it back, by ``Reject(requeue=True)``."""
 REASON = "celerykit_reason"
 """Message header of a dead letter: why it was given up."""
+ORIGIN = "celerykit_origin"
+"""Message header: ``queue``, ``exchange`` and ``routing_key`` by which the job was delivered first."""
+HEADERS = (DELIVERIES, REJECTIONS, REASON, ORIGIN)
 
 OF_RABBITMQ = ("x-acquired-count", "x-death", "x-delivery-count", "x-first-death", "x-last-death")
 """Beginnings of the headers in which RabbitMQ writes a message's past, which a new message does not have."""
@@ -29,47 +32,26 @@ def deliveries(message: Any) -> int:
 
 def redelivery_delay(deliveries: int) -> int:
     """Return the seconds to wait after ``deliveries`` deliveries: 1, 2, 4, ... and at most 60."""
-    return int(min(2 ** (deliveries - 1), 60))
+    return int(min(2 ** (min(deliveries, 7) - 1), 60))
 
 
-def bury(producer: Any, message: Any, reason: str) -> None:
-    """Keep a copy of ``message`` in the dead letters, without its priority: on Redis that would be another list.
+def count(headers: dict[str, Any], seconds: float, counter: str = "") -> None:
+    """Change the headers of a job that goes back into its queue.
 
-    :param producer: a :class:`kombu.Producer`.
-    :raises kombu.exceptions.OperationalError: if the broker does not take it.
+    :param seconds: how long it is not to run, 0 if it may at once.
+    :param counter: the header that counts this, nothing if it does not count.
     """
-    headers = {**(message.headers or {}), DELIVERIES: deliveries(message), REASON: reason}
-    queue = Queue(QUEUE, routing_key=QUEUE, durable=True)  # type: ignore[no-untyped-call]
-    _publish(producer, message, headers, exchange="", routing_key=QUEUE, declare=[queue])
+    if counter:
+        headers[counter] = int(headers.get(counter, 0)) + 1
+    if seconds:
+        headers["eta"] = (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat()
 
 
-def send_again(app: Any, producer: Any, message: Any, seconds: int) -> None:
-    """Send ``message`` to where it came from once more, counted, not to run for so many seconds.
+def address(headers: dict[str, Any], reason: str, origin: Mapping[str, str]) -> None:
+    """Change the headers of a job that becomes a dead letter.
 
-    :param producer: a :class:`kombu.Producer`.
-    :raises kombu.exceptions.OperationalError: if the broker does not take it.
+    :param origin: ``queue``, ``exchange`` and ``routing_key`` by which it came.
     """
-    eta = datetime.now(timezone.utc) + timedelta(seconds=seconds)
-    headers = {**message.headers, DELIVERIES: deliveries(message), "eta": eta.isoformat()}
-    origin = message.delivery_info
-    destination = {"exchange": origin.get("exchange", ""), "routing_key": origin["routing_key"]}
-    priority = origin.get("priority", message.properties.get("priority"))
-    if priority is not None:
-        destination["priority"] = priority
-    destination |= rabbitmq.delayed(app, producer.connection, origin["routing_key"], seconds)
-    _publish(producer, message, headers, **destination)
-
-
-def _publish(producer: Any, message: Any, headers: Mapping[str, Any], **destination: Any) -> None:
-    """Publish the body byte for byte as it came: links, chords and arguments stay what they are."""
-    kept = {name: message.properties[name] for name in ("correlation_id", "reply_to") if name in message.properties}
-    producer.publish(
-        message.body,
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        headers={name: value for name, value in headers.items() if not name.startswith(OF_RABBITMQ)},
-        delivery_mode=2,
-        retry=True,
-        **kept,
-        **destination,
-    )
+    headers[DELIVERIES] = int(headers.get(DELIVERIES, 0)) + 1
+    headers[REASON] = reason
+    headers[ORIGIN] = dict(origin)

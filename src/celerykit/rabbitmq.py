@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import celery.app.amqp
 import celery.app.base
@@ -13,12 +16,14 @@ from kombu.messaging import Producer as KombuProducer
 from kombu.transport import native_delayed_delivery
 from kombu.utils.text import version_string_as_tuple
 
-from celerykit import defaults, encryption
+from celerykit import defaults, definitions, encryption
 from celerykit.errors import look_up
 from celerykit.settings import patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
 
 STOCK_CLASS = "celery.app.amqp:AMQP"
 CLASS = "celerykit.rabbitmq:AMQP"
@@ -36,6 +41,10 @@ REMEDIES = {
     r"^RabbitMQ [\d.]+ ": "Upgrade it to 3.10 or later",
 }
 """What to do about what RabbitMQ says, as a regular expression."""
+AGAIN = "celerykit-again-"
+"""Beginning of the last word of a routing key by which a delayed message ends in one queue alone."""
+LONGEST_KEY = 255
+"""Characters of a routing key, by AMQP."""
 DELAYED = native_delayed_delivery.level_name(native_delayed_delivery.MAX_LEVEL)
 """The exchange where a delay begins; its levels are the bits of the routing key's first 28 words."""
 
@@ -72,17 +81,36 @@ def delayed_key(countdown: int, routing_key: str) -> str:
     return native_delayed_delivery.calculate_routing_key(max(1, countdown), routing_key)
 
 
-def delayed(app: Any, connection: Any, routing_key: str, seconds: int) -> dict[str, Any]:
-    """Return where to publish what ``routing_key`` has delivered, to be delivered again after ``seconds``.
+def way_back(app: Any, connection: Any, queue: str, seconds: float) -> tuple[str, str]:
+    """Return the exchange and routing key by which a message is in ``queue``, and in no other, after ``seconds``.
 
-    Nothing, if the broker keeps no delays, or does not know the way from there to the queue: a worker must wait then.
+    Where the broker cannot keep it for so long, it is there at once, and a worker waits.
+
+    :param connection: an open :class:`kombu.Connection`.
     """
+    word = f"{AGAIN}{quote(queue).replace('.', '%2E')}"
+    fits = LONGEST_KEY - 2 * native_delayed_delivery.MAX_NUMBER_OF_BITS_TO_USE
+    if not seconds or len(word) > fits or not _keeps_delays(app, connection) or not _bind(connection, queue, word):
+        return "", queue
+    return DELAYED, delayed_key(int(seconds), word)
+
+
+def _keeps_delays(app: Any, connection: Any) -> bool:
+    """Say whether the broker delays messages, and no queue of the app takes whatever has been delayed."""
     if not detect_quorum_queues(app, connection.transport.driver_type)[0]:
-        return {}
-    key = delayed_key(seconds, routing_key)
-    origin = key.split(".", native_delayed_delivery.MAX_NUMBER_OF_BITS_TO_USE)[-1]
-    known = {queue.routing_key for queue in app.amqp.queues.values() if queue.exchange.type == "topic"}
-    return {"exchange": DELAYED, "routing_key": key} if origin in known else {}
+        return False
+    return not any(set(queue.routing_key or "-") <= set("#*.") for queue in app.amqp.queues.values())
+
+
+def _bind(connection: Any, queue: str, word: str) -> bool:
+    """Have what is delayed under ``word`` end in ``queue``; the same again does nothing."""
+    try:
+        with connection.channel() as channel:
+            channel.queue_bind(queue, definitions.DELIVERY, f"#.{word}")
+    except connection.channel_errors as exc:  # nobody has set up delays here, or this user may not
+        logger.debug("a job of queue %s waits in a worker instead of in RabbitMQ: %r", queue, exc)
+        return False
+    return True
 
 
 def entangled(names: set[str]) -> Iterator[tuple[str, str]]:
@@ -112,18 +140,31 @@ class Producer(KombuProducer):
     """
 
     def _publish(self, *args: Any, **options: Any) -> Any:
-        connection = self.channel.connection  # made here if there is none, and tried again if it cannot be
-        if self.connection.transport.driver_type != "amqp" or not getattr(connection, "connected", False):
+        self.channel.connection  # made here if there is none, and tried again if it cannot be  # noqa: B018
+        with answered(self.connection):
             return super()._publish(*args, **options)  # type: ignore[no-untyped-call]
-        try:
-            with connection.transport.having_timeout(patience()):
-                return super()._publish(*args, **options)  # type: ignore[no-untyped-call]
-        except TimeoutError as exc:
-            self.connection.collect()
-            raise OperationalError(
-                f"RabbitMQ has not confirmed the message within {patience():g} s, for want of memory, disk or "
-                "network, and may deliver it yet"
-            ) from exc
+
+
+@contextmanager
+def answered(connection: Any) -> Iterator[None]:
+    """Bound what is asked of RabbitMQ meanwhile; of another broker, or a connection that is gone, nothing is.
+
+    :param connection: a :class:`kombu.Connection`.
+    :raises kombu.exceptions.OperationalError: if RabbitMQ has not answered in time.
+    """
+    opened = connection._connection
+    if connection.transport.driver_type != "amqp" or not getattr(opened, "connected", False):
+        yield
+        return
+    try:
+        with opened.transport.having_timeout(patience()):
+            yield
+    except TimeoutError as exc:
+        connection.collect()
+        raise OperationalError(
+            f"RabbitMQ has not confirmed the message within {patience():g} s, for want of memory, disk or "
+            "network, and may deliver it yet"
+        ) from exc
 
 
 class AMQP(celery.app.amqp.AMQP):  # type: ignore[misc]

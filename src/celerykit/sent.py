@@ -36,4 +36,6 @@ def ago(request: Mapping[str, Any]) -> float | None:
 
 def _say_when(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if headers is not None:
+        for name in deadletters.HEADERS:  # Celery gives a retry the headers of the job, whose deliveries it is not
+            headers.pop(name, None)
         headers[SENT] = time.time()

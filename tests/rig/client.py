@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import psycopg
 from celery import Celery
 from kombu.exceptions import OperationalError
+from psycopg import sql
 
 import celerykit
 from tests.rig.inside.celerykit_survival import note
@@ -87,6 +88,12 @@ class Client:
         letters: list[bytes] = self._redis.lrange("celerykit.dead-letters", 0, -1)
         return letters
 
+    def bodies(self, queue: str) -> dict[str, Any]:
+        """Return body and properties, as the server has them, of each message in a queue, by its correlation id."""
+        keys = [key.replace("celery", queue) for key in KEYS]
+        rows = (json.loads(row) for key in keys for row in self._redis.lrange(key, 0, -1))
+        return dict(map(_told, rows))
+
     def load(self, seconds: float = 1.0) -> AbstractContextManager[None]:
         """Keep all slots busy while this lasts, with jobs of so many seconds and a dozen that wait."""
         return meanwhile(lambda: self.work(12 - self.queued(), seconds), 0.3)
@@ -96,6 +103,13 @@ class Client:
         return self.app.connection_for_read().default_channel.client
 
 
+def _told(message: dict[str, Any]) -> tuple[str, Any]:
+    """Return a message of Kombu's by its correlation id, without its headers and what each delivery changes."""
+    told = {name: value for name, value in message["properties"].items() if name not in {"delivery_tag", *OF_DELIVERY}}
+    return told["correlation_id"], [message["body"], message["content-type"], message["content-encoding"], told]
+
+
+OF_DELIVERY = ("delivery_info", "headers")
 UNKNOWN = 1_000_000
 """A number of jobs that is none, until the server has counted."""
 
@@ -134,9 +148,19 @@ class RabbitMQClient(Client):
 
     def dead_letters(self) -> list[bytes]:
         """Return the dead letters, raw, and leave them where they are."""
+        return [json.dumps(letter).encode() for letter in self._messages("celerykit.dead-letters")]
+
+    def bodies(self, queue: str) -> dict[str, Any]:
+        """Return body and properties, as the server has them, of each message in a queue, by its correlation id."""
+        result = {}
+        for message in self._messages(queue):
+            told = {name: value for name, value in message["properties"].items() if name not in OF_DELIVERY}
+            result[told["correlation_id"]] = [message["payload"], told]
+        return result
+
+    def _messages(self, queue: str) -> Any:
         body = {"count": 100, "ackmode": "ack_requeue_true", "encoding": "auto"}
-        letters = self.ask("queues/celery/celerykit.dead-letters/get", body)
-        return [json.dumps(letter).encode() for letter in letters]
+        return self.ask(f"queues/celery/{queue}/get", body)
 
     def ask(self, path: str, body: Any = None) -> Any:
         """Ask the management interface as the operator."""
@@ -172,14 +196,23 @@ class PGMQClient(Client):
 
     def dead_letters(self) -> list[bytes]:
         """Return the dead letters, raw."""
-        if not self.sql("SELECT 1 FROM pgmq.meta WHERE queue_name = 'celerykit_dead_letters'"):
-            return []
-        return [json.dumps(row[0]).encode() for row in self.sql("SELECT message FROM pgmq.q_celerykit_dead_letters")]
+        return [json.dumps(message).encode() for message in self._messages("celerykit_dead_letters")]
 
-    def sql(self, query: LiteralString) -> list[Any]:
+    def bodies(self, queue: str) -> dict[str, Any]:
+        """Return body and properties, as the server has them, of each message in a queue, by its correlation id."""
+        return dict(map(_told, self._messages(queue.replace(".", "_").replace("-", "_"))))
+
+    def _messages(self, queue: str) -> list[Any]:
+        if not self.sql("SELECT 1 FROM pgmq.meta WHERE queue_name = %s", queue):
+            return []
+        return [
+            row[0] for row in self.sql(sql.SQL("SELECT message FROM {}").format(sql.Identifier("pgmq", f"q_{queue}")))
+        ]
+
+    def sql(self, query: LiteralString | sql.Composed, *arguments: str) -> list[Any]:
         """Return the rows of a query."""
         with psycopg.connect(self.url.replace("pgmq://", "postgresql://"), connect_timeout=3, autocommit=True) as it:
-            return it.execute(query).fetchall()
+            return it.execute(query, arguments).fetchall()
 
 
 ASK = """

@@ -17,8 +17,8 @@ from celerykit.defaults import GREEN_POOLS, PREFORK, SOLO, THREADS
 from celerykit.loader import layer_of
 from celerykit.sizing import DoesNotFitError, Profile
 from celerykit.worker import resizing
-from celerykit.worker.outcomes import Outcomes
 from celerykit.worker.records import Records
+from celerykit.worker.request import Request
 from celerykit.worker.usage import Meter, Usage, resident_of
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Adapter:
             most=most,
             why_most=why_most,
             at_once=FORKS if self._kind == PREFORK else size,
-            failed=Outcomes.failed,
+            failed=Request.failed,
             ended=ended,
             leaving=resizing.leaving(pool),
             **self._cpus(self._meter.read(pids, at), profile, max(1, min(size, taken))),

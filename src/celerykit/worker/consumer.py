@@ -11,9 +11,9 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.mingle import Mingle
 from kombu.exceptions import OperationalError
 
-from celerykit import deadletters, rabbitmq
+from celerykit import rabbitmq
 from celerykit.errors import EX_CONFIG, ConfigurationError
-from celerykit.worker import handover
+from celerykit.worker import handover, returns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,12 +93,13 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     def _kept(self, message: Any, reason: str) -> bool:
         """Put what Celery is about to drop into the dead letters; where they take nothing, back into its queue."""
         try:
-            with self.app.producer_or_acquire() as producer:
-                deadletters.bury(producer, message, reason)
+            settled = returns.bury(self.app, message, reason)
         except Exception as exc:  # whatever it is, nobody else has the job
             logger.warning("what cannot be run goes back to its queue, for the dead letters do not take it: %r", exc)
             message.reject_log_error(logger, self.connection_errors, requeue=True)
             return False
+        if settled:
+            message.ack = message.ack_log_error = _do_nothing
         message.reject_log_error = message.ack_log_error
         return True
 
@@ -112,6 +113,10 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         pulse = getattr(self.controller, "pulse", None)
         if pulse is not None:
             pulse.beat()
+
+
+def _do_nothing(*_: Any, **__: Any) -> None:
+    """Settle a message that the broker has settled."""
 
 
 def forgiving(ask: Callable[[Any], Any]) -> Callable[[Any], Any]:

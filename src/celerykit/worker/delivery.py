@@ -11,6 +11,7 @@ from celery.app.task import Task
 from celery.concurrency import thread
 
 from celerykit import settings
+from celerykit.worker import origins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,8 @@ class Delivery(bootsteps.Step):  # type: ignore[misc]
     def __init__(self, worker: Any, **options: Any):
         super().__init__(worker, **options)
         # Celery resolves the name in each task's strategy; a task with a Request of its own keeps it.
-        Task.Request = "celerykit.worker.outcomes:Request"
+        Task.Request = "celerykit.worker.request:Request"
+        origins.note(worker.app)
         self._at_most_once = settings.from_environment(os.environ).delivery == settings.AT_MOST_ONCE
 
     def create(self, worker: Any) -> None:

@@ -1,96 +1,192 @@
-"""Celery's request of a job, with an end to deliveries that kill their pool child each time."""
+"""Celery's request of a job, with an end to deliveries that have no result."""
 
 from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
+from celery import signals
+from celery.exceptions import Ignore, Reject
+from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 
-from celerykit import deadletters, settings
+from celerykit import brokers, deadletters, settings
+from celerykit.definitions import DELIVERY_LIMIT
+from celerykit.worker import returns
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
 
 class DeliveriesExceeded(Exception):  # noqa: N818  # reads as the reason in a job's result
-    """A job was started as often as ``CELERYKIT_MAX_DELIVERIES`` allows, and its pool child or worker died."""
+    """A job was delivered as often as it may be, and no delivery had a result.
+
+    ``CELERYKIT_MAX_DELIVERIES`` bounds how often its pool child or worker may die, or its hard time limit pass.
+    """
+
+
+class Cause(NamedTuple):
+    """Why a delivery ended without a result."""
+
+    counter: str
+    """The message header that counts such deliveries."""
+    text: str
+
+
+DIED = Cause(deadletters.DELIVERIES, "its pool child or its worker died")
+TIMED_OUT = Cause(deadletters.DELIVERIES, "it ran beyond its hard time limit")
+REJECTED = Cause(deadletters.REJECTIONS, "its task rejected it")
 
 
 class Request(CeleryRequest):  # type: ignore[misc]
     """The request class of every task that names none of its own (``Task.Request``)."""
 
+    failed = 0
+    """How many jobs of this worker have failed; a class attribute of :class:`Request` alone."""
+    _cause = TIMED_OUT
+
     def gave_up(self) -> bool:
         """Give the job up if as many workers have died with it as it may be started, and say whether."""
         deliveries = deadletters.deliveries(self.message) - 1
         # Nearly every job comes for the first time, and the settings are read anew.
-        if not deliveries or deliveries < settings.from_environment(os.environ).max_deliveries:
+        if not deliveries or deliveries < _limit(DIED):
             return False
-        with self.app.producer_or_acquire() as producer:
-            self._bury(producer, deliveries)
-        super().on_failure(_given_up(deliveries))
+        self._bury(_reason(DIED, deliveries))
+        super().on_failure(_given_up(_reason(DIED, deliveries)))
         return True
+
+    def give_back(self, reason: str, *, counter: str = "") -> None:
+        """Put the job back into its queue, to run after a while, and settle its message.
+
+        :param reason: why, for the log.
+        :param counter: the message header that counts this, nothing if it does not count.
+        :raises Exception: of the broker's client, if it does not take the job.
+        """
+        times = int((self.message.headers or {}).get(counter, 0)) + 1
+        delay = deadletters.redelivery_delay(times)
+        settled = returns.send_back(self.app, self.message, delay, counter)
+        self._settle(settled)
+        logger.warning("job %s[%s] runs again in %d s: %s", self.name, self.id, delay, reason)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
-        """Deliver a job whose child died again after a while, or give it up; anything else is Celery's."""
-        if self._child_died(exc_info) and not self._success_was_stored():
-            try:
-                if self._deliver_again_or_bury():
-                    return None
-                exc_info = _given_up(deadletters.deliveries(self.message))
-            except Exception as exc:  # a broker that refuses: Celery's own requeue is the fallback
-                logger.warning("job %s goes back to its queue uncounted: %r", self.id, exc)
+        """Count what failed; what has no result is delivered again, and given up in the end."""
+        exc = _exception_of(exc_info)
+        if not isinstance(exc, (Ignore, Reject)):
+            Request.failed += 1
+        if self._is_own_exit(exc):
+            return self._fail(self._worker_lost_info(exc))
+        self._cause = REJECTED if isinstance(exc, Reject) else DIED if isinstance(exc, WorkerLostError) else TIMED_OUT
+        if self._would_come_back(exc):
+            if not returns.can_go_back(self.message):
+                return self._fail(exc_info)
+            if self._is_last() and not (self._cause is DIED and self._success_was_stored()):
+                reason = _reason(self._cause, self._times())
+                if self._try_to(self._bury, reason):
+                    exc_info = _given_up(reason)
         return super().on_failure(exc_info, send_failed_event, return_ok)
 
-    def _child_died(self, exc_info: Any) -> bool:
-        exc = exc_info.exception
-        if isinstance(exc, ExceptionWithTraceback):
-            exc = exc.exc
-        on_purpose = self._already_cancelled or self._already_revoked
-        lost = isinstance(exc, (WorkerLostError, SystemExit, KeyboardInterrupt)) and not on_purpose
-        return bool(lost and self.task.acks_late and self.task.reject_on_worker_lost)
+    def reject(self, requeue: bool = False) -> None:
+        """Put the job back, counted and after a while, or into the dead letters; Celery alone forgets it."""
+        if self.acknowledged:
+            return
+        if self._is_ours_to_keep(requeue) and self._try_to(self._return if requeue else self._bury_rejected):
+            self.send_event("task-rejected", requeue=requeue)
+        else:
+            super().reject(requeue)
 
-    def _deliver_again_or_bury(self) -> bool:
-        """Send the job again and return True, or put it into the dead letters and return False."""
-        deliveries = deadletters.deliveries(self.message)
-        limit = settings.from_environment(os.environ).max_deliveries
-        with self.app.producer_or_acquire() as producer:
-            if deliveries >= limit:
-                self._bury(producer, deliveries)
-                return False
-            delay = deadletters.redelivery_delay(deliveries)
-            deadletters.send_again(self.app, producer, self.message, delay)
-        logger.warning(
-            "job %s[%s]: its pool child died, delivery %d of %d in %d s",
-            self.name,
-            self.id,
-            deliveries + 1,
-            limit,
-            delay,
-        )
-        self._forget()
+    def _is_ours_to_keep(self, requeue: bool) -> bool:
+        if not returns.can_go_back(self.message):
+            return False
+        # There a policy, or the app, says what becomes of a rejected message: it has a dead letter exchange.
+        is_rabbitmq = brokers.scheme_of(brokers.broker_urls(self.app.conf)[0]) in brokers.AMQP
+        return requeue or not is_rabbitmq
+
+    def _try_to(self, settle: Any, *args: Any) -> bool:
+        try:
+            settle(*args)
+        except Exception as exc:  # whatever the broker's client raises, Celery's own way is the fallback
+            logger.warning("job %s[%s] goes back to its queue uncounted: %r", self.name, self.id, exc)
+            return False
         return True
 
-    def _bury(self, producer: Any, deliveries: int) -> None:
-        deadletters.bury(producer, self.message, _reason(deliveries))
-        logger.error("job %s[%s]: given up after %d deliveries, see the dead letters", self.name, self.id, deliveries)
+    def _return(self) -> None:
+        times = self._times()
+        if times >= _limit(self._cause):
+            self._bury(_reason(self._cause, times))
+        else:
+            text = f"{self._cause.text}; this was delivery {times} of {_limit(self._cause)}"
+            self.give_back(text, counter=self._cause.counter)
 
-    def _forget(self) -> None:
-        from celery.worker import state
+    def _bury_rejected(self) -> None:
+        self._bury(
+            "its task rejected it" if self._cause is REJECTED else "it failed, and failures are not acknowledged"
+        )
 
+    def _bury(self, reason: str) -> None:
+        self._settle(returns.bury(self.app, self.message, reason))
+        logger.error("job %s[%s] is in the dead letters: %s", self.name, self.id, reason)
+
+    def _settle(self, settled: bool) -> None:
+        if settled:
+            self.acknowledged = True
+        else:
+            self.acknowledge()
+
+    def _is_own_exit(self, exc: Any) -> bool:
+        """Say whether the job has raised what ends a process: billiard tells so of nothing but the job's own."""
+        return isinstance(exc, (SystemExit, KeyboardInterrupt)) and not self._was_ended()
+
+    def _was_ended(self) -> bool:
+        return bool(self._already_cancelled or self._already_revoked)
+
+    def _would_come_back(self, exc: Any) -> bool:
+        if isinstance(exc, Reject):
+            return bool(exc.requeue)
+        lost = isinstance(exc, WorkerLostError) and not self._was_ended()
+        return bool(lost and self.task.acks_late and self.task.reject_on_worker_lost)
+
+    def _times(self) -> int:
+        return int((self.message.headers or {}).get(self._cause.counter, 0)) + 1
+
+    def _is_last(self) -> bool:
+        return not self.acknowledged and self._times() >= _limit(self._cause)
+
+    def _fail(self, exc_info: Any) -> None:
+        """End as FAILURE, as Celery does with a job whose worker is lost and whose message is not rejected."""
+        exc = _exception_of(exc_info)
         state.task_ready(self)
         self.acknowledge()
+        self.task.backend.mark_as_failure(self.id, exc, request=self._context, store_result=self.store_errors)
+        told = {"exception": exc, "args": self.args, "kwargs": self.kwargs, "traceback": exc_info.traceback}
+        self.task.request_stack.push(self._context)
+        try:
+            signals.task_failure.send(sender=self.task, task_id=self.id, einfo=exc_info, **told)
+        finally:
+            self.task.request_stack.pop()
+        self.send_event("task-failed", exception=repr(exc), traceback=exc_info.traceback)
+        logger.error("job %s[%s] failed: %r", self.name, self.id, exc)
 
 
-def _reason(deliveries: int) -> str:
-    return f"its pool child or its worker died at each of {deliveries} deliveries"
+def _exception_of(exc_info: Any) -> Any:
+    exc = exc_info.exception
+    return exc.exc if isinstance(exc, ExceptionWithTraceback) else exc
 
 
-def _given_up(deliveries: int) -> Any:
+def _limit(cause: Cause) -> int:
+    """Return how many deliveries may end like this, the last included."""
+    # A task that puts its job back waits for something: it may as often as RabbitMQ lets it.
+    return DELIVERY_LIMIT if cause is REJECTED else settings.from_environment(os.environ).max_deliveries
+
+
+def _reason(cause: Cause, deliveries: int) -> str:
+    return f"{cause.text} at each of {deliveries} deliveries"
+
+
+def _given_up(reason: str) -> Any:
     try:
-        raise DeliveriesExceeded(_reason(deliveries)) from None
+        raise DeliveriesExceeded(reason) from None
     except DeliveriesExceeded:
         return ExceptionInfo()

@@ -16,6 +16,7 @@ from kombu.utils.encoding import bytes_to_str
 from celerykit.transports.redis import access, messages, scripts
 from celerykit.transports.redis import keys as names
 from celerykit.transports.redis.keeper import Keeper
+from celerykit.transports.redis.messages import AS_IT_CAME, FIRST, LAST, Return
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
-FIRST, LAST = "RPUSH", "LPUSH"
-"""Where a job goes in its queue: workers take it from the right."""
 OUTAGE = 3.0
 """Seconds without a beat of any worker after which no lease has run out: it was the server that was away."""
 PATIENCE = 2.0
@@ -49,7 +48,7 @@ class Lease:
         """Jobs that were delivered here and are not settled."""
         self.lost: set[str] = set()
         """Jobs that somebody else was given meanwhile; what still runs of them runs twice."""
-        self.unwanted: set[str] = set()
+        self.unwanted: dict[str, Return] = {}
         """Jobs that are to go back and could not be put back yet."""
         self.late = 0
         """Acknowledgements that came after the job was given to somebody else."""
@@ -176,27 +175,38 @@ class Lease:
         """Note that a request has its answer, or will never have one."""
         self._asked.discard(number // names.BATCH)
 
-    def requeue(self, jobs: Collection[str], push: str = FIRST) -> int:
-        """Put jobs of this worker back into their queues, and return how many were still its own."""
-        found = messages.read(self.client, self.keys, self.owner, jobs)
-        back = self._requeue("mine", self.owner, push, found)
+    def requeue(self, jobs: Collection[str], how: Return = AS_IT_CAME) -> int:
+        """Put jobs of this worker back, and return how many were still its own.
+
+        :raises redis.RedisError: if the server cannot be reached, or refuses.
+        """
+        found = messages.read(self.client, self.keys, self.owner, jobs, how.mark)
+        if how.to:
+            found = [job._replace(origin=how.to) for job in found]
+        back = self._requeue("mine", self.owner, how.push, found)
         self.held.difference_update(jobs)
         return back
 
-    def give_back(self, jobs: Collection[str]) -> None:
+    def give_back(self, jobs: Collection[str], how: Return = AS_IT_CAME) -> None:
         """Have jobs put back that are not wanted here: now, or as soon as the server can be reached."""
         self.held.difference_update(jobs)
-        self.unwanted.update(jobs)
+        self.unwanted.update(dict.fromkeys(jobs, how))
         try:
             self.return_unwanted()
         except (redis.RedisError, OSError) as exc:
-            logger.info("%d jobs go back as soon as Redis can be reached: %r", len(jobs), exc)
+            logger.info("%d jobs go back as soon as Redis takes them: %r", len(jobs), exc)
 
     def return_unwanted(self) -> None:
-        """Put back what could not be put back before."""
-        if jobs := set(self.unwanted):
-            self.requeue(jobs)
-            self.unwanted -= jobs
+        """Put back what could not be put back before.
+
+        :raises redis.RedisError: if it cannot be put back now either.
+        """
+        waiting = dict(self.unwanted)
+        for how in dict.fromkeys(waiting.values()):
+            jobs = [job for job, its in waiting.items() if its == how]
+            self.requeue(jobs, how)
+            for job in jobs:
+                self.unwanted.pop(job, None)
 
     def bury(self, job: str) -> None:
         """Move a job that is no message at all to the dead letters."""
@@ -265,7 +275,7 @@ class Lease:
     def find_unknown(self) -> set[str]:
         """Return jobs that are owned by this worker and unknown to it: their answer never came."""
         unknown = set(messages.owned(self.client, self.keys, self.owner))
-        unknown -= self.held | self.unwanted | set(self._settled)
+        unknown -= self.held | self.unwanted.keys() | set(self._settled)
         return {job for job in unknown if names.number_of(job) // names.BATCH not in self._asked}
 
     @property

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DEAD_LETTERS = deadletters.QUEUE
 BEGUN = "!"
 """Before the list that a job came from: it was delivered before, and is begun again."""
+FIRST, LAST = "RPUSH", "LPUSH"
+"""Where a job goes in its queue: workers take it from the right."""
 
 
 class Returned(NamedTuple):
@@ -55,6 +57,19 @@ def died_with(job: dict[str, Any], origin: str) -> None:
     if deaths:
         delay = deadletters.redelivery_delay(deaths) * random.uniform(0.5, 2.0)  # noqa: S311  # nobody's secret
         headers["eta"] = (datetime.now(timezone.utc) + timedelta(seconds=delay)).isoformat()
+
+
+class Return(NamedTuple):
+    """How a worker gives a job back."""
+
+    mark: Callable[[dict[str, Any], str], None] = redelivered
+    """Changes the job, told the list that it came from."""
+    push: str = FIRST
+    to: str = ""
+    """The list that it goes to, nothing for the one that it came from."""
+
+
+AS_IT_CAME = Return()
 
 
 def read(

@@ -9,7 +9,7 @@ from kombu.transport import redis as stock
 from kombu.transport import virtual
 
 from celerykit.transports.redis import scripts
-from celerykit.transports.redis.lease import LAST
+from celerykit.transports.redis.messages import LAST, Return
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,10 +32,14 @@ class QoS(stock.QoS):
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Settle a job, or put it at the end of its queue."""
         if requeue:
-            self.channel.lease.requeue([delivery_tag], LAST)
-            self._quick_ack(delivery_tag)
+            self.put_back(delivery_tag, Return(push=LAST))
         else:
             self.ack(delivery_tag)
+
+    def put_back(self, delivery_tag: str, how: Return) -> None:
+        """Have a job back in a queue: now, or as soon as Redis takes it."""
+        self.channel.lease.give_back([delivery_tag], how)
+        self._quick_ack(delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> Iterable[Any]:
         """Put everything back that does not run; what runs stays the worker's, over the connection's end."""

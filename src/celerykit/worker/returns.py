@@ -1,0 +1,99 @@
+"""How a message goes back into the queue that it came from, or into the dead letters: as it was, byte for byte."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from kombu.entity import Queue
+
+from celerykit import deadletters, rabbitmq
+from celerykit.worker import origins
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OWN = frozenset(
+    {
+        *("application_headers", "body_encoding", "content_encoding", "content_type", "delivery_info"),
+        *("delivery_tag", "priority"),
+        "user_id",  # RabbitMQ takes it from nobody but that user
+    }
+)
+"""Properties of a message that are not copied with the others: each has a place of its own, or is the sender's."""
+
+
+def can_go_back(message: Any) -> bool:
+    """Say whether a message came from a queue that others may still take it from: no broadcast on Redis did."""
+    queue = origins.origin_of(message)["queue"]
+    return bool(queue) and queue not in getattr(message.channel, "active_fanout_queues", ())
+
+
+def send_back(app: Any, message: Any, seconds: float, counter: str = "") -> bool:
+    """Put a job back into its queue, not to run for so many seconds.
+
+    :param counter: the header that counts this, nothing if it does not count.
+    :returns: whether that has settled the message; else it is to be acknowledged now.
+    :raises kombu.exceptions.KombuError: if the broker does not take it, and so do errors of the broker's client.
+    """
+    origin = origins.origin_of(message)
+
+    def change(headers: dict[str, Any]) -> None:
+        deadletters.count(headers, seconds, counter)
+
+    if hasattr(message.channel, "put_back"):
+        message.channel.put_back(message, change)
+        return True
+    headers = _headers(message, change)
+    headers.setdefault(deadletters.ORIGIN, origin)
+    # RabbitMQ forgets when a message expires once it has delayed it.
+    delay = 0.0 if message.properties.get("expiration") else seconds
+    _copy(app, message, headers, lambda connection: rabbitmq.way_back(app, connection, origin["queue"], delay))
+    return False
+
+
+def bury(app: Any, message: Any, reason: str) -> bool:
+    """Put a message into the dead letters, with the reason and where it came from.
+
+    :returns: whether that has settled the message; else it is to be acknowledged now.
+    :raises kombu.exceptions.KombuError: if the broker does not take it, and so do errors of the broker's client.
+    """
+    change = partial(deadletters.address, reason=reason, origin=origins.origin_of(message))
+    if hasattr(message.channel, "put_back"):
+        message.channel.put_back(message, change, deadletters.QUEUE)
+        return True
+    _copy(app, message, _headers(message, change), _way_to_the_dead_letters)
+    return False
+
+
+def _way_to_the_dead_letters(connection: Any) -> tuple[str, str]:
+    with connection.channel() as channel:
+        Queue(deadletters.QUEUE, routing_key=deadletters.QUEUE, durable=True)(channel).declare()  # type: ignore[no-untyped-call]
+    return "", deadletters.QUEUE
+
+
+def _headers(message: Any, change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    past = deadletters.OF_RABBITMQ
+    headers = {name: value for name, value in (message.headers or {}).items() if not name.startswith(past)}
+    change(headers)
+    return headers
+
+
+def _copy(app: Any, message: Any, headers: dict[str, Any], way: Callable[[Any], tuple[str, str]]) -> None:
+    """Publish a copy, and return when it lies in a queue: an exchange that routes it nowhere is an error."""
+
+    def publish() -> None:
+        with rabbitmq.answered(producer.connection), producer.connection.channel() as channel:
+            exchange, routing_key = way(producer.connection)
+            copied = channel.prepare_message(
+                origins.body_of(message),
+                priority=message.properties.get("priority"),
+                content_type=message.content_type,
+                content_encoding=message.content_encoding,
+                headers=headers,
+                properties={name: value for name, value in message.properties.items() if name not in OWN},
+            )
+            channel.basic_publish(copied, exchange=exchange, routing_key=routing_key, mandatory=True)
+
+    with app.producer_or_acquire() as producer:
+        producer.connection.ensure(producer, publish, **app.conf.task_publish_retry_policy)()
