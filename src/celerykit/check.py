@@ -51,6 +51,7 @@ def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
     yield from _judge_layer(app, where)
     if own.delivery == settings.AT_LEAST_ONCE:
         yield from _judge_tasks(app, where)
+        yield from _judge_endings(app, own, where)
         yield from brokers.advice(app, where)
     yield from content.advice(app, where)
     yield from encryption.unchecked(app, where)
@@ -101,6 +102,21 @@ def _judge_tasks(app: Any, where: str) -> Iterator[Finding]:
             yield Finding(
                 attribute, str(getattr(task, attribute)), source, f"the job is {problem}", f"Drop {attribute}= there"
             )
+
+
+def _judge_endings(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:
+    """Yield which settings let a job end without a result, and what becomes of such a job."""
+    buried = "a job that fails is not run again: it goes to the dead letters"
+    again = f"a job beyond its hard time limit is FAILURE and runs again, {own.max_deliveries} times at most"
+    for attribute, problem in (("acks_on_failure", buried), ("acks_on_timeout", again)):
+        tasks = [task for name, task in sorted(app.tasks.items()) if not name.startswith("celery.")]
+        names = [task.name for task in tasks if task.acks_late and getattr(task, attribute) is False]
+        if not names:
+            continue
+        settings_of = (f"task_{attribute}", "task_acks_on_failure_or_timeout")
+        name = next((name for name in settings_of if app.conf[name] is False), attribute)
+        held = f"{problem}; that holds for {len(names)} of the app's {len(tasks)} tasks ({', '.join(names[:3])})"
+        yield Finding(name, "False", where, held, "Leave it out, and let the task retry what may pass (autoretry_for)")
 
 
 def _judge_autoscale(ready: launch.Launch) -> Iterator[Finding]:

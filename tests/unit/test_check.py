@@ -50,6 +50,8 @@ def test_an_app_that_sets_nothing_passes() -> None:
     [
         ({"task_acks_late": False}, "task_acks_late", "Drop task_acks_late from the app's settings"),
         ({"task_reject_on_worker_lost": False}, "task_reject_on_worker_lost", "Drop task_reject_on_worker_lost"),
+        ({"task_acks_on_failure": False}, "task_acks_on_failure", "autoretry_for"),
+        ({"task_acks_on_timeout": False}, "task_acks_on_timeout", "autoretry_for"),
         ({"accept_content": ["json", "pickle"]}, "accept_content", "Accept json only"),
         ({"result_accept_content": ["json", "pickle"]}, "result_accept_content", "Accept json only"),
         ({"task_serializer": "pickle"}, "task_serializer", "Use json"),

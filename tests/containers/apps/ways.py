@@ -13,7 +13,7 @@ from kombu import Exchange, Queue
 app = Celery("ways", include=["celerykit_survival"])
 media = Exchange("media", type="topic")
 app.conf.update(
-    accept_content=["json", "pickle", "yaml", "msgpack"],
+    accept_content=["json", "pickle"],
     task_acks_on_timeout=False,
     # Without its default, Celery's own queue would be one of the topic exchange, too.
     task_queues=[
