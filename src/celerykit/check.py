@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers, content, defaults, encryption, environment, launch, rabbitmq, settings
+from celerykit import binding, brokers, content, defaults, encryption, environment, launch, rabbitmq, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -85,23 +85,29 @@ def _judge_tasks(app: Any, where: str) -> Iterator[Finding]:
     early = "acknowledged when it starts, so it is lost when its worker dies"
     lost = "acknowledged when its pool child dies, so it is lost then"
     for attribute, problem in ((LATE, early), (REJECT, lost)):
+        name = f"task_{attribute}"
         tasks = [task for name, task in sorted(app.tasks.items()) if not name.startswith("celery.")]
         unsafe = [task for task in tasks if not getattr(task, attribute)]
-        if unsafe and not app.conf[f"task_{attribute}"]:
-            remedy = f"Drop task_{attribute} from the app's settings, or set CELERYKIT_DELIVERY={settings.AT_MOST_ONCE}"
-            yield Finding(
-                f"task_{attribute}",
-                "False",
-                where,
-                f"a job is {problem}; that holds for {len(unsafe)} of the app's {len(tasks)} tasks",
-                remedy,
-            )
-            continue
-        for task in unsafe:
-            source = f"task {task.name}, {_where(sys.modules.get(task.__module__)) or task.__module__}"
-            yield Finding(
-                attribute, str(getattr(task, attribute)), source, f"the job is {problem}", f"Drop {attribute}= there"
-            )
+        if app.conf[name]:
+            yield from (_judge_task(app, task, attribute, problem, where) for task in unsafe)
+        elif unsafe and app.conf.value_set_for(name):  # if not, it is Celery's own default, for want of the layer
+            remedy = f"Drop {name} from the app's settings, or set CELERYKIT_DELIVERY={settings.AT_MOST_ONCE}"
+            held = f"a job is {problem}; that holds for {len(unsafe)} of the app's {len(tasks)} tasks"
+            yield Finding(name, "False", where, held, remedy)
+
+
+def _judge_task(app: Any, task: Any, attribute: str, problem: str, where: str) -> Finding:
+    given, holder = binding.origin(task, attribute)
+    value = str(getattr(task, attribute))
+    if given == binding.CLASS:
+        source = f"task {task.name}, {_where(sys.modules.get(holder.__module__)) or holder.__module__}"
+        return Finding(attribute, value, source, f"the job is {problem}", f"Drop {attribute}= there")
+    problem = f"a job of task {task.name} is {problem}"
+    if given == binding.ANNOTATIONS:
+        remedy = f"Drop {attribute} from the app's task_annotations"
+        return Finding(binding.ANNOTATIONS, f"{attribute}={value}", where, problem, remedy)
+    remedy = f"Set task_{attribute} before anything names the task: it takes what is set at that moment, and keeps it"
+    return Finding(f"task_{attribute}", value, where, problem, remedy)
 
 
 def _judge_endings(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from typing import TYPE_CHECKING, Any
 
+from celery.app.base import PendingConfiguration
 from celery.loaders.app import AppLoader
+from celery.loaders.default import Loader as DefaultLoader
+from celery.local import Proxy
 
-from celerykit import brokers, defaults, djangoresults, environment, rabbitmq, sent, sentinel, settings, transports
+from celerykit import (
+    binding,
+    brokers,
+    defaults,
+    djangoresults,
+    environment,
+    rabbitmq,
+    sent,
+    sentinel,
+    settings,
+    transports,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celerykit.tuning import Tuning
 
 WORKER_STEPS = (
@@ -21,6 +38,10 @@ WORKER_STEPS = (
     "celerykit.worker.reservations:Reservations",
     "celerykit.worker.adapting:Adapting",
 )
+
+SELF = "celerykit.loader:configure"
+NOTHING: dict[str, Any] = {}
+"""What the kit's own lazy defaults give: they are there for their time."""
 
 MERGED = (
     "broker_transport_options",
@@ -75,12 +96,13 @@ class Loader(AppLoader):  # type: ignore[misc]
         # The next app of this process, and programs it starts, find the value alone and not given twice.
         for name in set(inherited) - set(resolved.values):
             del os.environ[name]
+        configure(app)
 
-    @property
-    def conf(self) -> Any:
-        """The app's configuration; the first look at it is when the app has its signals, under Django too."""
-        configure(self.app)
-        return super().conf
+    def read_configuration(self, env: str = "CELERY_CONFIG_MODULE") -> Any:
+        """Return the settings of an app that names none; Celery's own default app has them in ``celeryconfig``."""
+        if self.app.main == "default" and not self.app.set_as_current:
+            return DefaultLoader(self.app).read_configuration()
+        return super().read_configuration(env)
 
     def on_worker_init(self) -> None:
         """Do what has to wait until the app's modules are imported: they may make settings, and set up Django."""
@@ -91,27 +113,37 @@ class Loader(AppLoader):  # type: ignore[misc]
 def configure(app: Any) -> None:
     """Give ``app`` the kit's safe defaults and worker parts; the app's own settings win.
 
-    May be called before or after the app is configured, and more than once.
+    May be called before, while or after the app is configured, more than once, and before the app has its signals.
     """
-    app.on_after_configure.connect(_on_after_configure, dispatch_uid="celerykit")
-    app.on_after_finalize.connect(_on_after_finalize, dispatch_uid="celerykit")
-    app.steps["worker"].update(WORKER_STEPS)
-    app.steps["consumer"].add("celerykit.worker.vitals:Consuming")
-    sent.install()
-    rabbitmq.install(app)
-    transports.register()
-    if app.configured:
-        insert_layer(app, app.conf)
+    app = app._get_current_object() if isinstance(app, Proxy) else app
+    if getattr(app.prepare_config, "func", None) is not _prepare_config:
+        # Celery calls what is named there when it makes the app, and so for one that is unpickled, too.
+        app.fixups = {*app.fixups, SELF}
+        app.prepare_config = functools.partial(_prepare_config, app, app.prepare_config)
+        app.steps["worker"].update(WORKER_STEPS)
+        app.steps["consumer"].add("celerykit.worker.vitals:Consuming")
+        sent.install()
+        rabbitmq.install(app)
+        transports.register()
+    if app._conf is None or isinstance(app._conf.maps[0], PendingConfiguration):
+        _be_first(app)
+    elif layer_of(app.conf) is None:
+        _insert_late(app)
 
 
 def insert_layer(app: Any, conf: Any) -> None:
-    """Put the kit's layer just above Celery's defaults, once."""
+    """Put the kit's layer just above Celery's defaults, once, and what the environment says above all."""
     if layer_of(conf) is not None:
         return
+    for name in ("broker_url", "result_backend"):
+        # Celery looks into the environment before it makes the loader, which is when secrets have been read.
+        if value := os.environ.get(f"CELERY_{name.upper()}"):
+            conf.changes[name] = value
     layer = Layer(conf, settings.from_environment(os.environ), os.environ.get("CELERY_WORKER_POOL") or "prefork")
     for maps in (conf.maps, conf.defaults):
         maps.insert(len(maps) - 1, layer)
-    merge_options(app, conf)
+    app.on_after_configure.connect(_on_after_configure, dispatch_uid="celerykit")
+    app.on_after_finalize.connect(_on_after_finalize, dispatch_uid="celerykit")
 
 
 def layer_of(conf: Any) -> Layer | None:
@@ -137,12 +169,47 @@ def _filled(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return {**defaults, **own, **{name: {**defaults[name], **own[name]} for name in both}}
 
 
+def _prepare_config(app: Any, prepare: Callable[[Any], Any], conf: Any) -> Any:
+    """Prepare ``app`` for its settings, which Celery makes next, and each time anew when they are loaded again."""
+    _be_first(app)
+    return prepare(conf)
+
+
+def _be_first(app: Any) -> None:
+    """Have the layer inserted as soon as there are settings.
+
+    Lazy defaults are the first that may look at them, and bind tasks; receivers of signals come later. What an app
+    gives by such defaults is there before its options are merged, and that before a receiver sends a job.
+    """
+    app._pending_defaults.appendleft(functools.partial(_insert_early, app))
+    app._pending_defaults.append(functools.partial(_merge_early, app))
+
+
+def _insert_early(app: Any) -> dict[str, Any]:
+    insert_layer(app, app._conf)
+    return NOTHING
+
+
+def _merge_early(app: Any) -> dict[str, Any]:
+    merge_options(app)
+    return NOTHING
+
+
+def _insert_late(app: Any) -> None:
+    """Insert the layer into settings that are in use, and let what was made of them be made anew."""
+    insert_layer(app, app.conf)
+    merge_options(app)
+    binding.renew(app, set(layer_of(app.conf) or {}))
+    for name in ("amqp", "control", "events"):
+        vars(app).pop(name, None)
+    app._pool = app._backend_cache = None
+    vars(app._local).pop("backend", None)
+
+
 def _on_after_configure(sender: Any, source: Any, **_: Any) -> None:
-    for name in ("broker_url", "result_backend"):
-        # Celery looks into the environment before it makes the loader, which is when secrets have been read.
-        if value := os.environ.get(f"CELERY_{name.upper()}"):
-            source.changes[name] = value
-    insert_layer(sender, source)
+    merge_options(sender)  # a receiver may have given some
+    for maps in (source.maps, source.defaults):
+        maps[:] = [item for item in maps if item is not NOTHING]
 
 
 def _on_after_finalize(sender: Any, **_: Any) -> None:
