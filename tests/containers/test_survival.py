@@ -116,6 +116,16 @@ def test_a_killed_workers_jobs_are_taken_over(stack: Rig, pool: str) -> None:
     assert all(at - killed < 10 for at in again), again
 
 
+def test_jobs_of_a_task_that_a_receiver_names_survive_a_kill(stack: Rig) -> None:
+    """A task that the app adds to its schedule in a receiver is as safe as another: its worker killed, none is lost."""
+    worker = stack.worker(app="periodic", restart=True, CELERY_WORKER_CONCURRENCY=4, CELERYKIT_LONGEST_JOB=600)
+    for task in ("jobs.named", "jobs.work") * 2:
+        stack.client.submit(task, 3.0)
+    wait_running(stack, 4)
+    kill_main_process(worker)
+    assert_nothing_lost(stack, 60, twice=4)
+
+
 def test_jobs_of_a_killed_stock_worker_wait_for_the_visibility_timeout(stack: Rig) -> None:
     """With the transport switched off, a killed worker's jobs run again within the visibility timeout and 10 s."""
     worker = stack.worker(restart=True, CELERYKIT_REDIS_TRANSPORT="stock")

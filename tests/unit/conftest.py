@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import celerykit
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 OTHERS = {"APP", "BROKER_URL", "RESULT_BACKEND", "NOTIFY_SOCKET", "STATE_DIRECTORY", "WATCHDOG_PID", "WATCHDOG_USEC"}
 APPS = Path(__file__).parents[1] / "apps"
+SEARCHED = f"{APPS}:{Path(celerykit.__file__).parents[1]}"
+"""Where a process of a test finds the apps, and the package that the test itself has."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +47,7 @@ def python(tmp_path: Path) -> Run:
     def run(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         bare = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(APPS),
+            "PYTHONPATH": SEARCHED,
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONWARNINGS": "ignore",
             "CELERYKIT_CONFIG_DIR": str(tmp_path / "etc"),

@@ -1,5 +1,6 @@
 """Answer what two tasks have, each question in a process of its own: a line of JSON in, a line out."""
 
+import gc
 import importlib
 import json
 import os
@@ -20,16 +21,27 @@ for name in (
     "celery.apps.beat",
     "celery.apps.worker",
     "celery.backends.base",
+    "celery.backends.rpc",
+    "celery.contrib.django.task",
     "celery.concurrency.asynpool",
     "celery.fixups.django",
     "celery.worker.components",
     "celery.worker.consumer.delayed_delivery",
     "celerykit.beat",
     "celerykit.worker.consumer",
+    "django.contrib.auth.management",
+    "django.core.cache.backends.filebased",
+    "django.core.checks",
+    "django.db.models",
+    "django.test.signals",
+    "django.urls",
+    "django.utils.translation.trans_real",
     "kombu.transport.memory",
     "kombu.transport.pyamqp",
 ):
     importlib.import_module(name)  # here once, and not in each process
+gc.disable()
+gc.freeze()
 
 
 def do_nothing(what=""):
