@@ -1,34 +1,74 @@
-"""Beat's signs of life, and its lock against a second beat on the same schedule."""
+"""Beat under the kit: its signs of life, what is due sent once and not lost, and no second beat beside it."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import beat, signals
 
-from celerykit import reconnect, settings, statefile
+from celerykit import databaselock, duetimes, reconnect, redbeat, settings, statefile
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.pulse import Pulse
+from celerykit.schedulefile import ScheduleFile
+from celerykit.ticks import SHORTEST_PAUSE, Ticks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
+LONGEST_SLEEP = 30
+"""Seconds between two looks at the schedule at most, unless a scheduler or the app has a bound of its own.
+
+It bounds how late a stuck beat is noticed, and how soon RedBeat's standby has the lock of one that died.
+"""
+
+UNWRITTEN = (
+    "CELERY_BEAT_SCHEDULE=%s: cannot be written: %s. Beat goes on from memory, and tries again at each job that it "
+    "sends; if it ends before that succeeds, it sends again what it has sent since. Make room on that volume"
+)
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 
 class PersistentScheduler(beat.PersistentScheduler):  # type: ignore[misc]
-    """Celery's own scheduler, holding a lock on its schedule file."""
+    """Celery's own scheduler, holding a lock on its schedule file, and outliving a full volume."""
+
+    max_interval = LONGEST_SLEEP
+    _unwritten = False
 
     def setup_schedule(self) -> None:
         """Take the lock before the file is opened: two writers would spoil it."""
+        duetimes.install()
         self._lock = lock_schedule(self.schedule_filename)
         super().setup_schedule()
 
+    def _open_schedule(self) -> ScheduleFile:
+        return ScheduleFile(self.schedule_filename)
+
+    def sync(self) -> None:
+        """Write the schedule down; where that cannot be, go on with what is in memory, and try again later."""
+        try:
+            super().sync()
+        except OSError as exc:
+            if not self._unwritten:
+                logger.error(UNWRITTEN, self.schedule_filename, exc.strerror or exc)
+            self._unwritten = True
+        else:
+            if self._unwritten:
+                logger.warning("CELERY_BEAT_SCHEDULE=%s: is written again", self.schedule_filename)
+            self._unwritten = False
+
 
 def watch_over_beat() -> None:
-    """Connect to the start of the beat service of this process."""
+    """Make ready for the beat service of this process, whatever scheduler its app has."""
+    duetimes.install()
+    beat.Scheduler.max_interval = LONGEST_SLEEP
     signals.beat_init.connect(_on_beat_init, weak=False, dispatch_uid="celerykit")
 
 
@@ -38,16 +78,31 @@ def _on_beat_init(sender: Any, **_: Any) -> None:
     pulse.not_ready("connecting to the broker")
     reconnect.watch(sender.app, pulse.beat)
     scheduler = sender.scheduler
-    tick = scheduler.tick
+    if redbeat.is_of(scheduler):
+        redbeat.mend_times(scheduler.Entry)
+        redbeat.watch_lock(pulse, own.stuck_after)
+    ticks = Ticks(scheduler, pulse.beat)
+    scheduler.tick = _watched(ticks, pulse, own.stuck_after, scheduler)
 
-    def watched_tick(*args: Any, **options: Any) -> Any:
+
+def _watched(ticks: Ticks, pulse: Pulse, window: float, scheduler: Any) -> Callable[..., float | None]:
+    lock = databaselock.of(scheduler)
+    away = tuple(set(scheduler.app.connection_for_write().connection_errors) - {KeyError})
+
+    def tick(*args: Any, **options: Any) -> float | None:
         pulse.beat()
-        interval = tick(*args, **options)
-        pulse.ready("ticking")
-        pulse.hold((interval or 0.0) + own.stuck_after)
+        if lock is not None:
+            lock.hold(pulse.beat)
+        try:
+            interval = ticks.tick(*args, **options)
+        except away as exc:  # RedBeat's schedule is where the broker is
+            logger.error("Beat cannot look at its schedule: %s. Trying again", exc)
+            interval = SHORTEST_PAUSE
+        pulse.ready(f"ticking; {ticks.waiting} jobs wait for the broker" if ticks.waiting else "ticking")
+        pulse.hold((interval or 0.0) + window)
         return interval
 
-    scheduler.tick = watched_tick
+    return tick
 
 
 def lock_schedule(schedule: str) -> Any:
@@ -58,21 +113,22 @@ def lock_schedule(schedule: str) -> Any:
     """
     path = Path(f"{schedule}.lock")
     try:
-        lock = path.open("w")
+        lock = _opened(path)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
         problem = f"another beat runs on it (it holds {path}), and two would send every job twice"
-        finding = Finding(
-            "CELERY_BEAT_SCHEDULE", schedule, "beat", problem, "Stop the other one, or run beat only once"
-        )
-        raise ConfigurationError(finding) from exc
+        remedy = "Stop the other one, or run beat only once"
+        raise ConfigurationError(Finding("CELERY_BEAT_SCHEDULE", schedule, "beat", problem, remedy)) from exc
     except OSError as exc:
-        finding = Finding(
-            "CELERY_BEAT_SCHEDULE",
-            schedule,
-            "beat",
-            f"cannot be written: {exc.strerror}",
-            "Name a file in a folder that lasts",
-        )
-        raise ConfigurationError(finding) from exc
+        problem, remedy = f"cannot be written: {exc.strerror}", "Name a file in a folder that lasts"
+        raise ConfigurationError(Finding("CELERY_BEAT_SCHEDULE", schedule, "beat", problem, remedy)) from exc
     return lock
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return path.open("w")
+    except OSError as exc:
+        if exc.errno not in NO_ROOM:
+            raise
+        return os.open(path.parent, os.O_RDONLY)  # another beat would have made the file: nobody has its lock

@@ -95,7 +95,6 @@ def app_defaults(settings: Settings, pool_class: str = PREFORK) -> list[Default]
             "Whoever sends a job would wait for a database that is away. The first result makes the tables.",
         ),
         Default("beat_sync_every", 1, "A killed beat sends the ticks of up to 3 minutes again."),
-        Default("beat_max_loop_interval", 30, "The longest sleep bounds how late a stuck beat is noticed."),
         Default(
             "beat_scheduler", "celerykit.beat:PersistentScheduler", "Two beats on one schedule send every job twice."
         ),

@@ -1,0 +1,126 @@
+"""The lease of the one beat on a schedule in a database, as django-celery-beat has it: two send every job twice."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from celerykit.errors import ConfigurationError, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+logger = logging.getLogger(__name__)
+logger.setLevel(logging.INFO)
+
+LEASE = 20.0
+"""Seconds for which a beat that was killed keeps the next one waiting; the clocks of hosts must differ by less."""
+RENEWAL = 5.0
+"""Seconds between two renewals."""
+ROW = 32767
+"""The row of the lease in the table where the first says when the schedule changed."""
+
+
+class DatabaseLock:
+    """A row that says until when somebody has the schedule; whoever has it knows the very instant that it wrote.
+
+    Each step is one statement, so it holds on every database that Django knows, and through a pool of connections.
+    """
+
+    def __init__(self, changes: Any):
+        """:param changes: the model of django-celery-beat's table of changes."""
+        self._rows = changes._default_manager.filter(pk=ROW)
+        self._changes = changes
+        self._name = str(changes._meta.db_table)
+        self._until: datetime | None = None
+        self._renewed_at = 0.0
+        self._step = threading.Lock()
+
+    def hold(self, progress: Callable[[], None]) -> None:
+        """Take the lease before the first tick, and make sure of it before each other one.
+
+        :param progress: is called once a second while another beat has it.
+        :raises ConfigurationError: if another beat keeps it, or has taken it since.
+        """
+        if self._until is None:
+            self._wait(progress)
+            threading.Thread(target=self._keep, name="celerykit-beat-lease", daemon=True).start()
+            atexit.register(self.release)
+        elif time.monotonic() - self._renewed_at > LEASE / 2:
+            self.renew()
+        if not self._renewed_at:
+            raise ConfigurationError(self._finding())
+
+    def renew(self) -> None:
+        """Keep the lease for longer, unless somebody else has it by now. A database that is away changes nothing."""
+        from django.db import Error
+
+        with self._step:
+            try:
+                if self._renewed_at and not self._write(last_update=self._until):
+                    self._renewed_at = 0.0
+            except Error as exc:
+                logger.warning("Beat cannot renew its lease of the schedule in %s: %s", self._name, exc)
+
+    def release(self) -> None:
+        """Let the next beat start at once."""
+        from django.db import Error, close_old_connections
+        from django.utils import timezone
+
+        with self._step:
+            if self._renewed_at:
+                self._renewed_at = 0.0
+                try:
+                    close_old_connections()
+                    self._rows.filter(last_update=self._until).update(last_update=timezone.now())
+                except Error as exc:
+                    logger.warning("Beat cannot give up its lease of the schedule in %s: %s", self._name, exc)
+
+    def _wait(self, progress: Callable[[], None]) -> None:
+        until = time.monotonic() + LEASE + RENEWAL
+        while not self._take():
+            if time.monotonic() > until:
+                raise ConfigurationError(self._finding())
+            progress()
+            time.sleep(1.0)
+
+    def _take(self) -> bool:
+        from django.utils import timezone
+
+        if not self._rows.exists():
+            self._changes._default_manager.get_or_create(pk=ROW, defaults={"last_update": timezone.now()})
+        return self._write(last_update__lt=timezone.now())
+
+    def _write(self, **condition: Any) -> bool:
+        from django.db import close_old_connections
+        from django.utils import timezone
+
+        close_old_connections()
+        began, until = time.monotonic(), timezone.now() + timedelta(seconds=LEASE)
+        if not self._rows.filter(**condition).update(last_update=until):
+            return False
+        self._until, self._renewed_at = self._rows.get().last_update, began  # as the database has it: some round
+        return True
+
+    def _keep(self) -> None:
+        """Renew the lease in a thread: a scheduler may sleep for longer than it lasts."""
+        while self._renewed_at:
+            time.sleep(RENEWAL)
+            self.renew()
+
+    def _finding(self) -> Finding:
+        problem = "another beat runs on this schedule in the database, and two would send every job twice"
+        remedy = "Stop the other one, or run beat only once"
+        return Finding("CELERY_BEAT_SCHEDULER", "", f"table {self._name}", problem, remedy)
+
+
+def of(scheduler: Any) -> DatabaseLock | None:
+    """Return the lease of a scheduler's schedule, if that is in a database as django-celery-beat's is."""
+    changes: Any = getattr(scheduler, "Changes", None)
+    fields = {field.name for field in changes._meta.get_fields()} if hasattr(changes, "_meta") else set()
+    return DatabaseLock(changes) if {"ident", "last_update"} <= fields else None
