@@ -80,11 +80,12 @@ def test_a_tick_due_while_the_broker_is_away_is_sent_once_when_it_is_back(rig: R
     beat.wait_log("every-5-s is still refused", 30)
     time.sleep(15)  # as long as a beat that is stuck would live
     assert beat.probe("live", "beat"), beat.logs[-2000:]
+    began = time.time()
     redis.start()
     until(rig.client.ping, 60, "Redis answers", pause=0.1)
     back = time.time()
     wait_ticks(rig, 3, 90)
-    assert back - 1 < sent(beat)[1] < back + 5, (back, sent(beat))
+    assert began < sent(beat)[1] < back + 10, (began, back, sent(beat))
     assert min(pauses(beat)) > interval - 1, pauses(beat)
 
 
