@@ -62,7 +62,7 @@ class DatabaseLock:
 
         with self._step:
             try:
-                if self._renewed_at and not self._write(last_update=self._until):
+                if self._renewed_at and not (self._write(last_update=self._until) or self._take()):
                     self._renewed_at = 0.0
             except Error as exc:
                 logger.warning("Beat cannot renew its lease of the schedule in %s: %s", self._name, exc)

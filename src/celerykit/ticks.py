@@ -182,6 +182,7 @@ def refusals(app: Any) -> tuple[type[BaseException], ...]:
     """Return what the clients of an app's broker and result backend raise when those are away or refuse."""
     connection = app.connection_for_write()
     kinds = {OperationalError, *connection.connection_errors, *connection.channel_errors}
+    kinds.update(connection.recoverable_connection_errors)  # a job that RabbitMQ would not confirm is among these
     kinds.update(getattr(app.backend, "connection_errors", None) or ())
     return tuple(kinds - {KeyError})  # Kombu's transport for Redis has it there, for reasons of its own
 

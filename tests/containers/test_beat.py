@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.rig.process import Process
 
 INTERVAL = 5.0
-SCHEDULERS = Path(__file__).parent / "schedulers"
+ON_DATABASE, ON_REDIS = (Path(__file__).parent / name for name in ("on_database", "on_redis"))
 """Apps whose schedules are elsewhere than in beat's own file."""
 INSTALLED = {"working_dir": "/app/current", "CELERY_BEAT_LOGLEVEL": "INFO"}
 MIGRATE = "exec python -m django migrate --settings project_settings --verbosity 0"
@@ -137,7 +137,7 @@ def test_a_full_volume_stops_no_beat(stack: Rig) -> None:
 
 def test_a_schedule_in_a_database_has_one_beat(stack: Rig) -> None:
     """A second one is refused; a change is seen within 5 s, as django-celery-beat has it; a killed one comes back."""
-    stack.install(SCHEDULERS)
+    stack.install(ON_DATABASE)
     assert stack.beat("on_database", entrypoint=["sh", "-c", MIGRATE], **INSTALLED).wait_exit(60) == 0
     stack.worker(app="on_database", working_dir="/app/current")
     beat = stack.beat("on_database", **INSTALLED)
@@ -165,7 +165,7 @@ def test_a_schedule_in_a_database_has_one_beat(stack: Rig) -> None:
 
 def test_redbeat_runs_and_its_standby_lives_until_it_is_needed(stack: Rig) -> None:
     """Its schedule and its lock are in the broker's Redis; who waits for the lock is neither stuck nor unready."""
-    stack.install(SCHEDULERS)
+    stack.install(ON_REDIS)
     stack.worker(app="on_redis", working_dir="/app/current")
     beat = stack.beat("on_redis", CELERYKIT_STUCK_AFTER=10, **INSTALLED)
     wait_ticks(stack, 1, 90)
