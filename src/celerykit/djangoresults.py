@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from celerykit import patience, refusals
+
 BACKEND = "django-db"
 
 
@@ -16,14 +18,27 @@ def install(app: Any) -> None:
     if app.conf.result_backend != BACKEND:
         return
     from celery.app import backends
-    from django.db import InterfaceError, OperationalError, close_old_connections
-
-    def is_away(_: Any, exc: BaseException) -> bool:
-        """Say whether the next attempt may succeed, and let it have another connection."""
-        if not isinstance(exc, (InterfaceError, OperationalError)):
-            return False
-        close_old_connections()
-        return True
 
     backend, _ = backends.by_url(BACKEND, app.loader)
-    backend.exception_safe_to_retry = is_away
+    backend.exception_safe_to_retry = _is_away
+    backend.on_backend_retryable_error = _let_go
+    # A transaction that is refused has counted no part of a chord.
+    patience.replace(backend, "on_chord_part_return", patience.waiting)
+
+
+def _is_away(_: Any, exc: BaseException) -> bool:
+    """Say whether the next attempt may succeed."""
+    from django.db import InterfaceError, OperationalError
+
+    return isinstance(exc, (InterfaceError, OperationalError)) and not refusals.is_final(exc)
+
+
+def _let_go(_: Any, exc: BaseException) -> None:
+    """Let the next attempt have another connection; one to a server that was the primary works, and takes nothing."""
+    from django.db import close_old_connections, connections
+
+    close_old_connections()
+    if refusals.of(exc):
+        for connection in connections.all(initialized_only=True):
+            if not connection.in_atomic_block:
+                connection.close()

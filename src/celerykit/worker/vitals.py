@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
 
-from celerykit import __version__, content, reconnect, settings, statefile
+from celerykit import __version__, content, patience, reconnect, settings, statefile
 from celerykit.environment import DEFAULT_POOL
 from celerykit.loader import layer_of
 from celerykit.pulse import Pulse
@@ -35,6 +35,7 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         worker.pulse = Pulse(statefile.path(self.settings.state_dir, "worker", pool), self.settings.stuck_after)
         reconnect.watch(worker.app, worker.pulse.beat)
         reconnect.watch_results(worker.app, worker.pulse.beat)
+        patience.install(worker.app)
         worker.app.events.dispatcher_cls = "celerykit.worker.events:Dispatcher"
 
     def start(self, worker: Any) -> None:

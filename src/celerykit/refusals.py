@@ -1,0 +1,161 @@
+"""What a result backend says that answers and yet takes nothing: for now, with the remedy, or never.
+
+Clients are told apart by what their errors carry, so that none of them has to be installed or imported.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SPACE = "Give its disk room."
+_SESSIONS = "Let it take more connections, or start fewer workers."
+_WAIT = "It passes by itself."
+_PRIMARY = "It is read-only: wait for the failover, or let the URL name the primary."
+_MASTER = "Wait for the failover, or let the URL name the master."
+
+_REDIS: Mapping[str, str] = {
+    "OOM": "Raise maxmemory, or shorten result_expires.",
+    "NOREPLICAS": "Let a replica follow it, or lower min-replicas-to-write.",
+    "READONLY": _MASTER,
+    "MASTERDOWN": _MASTER,
+    "MISCONF": _SPACE,
+    "LOADING": _WAIT,
+    "TRYAGAIN": _WAIT,
+    "BUSY": "A script keeps it busy: end it by SCRIPT KILL.",
+    "CLUSTERDOWN": "Bring back the nodes of the cluster.",
+}
+"""The codes with which Redis and its like refuse a command that they take at other times."""
+_REDIS_CLASSES: Mapping[str, str] = {
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "BusyLoadingError": "LOADING",
+    "MasterDownError": "MASTERDOWN",
+    "ClusterDownError": "CLUSTERDOWN",
+    "TryAgainError": "TRYAGAIN",
+}
+"""The errors of redis-py from whose text the code has been taken."""
+_REDIS_CODE = re.compile(rf"-?({'|'.join(_REDIS)})\b")
+_IN_SCRIPT = re.compile(rf"Error running script.* -({'|'.join(_REDIS)})\b", re.DOTALL)
+_FULL_OF_CLIENTS = "max number of clients"
+
+_SQLSTATES: Mapping[str, str] = {
+    "25006": _PRIMARY,
+    "40001": _WAIT,
+    "40P01": _WAIT,
+    "53000": "Give it more memory or disk.",
+    "53100": _SPACE,
+    "53200": "Give it more memory.",
+    "53300": _SESSIONS,
+    "57P01": _WAIT,
+    "57P02": _WAIT,
+    "57P03": _WAIT,
+}
+"""PostgreSQL's conditions that pass."""
+_MYSQL: Mapping[int, str] = {
+    1021: _SPACE,
+    1040: _SESSIONS,
+    1114: _SPACE,
+    1205: _WAIT,
+    1213: _WAIT,
+    1290: _PRIMARY,
+    1792: _PRIMARY,
+    1836: _PRIMARY,
+}
+"""The error numbers of MySQL and MariaDB that pass."""
+_SQLITE: Mapping[str, str] = {
+    "is locked": _WAIT,
+    "disk is full": _SPACE,
+    "readonly database": "Let the worker write to its file.",
+}
+"""What SQLite's messages have in common that pass."""
+_FILES: Mapping[int, str] = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: "Raise the quota of its disk.",
+    errno.EROFS: "Mount its disk to be written to.",
+}
+_FINAL_SQLSTATES = ("22", "42501", "54")
+"""How the conditions of PostgreSQL begin that no wait mends: the value, a missing right, a limit of the server."""
+_FINAL_MYSQL = frozenset({1142, 1143, 1153, 1227, 1264, 1366, 1406})
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a server has said, by its own code, and what helps."""
+
+    word: str
+    remedy: str
+
+
+def of(exc: BaseException) -> Refusal | None:
+    """Return what a result backend refuses for now, or nothing: of another error, or of one that no wait mends."""
+    if is_final(exc):
+        return None
+    for error in _layers(exc):
+        if refusal := _of_redis(error) or _of_database(error) or _of_file(error):
+            return refusal
+    return None
+
+
+def is_final(exc: BaseException) -> bool:
+    """Say whether a database will never take this: too large a value, one it has no type for, a missing right."""
+    return any(_is_final(error) for error in _layers(exc))
+
+
+def _layers(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that it stands for: SQLAlchemy has the driver's as ``orig``, Django as its cause."""
+    seen: list[BaseException] = []
+    error: Any = exc
+    while isinstance(error, BaseException) and error not in seen:
+        seen.append(error)
+        yield error
+        error = getattr(error, "orig", None) or error.__cause__
+
+
+def _is_final(error: BaseException) -> bool:
+    state = str(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or "")
+    return state.startswith(_FINAL_SQLSTATES) or type(error).__name__ == "DataError" or _mysql(error) in _FINAL_MYSQL
+
+
+def _of_redis(error: BaseException) -> Refusal | None:
+    names = [cls.__name__ for cls in type(error).__mro__ if cls.__module__.startswith("redis.")]
+    if "RedisError" not in names:
+        return None
+    word = next((_REDIS_CLASSES[name] for name in names if name in _REDIS_CLASSES), "")
+    # A pipeline says which of its commands was refused, and a transaction why it was given up.
+    said = str(error).rpartition("caused error: ")[2].rpartition("because of: ")[2]
+    if found := _REDIS_CODE.match(said) or _IN_SCRIPT.search(said):
+        word = word or found[1]
+    if not word and _FULL_OF_CLIENTS in said:
+        return Refusal("max number of clients reached", "Raise maxclients, or start fewer workers.")
+    return Refusal(word, _REDIS[word]) if word else None
+
+
+def _of_database(error: BaseException) -> Refusal | None:
+    state = str(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or "")
+    if state in _SQLSTATES:
+        return Refusal(state, _SQLSTATES[state])
+    if (number := _mysql(error)) in _MYSQL:
+        return Refusal(str(number), _MYSQL[number])
+    if type(error).__module__ == "sqlite3":
+        return next((Refusal(text, remedy) for text, remedy in _SQLITE.items() if text in str(error)), None)
+    return None
+
+
+def _mysql(error: BaseException) -> int:
+    """Return the number of an error of a client of MySQL; of another, 0."""
+    if not type(error).__module__.lower().startswith(("mysql", "pymysql")):
+        return 0
+    number = getattr(error, "errno", None) or next(iter(error.args), 0)
+    return int(number) if isinstance(number, int) else 0
+
+
+def _of_file(error: BaseException) -> Refusal | None:
+    if not isinstance(error, OSError) or error.errno not in _FILES:
+        return None
+    return Refusal(errno.errorcode[error.errno], _FILES[error.errno])
