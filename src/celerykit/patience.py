@@ -168,7 +168,7 @@ def _is_lost(backend: Any, exc: Exception) -> bool:
 
 
 def _unless_final(method: Any) -> Any:
-    """Let no slot be held for ever by a value that has no room: of a database, Celery takes every error for an outage."""
+    """Let no slot be held for ever by a value without room: of a database, Celery takes every error for an outage."""
     return lambda backend, exc: not refusals.is_final(exc) and method(backend, exc)
 
 

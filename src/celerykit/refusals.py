@@ -156,6 +156,5 @@ def _mysql(error: BaseException) -> int:
 
 
 def _of_file(error: BaseException) -> Refusal | None:
-    if not isinstance(error, OSError) or error.errno not in _FILES:
-        return None
-    return Refusal(errno.errorcode[error.errno], _FILES[error.errno])
+    number = error.errno or 0 if isinstance(error, OSError) else 0
+    return Refusal(errno.errorcode[number], _FILES[number]) if number in _FILES else None
