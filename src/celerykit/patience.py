@@ -47,7 +47,7 @@ def install(app: Any) -> None:
     backend = app.backend
     replace(base.Backend, "_ensure_retryable", _ensuring)
     if module := sys.modules.get("celery.backends.redis"):
-        for name in ("add_to_chord", "apply_chord", "set_chord_size"):
+        for name in ("add_to_chord", "apply_chord", "mget", "set_chord_size"):
             replace(module.RedisBackend, name, waiting)
         replace(module.RedisBackend, "on_chord_part_return", _returning_part)
         replace(module.RedisBackend, "_create_client", _creating)

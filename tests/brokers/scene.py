@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celerykit.brokers import Promise
@@ -11,6 +12,8 @@ from tests.brokers.kinds import FOLDER, LOGIN, PGMQ, RABBITMQ, REDIS, Kind, sett
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.rig.containers import Rig
     from tests.rig.process import Process
 
@@ -72,3 +75,17 @@ def assert_all_done(rig: Rig, seconds: float) -> None:
         seconds,
         lambda: str(rig.ledger.account()),
     )
+
+
+def statement(server: Process, *sql: str) -> None:
+    """Have PostgreSQL's own user say something."""
+    server.sh(" ".join(["psql -v ON_ERROR_STOP=1", *(f'-c "{each}"' for each in sql), "celery"]))
+
+
+@contextmanager
+def read_only(server: Process) -> Iterator[None]:
+    """Let PostgreSQL take nothing, as a standby does."""
+    statement(server, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+    yield
+    own = "SET default_transaction_read_only = off"
+    statement(server, own, "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")

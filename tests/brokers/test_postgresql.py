@@ -13,6 +13,7 @@ from celery import Celery
 
 import celerykit
 from celerykit import login
+from tests.brokers.scene import read_only
 from tests.containers.test_survival import assert_nothing_lost, wait_running
 from tests.rig.containers import CELERY_IMAGE, POSTGRESQL_IMAGE
 from tests.rig.waiting import meanwhile, until
@@ -147,7 +148,7 @@ def test_results_survive_their_server(rig: Rig, fault: str) -> None:
 
 
 def test_results_of_a_django_project_survive_their_server(rig: Rig) -> None:
-    """They are in its own database, by django-celery-results: while that is away, a job that has ended waits for it."""
+    """They are in its own database, by django-celery-results: while that is away or read-only, a job waits for it."""
     rig.redis()
     server, address = rig.postgresql()
     rig.image = CELERY_IMAGE
@@ -161,6 +162,8 @@ def test_results_of_a_django_project_survive_their_server(rig: Rig) -> None:
         until(lambda: worker.logs.count("Failed operation _store_result") > 4, 60, "attempts to store a result")
         server.start()
         until(lambda: server.answers("postgresql-health"), 30, "the server")
+        with read_only(server):
+            worker.wait_log("refuses what jobs leave there: 25006;", 60)
         rig.ledger.wait_accepted(5, 30)
     assert_nothing_lost(rig)
     jobs = sorted(rig.ledger.account().accepted)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from celery import Celery, chord, group
 
+from tests.brokers.scene import read_only
 from tests.containers.test_survival import wait_running
 from tests.rig.containers import REDIS_IMAGE
 from tests.rig.waiting import until
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 LONG = 600
 """Seconds of a longest job: no job is ended for the time that its result waits."""
+OPERATOR = "user root on nopass ~* &* +@all\n"
+"""Who may say to the broker's Redis how much memory it may have."""
 OF_REDIS = {
     "OOM": ("config set maxmemory 1", "config set maxmemory 0"),
     "NOREPLICAS": ("config set min-replicas-to-write 1", "config set min-replicas-to-write 0"),
@@ -110,23 +113,31 @@ def wait_stored(rig: Rig, jobs: list[str]) -> None:
 
 
 def test_a_full_broker_keeps_no_result_from_its_job(rig: Rig) -> None:
-    """Jobs and results on one Redis, as the stack has them: what ends while it is full has its result afterwards."""
-    server = rig.redis(users="user root on nopass ~* &* +@all\n")
-    worker = rig.worker(CELERYKIT_LONGEST_JOB=LONG)
-    with unbroken(worker):
-        jobs = rig.client.work(6, 1.0)
-        wait_running(rig, 2)
-        allow(server, 1)
-        wait_refused(worker, "OOM")
-        allow(server, 0)
-        wait_stored(rig, jobs)
-        assert_said(worker, "OOM")
-    assert not rig.ledger.account().started_twice
+    """Jobs and results on one Redis, as the stack has them: what ends while it is full has its result afterwards.
+
+    So has what the main process says of a job that took too long.
+    """
+    server = rig.redis(users=OPERATOR)
+    worker = rig.worker(CELERYKIT_LONGEST_JOB=LONG, CELERYKIT_STUCK_AFTER=20)
+    before = worker.state["Pid"]
+    (long,) = rig.client.work(1, 60.0, time_limit=8)
+    jobs = rig.client.work(3, 1.0)
+    wait_running(rig, 2)
+    allow(server, 1)
+    wait_refused(worker, "OOM")
+    worker.wait_log("MainProcess] the result backend", 60)
+    until(lambda: worker.probe("live"), 10, lambda: worker.logs[-4000:])
+    allow(server, 0)
+    wait_stored(rig, jobs)
+    until(lambda: rig.client.result(long).state == "FAILURE", 60, "that it took too long")
+    assert_said(worker, "OOM")
+    assert worker.state["Pid"] == before
+    assert not rig.ledger.account().started_twice and rig.client.unacknowledged() == 0
 
 
 def test_a_stop_is_not_held_up_by_a_result_that_is_refused(rig: Rig) -> None:
     """The job goes back within the stop's budget, and the next worker's result is the one that counts."""
-    server = rig.redis(users="user root on nopass ~* &* +@all\n")
+    server = rig.redis(users=OPERATOR)
     worker = rig.worker(CELERYKIT_STOP_TIMEOUT=8, CELERYKIT_LONGEST_JOB=LONG)
     jobs = rig.client.work(2, 1.0)
     wait_running(rig, 2)
@@ -138,20 +149,6 @@ def test_a_stop_is_not_held_up_by_a_result_that_is_refused(rig: Rig) -> None:
     assert rig.client.queued() == 2
     rig.worker()
     wait_stored(rig, jobs)
-
-
-def statement(server: Process, *sql: str) -> None:
-    """Have PostgreSQL's own user say something."""
-    server.sh(" ".join(["psql -v ON_ERROR_STOP=1", *(f'-c "{each}"' for each in sql), "celery"]))
-
-
-@contextmanager
-def read_only(server: Process) -> Iterator[None]:
-    """Let PostgreSQL take nothing, as a standby does."""
-    statement(server, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
-    yield
-    own = "SET default_transaction_read_only = off"
-    statement(server, own, "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
 
 
 def test_postgresql_that_refuses_results_loses_none(rig: Rig) -> None:
