@@ -103,19 +103,21 @@ def request_of(app: Celery, group: str) -> Context:
 def test_a_chord_whose_body_is_sent_has_not_failed(
     server: Server, app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Redis that is full from that moment on keeps the traces of the chord a while: its end is no error of the body."""
+    """Redis that refuses from that moment on keeps the traces of the chord a while: that is no error of the body."""
     group = str(uuid.uuid4())
     app.backend.set_chord_size(group, 1)
     publish = app.amqp._retry_publish
-    refuse, relent = REFUSE["OOM"]
+    refuse, relent = REFUSE["NOREPLICAS"]
+    relents = threading.Timer(1.0, lambda: server.root.execute_command(relent))
 
-    def fill_and_publish(*args: Any, **kwargs: Any) -> Any:
+    def publish_and_refuse(*args: Any, **kwargs: Any) -> None:
+        publish(*args, **kwargs)
         server.root.execute_command(refuse)
-        threading.Timer(1.0, lambda: server.root.execute_command(relent)).start()
-        return publish(*args, **kwargs)
+        relents.start()
 
-    monkeypatch.setattr(app.amqp, "_retry_publish", fill_and_publish)
+    monkeypatch.setattr(app.amqp, "_retry_publish", publish_and_refuse)
     part(app, group, 0)
+    relents.join()
     assert sent(app) == [[20]]
     assert app.AsyncResult(group).state == "PENDING"
 
