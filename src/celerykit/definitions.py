@@ -34,7 +34,7 @@ RIGHTS = {
     "worker": {
         "configure": r"^(?!amq\.).*$",
         "write": r"^(amq\.default|(?!amq\.).*)$",
-        "read": r"^(?!amq\.|celerykit\.).*$",
+        "read": r"^(?!amq\.|celerykit\.(?!revoked$)).*$",
     },
     # Without the default exchange, by which a command could be put straight into a worker's own queue.
     "producer": {

@@ -19,6 +19,7 @@ from celerykit import (
     djangoresults,
     environment,
     rabbitmq,
+    remotecontrol,
     sent,
     sentinel,
     settings,
@@ -36,6 +37,7 @@ WORKER_STEPS = (
     "celerykit.worker.delivery:Delivery",
     "celerykit.worker.records:Records",
     "celerykit.worker.reservations:Reservations",
+    "celerykit.worker.revocations:Revocations",
     "celerykit.worker.adapting:Adapting",
 )
 
@@ -121,9 +123,10 @@ def configure(app: Any) -> None:
         app.fixups = {*app.fixups, SELF}
         app.prepare_config = functools.partial(_prepare_config, app, app.prepare_config)
         app.steps["worker"].update(WORKER_STEPS)
-        app.steps["consumer"].add("celerykit.worker.vitals:Consuming")
+        app.steps["consumer"].update(("celerykit.worker.vitals:Consuming", "celerykit.worker.revocations:Reading"))
         sent.install()
         rabbitmq.install(app)
+        remotecontrol.install(app)
         transports.register()
     if app._conf is None or isinstance(app._conf.maps[0], PendingConfiguration):
         _be_first(app)

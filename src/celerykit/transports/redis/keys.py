@@ -46,6 +46,11 @@ class Keys:
         """A key that is never there: what a user may do is tried on it."""
         return f"{self.prefix}celerykit.access"
 
+    @property
+    def revoked(self) -> str:
+        """Sorted set: each revocation with the time at which it was last said."""
+        return f"{self.prefix}celerykit.revoked"
+
     def line(self, queues: Iterable[str]) -> str:
         """Name a sorted set: idle workers that consume just these queues, those that wait longest first."""
         return f"{self.prefix}celerykit.line:{_digest(queues)}"

@@ -1,0 +1,278 @@
+"""What a worker knows to be revoked: it hears of it as Celery's does, has it kept by the broker, and reads it there."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from celery import bootsteps
+from celery.utils.functional import maybe_list
+from celery.worker import control, state
+from kombu.connection import Connection
+
+from celerykit import revocations
+from celerykit.sent import SENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from celerykit.revocations import Revocation, Said, Store
+
+logger = logging.getLogger(__name__)
+logger.setLevel(logging.INFO)
+
+READ_PATIENCE = 5.0
+"""Seconds that a worker waits, once it is connected, for what is revoked."""
+WRITE_PATIENCE = 1.0
+"""Seconds that whoever revokes waits until it is kept: the answer then says so."""
+PAUSE, LONGEST_PAUSE = 5.0, 60.0
+"""Seconds between two attempts, of which the first and the longest."""
+
+
+class Revocations(bootsteps.Step):  # type: ignore[misc]
+    """Keeps what this worker is told to revoke, and looks at each job before it begins."""
+
+    requires = ("celerykit.worker.reservations:Reservations",)
+
+    def include_if(self, worker: Any) -> bool:
+        """Only where the broker keeps them."""
+        return revocations.store_of(worker.app) is not None
+
+    def create(self, worker: Any) -> None:
+        """Listen, and stand between the worker and its pool."""
+        keeper = Keeper(worker.app.connection_for_read, revocations.store_of(worker.app))
+        worker.revocations = revoked = Revoked(keeper)
+        for name, read in COMMANDS.items():
+            command = control.Panel.data[name]
+            told = command.command if isinstance(command, Keeping) else command
+            control.Panel.data[name] = Keeping(told, read, revoked)
+        is_direct = worker.process_task == worker._process_task
+        worker._process_task = unless_revoked(worker._process_task, revoked)
+        if is_direct:
+            worker.process_task = worker._process_task
+
+
+class Reading(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Reads what was revoked while nobody told this worker: before its start, and while it was not connected.
+
+    It begins when remote control has, so that what is not read is heard.
+    """
+
+    requires = ("celery.worker.consumer.control:Control",)
+
+    def include_if(self, consumer: Any) -> bool:
+        """Only where the broker keeps revocations."""
+        return hasattr(consumer.controller, "revocations")
+
+    def start(self, consumer: Any) -> None:
+        """Read."""
+        consumer.controller.revocations.read()
+
+    def stop(self, consumer: Any) -> None:
+        """Have the next job wait for another look."""
+        consumer.controller.revocations.forget_reading()
+
+
+class Revoked:
+    """What is revoked, bounded as Celery's own set of it is."""
+
+    def __init__(self, keeper: Keeper):
+        self._keeper = keeper
+        self._said: dict[Revocation, float] = {}
+        self._any_stamps = False
+        self._is_read = False
+        self._lock = threading.Lock()
+
+    def hear(self, told: Iterable[Revocation]) -> Request:
+        """Take in what this worker is told, and have it kept."""
+        now = time.time()
+        told = list(told)
+        self._take((revocation, now) for revocation in told)
+        return self._keeper.ask(Request(told))
+
+    def read(self) -> None:
+        """Read what is kept, and wait for that for a while, but not again while the broker does not answer."""
+        self._is_read = True
+        self._keeper.ask(Request()).wait(READ_PATIENCE)
+        self._take(self._keeper.take_found())
+        young = time.time() - state.REVOKE_EXPIRES
+        # The broker's older ones are looked up in here alone: Celery's set would forget them.
+        state.merge_revoked(
+            [revocations.parts_of(what)[0] for what, when in self._said.items() if when > young and _is_job(what)]
+        )
+
+    def forget_reading(self) -> None:
+        """Read again before the next job."""
+        self._is_read = False
+
+    def applies_to(self, request: Any) -> bool:
+        """Say whether a job is revoked."""
+        if not self._is_read:
+            self.read()
+        if self._keeper.found:
+            self._take(self._keeper.take_found())
+        if not self._said:
+            return False
+        when = max((self._said.get(what, 0.0) for what in self._names(request)), default=0.0)
+        return bool(when) and not is_later(request.request_dict, when)
+
+    def _names(self, request: Any) -> Iterator[Revocation]:
+        yield revocations.revocation(request.id)
+        if self._any_stamps:
+            for header, values in request.stamps.items():
+                yield from (revocations.revocation(header, value) for value in maybe_list(values) or ())
+
+    def _take(self, said: Iterable[Said]) -> None:
+        with self._lock:
+            for what, when in said:
+                self._said.pop(what, None)  # the newest are the last
+                self._said[what] = when
+                self._any_stamps |= not _is_job(what)
+            while len(self._said) > state.REVOKES_MAX:
+                del self._said[next(iter(self._said))]
+
+
+def is_later(headers: Mapping[str, Any], when: float) -> bool:
+    """Say whether a job was sent so long after the revocation of its id that Celery had forgotten that.
+
+    An app may have ids of its own, and use one again the next day.
+    """
+    sent = headers.get(SENT)
+    return isinstance(sent, float) and not headers.get("retries") and sent > when + state.REVOKE_EXPIRES
+
+
+def unless_revoked(process: Callable[[Any], Any], revoked: Revoked) -> Callable[[Any], Any]:
+    """Return what hands a request to the pool, with Celery told before of a revocation that it may not know."""
+
+    def process_task(request: Any) -> Any:
+        if revoked.applies_to(request):
+            state.revoked.add(request.id)
+        return process(request)
+
+    return process_task
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """A command of remote control, with what it revokes kept."""
+
+    command: Callable[..., Any]
+    read: Callable[[Mapping[str, Any]], list[Revocation]]
+    revoked: Revoked
+
+    def __call__(self, panel: Any, **options: Any) -> Any:
+        """Have it kept, meanwhile run the command, and answer when both are done or the broker takes too long."""
+        request = self.revoked.hear(self.read(options))
+        try:
+            return self.command(panel, **options)
+        finally:
+            request.wait(WRITE_PATIENCE)
+
+
+COMMANDS: dict[str, Callable[[Mapping[str, Any]], list[Revocation]]] = {
+    "revoke": lambda told: revocations.of_jobs(told.get("task_id")),
+    "terminate": lambda told: revocations.of_jobs(told.get("task_id")),
+    "revoke_by_stamped_headers": lambda told: revocations.of_stamps(told.get("headers") or {}),
+}
+"""The commands of remote control that revoke, and how to read what."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the keeper is asked for: to write, or, if it is nothing, to read."""
+
+    told: list[Revocation] = field(default_factory=list)
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it is done, or in vain."""
+        self.done.wait(seconds)
+
+
+class Keeper:
+    """Writes and reads in a thread of its own, or a greenlet: a broker that does not answer holds up nothing else."""
+
+    def __init__(self, connect: Callable[[], Any], store: Any):
+        self.found: deque[Said] = deque(maxlen=state.REVOKES_MAX)
+        self._connect = connect
+        self._store: Store = store
+        self._asked: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._waiting: list[Request] = []
+        self._told: dict[Revocation, None] = {}
+        self._reads = False
+        self._pause: float | None = None
+        self._thread: threading.Thread | None = None
+
+    def ask(self, request: Request) -> Request:
+        """Have something done; it counts as done, too, when it was tried in vain and is tried again later."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="revocations", daemon=True)
+            self._thread.start()
+        self._asked.put(request)
+        return request
+
+    def take_found(self) -> list[Said]:
+        """Return what was read and not yet taken."""
+        return [self.found.popleft() for _ in range(len(self.found))]
+
+    def _run(self) -> None:
+        while True:
+            self._collect()
+            try:
+                self._settle()
+                self._succeeded()
+            except Exception as exc:  # whatever it is, what is owed must be tried again
+                self._fail(exc)
+            for request in self._waiting:
+                request.done.set()
+            self._waiting.clear()
+
+    def _collect(self) -> None:
+        """Wait until there is something to do, and take all of it."""
+        try:
+            self._waiting.append(self._asked.get(timeout=self._pause or self._store.poll))
+            while True:
+                self._waiting.append(self._asked.get_nowait())
+        except queue.Empty:
+            self._reads |= not self._waiting
+        for request in self._waiting:
+            self._told.update(dict.fromkeys(request.told))
+            self._reads |= not request.told
+        while len(self._told) > state.REVOKES_MAX:
+            del self._told[next(iter(self._told))]
+
+    def _settle(self) -> None:
+        with self._connect() as connection:
+            # Not by way of the worker's own class of connections, whose attempts are signs of life of its main thread.
+            connect: Any = Connection._ensure_connection
+            connect(connection, max_retries=1, reraise_as_library_errors=False)
+            if self._told:
+                self._store.write(connection, list(self._told))
+                self._told.clear()
+            if self._reads:
+                self.found.extend(self._store.read(connection))
+                self._reads = False
+
+    def _succeeded(self) -> None:
+        if self._pause:
+            self._pause = None
+            logger.info("the broker keeps revocations again")
+
+    def _fail(self, exc: Exception) -> None:
+        if not self._pause:
+            logger.warning(
+                "what is revoked can be neither kept at the broker nor read there, and is tried again: %r. Until then "
+                "a worker that starts may run what was revoked before. If it is for want of rights, give them to the "
+                "user of CELERY_BROKER_URL",
+                exc,
+            )
+        self._pause = min(LONGEST_PAUSE, (self._pause or PAUSE / 2) * 2)
+
+
+def _is_job(revocation: Revocation) -> bool:
+    return len(revocations.parts_of(revocation)) == 1
