@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +20,9 @@ from celerykit import brokers
 from celerykit.settings import patience
 
 if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Iterator
+
     import amqp
 
 logger = logging.getLogger(__name__)
@@ -37,6 +40,10 @@ STREAM_ARGUMENTS = {
     "x-max-length-bytes": 16_000_000,  # some 80,000 messages; the server drops the oldest by whole segments
     "x-stream-max-segment-size-bytes": 2_000_000,
 }
+PREFETCH = 20_000
+"""Messages of the stream that are under way: a server that is short of memory reads no word that it may send more."""
+REFUSALS, REFUSED = ("AccessRefused", "NoPermissionError"), 600.0
+"""What a broker says to a user without the rights, and for how many seconds that is not tried again."""
 AT_ONCE = 500
 """Revocations in one message or script."""
 
@@ -53,7 +60,10 @@ def keep_seconds() -> float:
 
 def revocation(*parts: Any) -> Revocation:
     """Return the revocation of an id, or of a stamp's header and value."""
-    return str(dumps(parts))  # type: ignore[no-untyped-call]
+    try:
+        return str(dumps(parts))  # type: ignore[no-untyped-call]
+    except TypeError:  # a stamp of an app's own type
+        return json.dumps(list(map(repr, parts)))
 
 
 def parts_of(revocation: Revocation) -> list[Any]:
@@ -69,7 +79,7 @@ def of_jobs(task_id: Any) -> list[Revocation]:
 def of_stamps(headers: Any) -> list[Revocation]:
     """Return the revocations of stamped headers, as Celery's ``revoke_by_stamped_headers`` takes them."""
     if not isinstance(headers, Mapping):
-        headers = dict(pair.split("=")[:2] for pair in headers)
+        headers = dict(pair.split("=")[:2] for pair in headers if "=" in pair)
     return [revocation(header, value) for header, values in headers.items() for value in maybe_list(values) or ()]
 
 
@@ -82,8 +92,8 @@ class Store(Protocol):
     def write(self, connection: Any, revocations: Sequence[Revocation]) -> None:
         """Keep some, by an open connection of Kombu's."""
 
-    def read(self, connection: Any) -> Iterable[Said]:
-        """Return those that were written since the last look, and perhaps some of before."""
+    def read(self, connection: Any, found: deque[Said]) -> None:
+        """Append those that were written since the last look, and perhaps some of before; at a failure, a part."""
 
 
 def store_of(app: Any) -> Store | None:
@@ -111,14 +121,15 @@ class InRedis:
             for some in _parts(revocations):
                 scripts.REVOKE(client, [key], [keep_seconds(), state.REVOKES_MAX, *some])
 
-    def read(self, connection: Any) -> Iterator[Said]:
-        """Yield what was written since the last look; a clock that was set back in between costs a minute at most."""
+    def read(self, connection: Any, found: deque[Said]) -> None:
+        """Append what was written since the last look; a minute of it is read again, for clocks are set."""
         with closing(connection.channel()) as channel:
             client, key = _redis(channel)
             now = client.time()[0]
-            found = client.zrangebyscore(key, max(self._last, now - keep_seconds()), "+inf", withscores=True)
+            since = max(self._last, now - keep_seconds())
+            said = client.zrangebyscore(key, since, "+inf", withscores=True)
         self._last = now - 60.0
-        yield from ((revocation.decode(), when) for revocation, when in found)
+        found.extend((revocation.decode(), when) for revocation, when in said)
 
 
 def _redis(channel: Any) -> tuple[Any, str]:
@@ -144,21 +155,20 @@ class InRabbitMQ:
             for some in _parts(revocations):
                 _publish(channel, some)
 
-    def read(self, connection: Any) -> list[Said]:
-        """Return what was written since the last look.
+    def read(self, connection: Any, found: deque[Said]) -> None:
+        """Append what was written since the last look.
 
         A mark of this reader's own tells it where the end is: everything that was confirmed before lies before it.
         """
-        reading = Reading(self._next)
+        reading = Reading(self._next, found)
         self._next = "first"  # whatever goes wrong, the next one misses nothing
         with self._channel(connection) as channel:
-            channel.basic_qos(0, 1000, False)
+            channel.basic_qos(0, PREFETCH, False)
             channel.basic_consume(STREAM, callback=reading.take, arguments={"x-stream-offset": reading.next})
             _publish(channel, [], correlation_id=reading.mark)
             while not reading.is_over:
                 channel.connection.drain_events(timeout=patience())
         self._next = reading.next
-        return reading.found
 
     def _channel(self, connection: Any) -> Any:
         channel = connection.channel()
@@ -170,10 +180,10 @@ class InRabbitMQ:
 class Reading:
     """One look into the stream."""
 
-    def __init__(self, offset: int | str):
+    def __init__(self, offset: int | str, found: deque[Said]):
         self.next = offset
         self.mark = uuid.uuid4().hex
-        self.found: list[Said] = []
+        self.found = found
         self.is_over = False
 
     def take(self, message: amqp.Message) -> None:
@@ -185,8 +195,8 @@ class Reading:
             return
         when = float(message.headers["said"])
         if when > time.time() - keep_seconds():
-            self.found += ((revocation, when) for revocation in json.loads(message.body))
-        if not offset % 100:
+            self.found.extend((revocation, when) for revocation in json.loads(message.body))
+        if not offset % (PREFETCH // 4):
             message.channel.basic_ack(message.delivery_tag, multiple=True)
 
 
@@ -210,29 +220,30 @@ def _parts(revocations: Sequence[Revocation]) -> Iterator[Sequence[Revocation]]:
 class Control(celery.app.control.Control):  # type: ignore[misc]
     """Celery's remote control, which has a revocation kept before it tells the workers, for there may be none."""
 
-    _is_refused = False
+    _refused_at = 0.0
 
     def revoke(self, task_id: Any, *args: Any, **options: Any) -> Any:
         """Revoke jobs."""
-        self._keep(of_jobs(task_id))
+        self._keep(of_jobs, task_id)
         return super().revoke(task_id, *args, **options)
 
     def revoke_by_stamped_headers(self, headers: Any, *args: Any, **options: Any) -> Any:
         """Revoke all jobs with such stamps."""
-        self._keep(of_stamps(headers))
+        self._keep(of_stamps, headers)
         return super().revoke_by_stamped_headers(headers, *args, **options)
 
-    def _keep(self, revocations: Sequence[Revocation]) -> None:
-        """Keep them, if the broker lets this user do so: workers do it, too, and none of them knows of the other."""
-        store = store_of(self.app)
-        if store is None or self._is_refused:
-            return
+    def _keep(self, read: Callable[[Any], list[Revocation]], told: Any) -> None:
+        """Have it kept, if the broker takes it from here: workers see to that, too, and none knows of the other."""
         try:
+            store = store_of(self.app)
+            if store is None or time.time() - self._refused_at < REFUSED:
+                return
             with self.app.connection_or_acquire() as connection:
-                store.write(connection, revocations)
+                store.write(connection, read(told))
         except Exception as exc:  # whatever it is, the workers must be told
-            self._is_refused = True
-            logger.info("revocations are kept by workers alone, for the broker does not take them from here: %r", exc)
+            if type(exc).__name__ in REFUSALS:
+                self._refused_at = time.time()
+            logger.info("this revocation is kept by workers alone, for the broker does not take it from here: %r", exc)
 
 
 def install(app: Any) -> None:

@@ -7,12 +7,14 @@ import queue
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps
 from celery.utils.functional import maybe_list
 from celery.worker import control, state
+from celery.worker.consumer.control import Control as RemoteControl
 from kombu.connection import Connection
 
 from celerykit import revocations
@@ -29,7 +31,9 @@ logger.setLevel(logging.INFO)
 READ_PATIENCE = 5.0
 """Seconds that a worker waits, once it is connected, for what is revoked."""
 WRITE_PATIENCE = 1.0
-"""Seconds that whoever revokes waits until it is kept: the answer then says so."""
+"""Seconds that the answer to whoever revokes waits until it is kept."""
+LINGER = 1.0
+"""Seconds for which a connection is left open: whoever revokes many jobs one by one makes few of them."""
 PAUSE, LONGEST_PAUSE = 5.0, 60.0
 """Seconds between two attempts, of which the first and the longest."""
 
@@ -48,7 +52,7 @@ class Revocations(bootsteps.Step):  # type: ignore[misc]
         keeper = Keeper(worker.app.connection_for_read, revocations.store_of(worker.app))
         worker.revocations = revoked = Revoked(keeper)
         for name, read in COMMANDS.items():
-            command = control.Panel.data[name]
+            command = control.Panel.data[name]  # an app's own, if it has one of this name
             told = command.command if isinstance(command, Keeping) else command
             control.Panel.data[name] = Keeping(told, read, revoked)
         is_direct = worker.process_task == worker._process_task
@@ -69,6 +73,13 @@ class Reading(bootsteps.StartStopStep):  # type: ignore[misc]
         """Only where the broker keeps revocations."""
         return hasattr(consumer.controller, "revocations")
 
+    def create(self, consumer: Any) -> None:
+        """Have remote control answer when that is kept which it was told."""
+        for step in consumer.steps:
+            if isinstance(step, RemoteControl):
+                node = step.box.node
+                node.reply = after(consumer.controller.revocations.wait_kept, node.reply)
+
     def start(self, consumer: Any) -> None:
         """Read."""
         consumer.controller.revocations.read()
@@ -76,6 +87,16 @@ class Reading(bootsteps.StartStopStep):  # type: ignore[misc]
     def stop(self, consumer: Any) -> None:
         """Have the next job wait for another look."""
         consumer.controller.revocations.forget_reading()
+
+
+def after(wait: Callable[[], None], reply: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``reply`` with a wait before it."""
+
+    def reply_later(*args: Any, **options: Any) -> Any:
+        wait()
+        return reply(*args, **options)
+
+    return reply_later
 
 
 class Revoked:
@@ -86,14 +107,20 @@ class Revoked:
         self._said: dict[Revocation, float] = {}
         self._any_stamps = False
         self._is_read = False
+        self._heard = Request()
+        self._heard.done.set()
         self._lock = threading.Lock()
 
-    def hear(self, told: Iterable[Revocation]) -> Request:
+    def hear(self, told: list[Revocation]) -> None:
         """Take in what this worker is told, and have it kept."""
         now = time.time()
-        told = list(told)
         self._take((revocation, now) for revocation in told)
-        return self._keeper.ask(Request(told))
+        if told:
+            self._heard = self._keeper.ask(Request(told))
+
+    def wait_kept(self) -> None:
+        """Wait until it is kept, for a while."""
+        self._heard.wait(WRITE_PATIENCE)
 
     def read(self) -> None:
         """Read what is kept, and wait for that for a while, but not again while the broker does not answer."""
@@ -159,19 +186,16 @@ def unless_revoked(process: Callable[[Any], Any], revoked: Revoked) -> Callable[
 
 @dataclass(frozen=True)
 class Keeping:
-    """A command of remote control, with what it revokes kept."""
+    """A command of remote control that has kept what it revokes."""
 
     command: Callable[..., Any]
     read: Callable[[Mapping[str, Any]], list[Revocation]]
     revoked: Revoked
 
     def __call__(self, panel: Any, **options: Any) -> Any:
-        """Have it kept, meanwhile run the command, and answer when both are done or the broker takes too long."""
-        request = self.revoked.hear(self.read(options))
-        try:
-            return self.command(panel, **options)
-        finally:
-            request.wait(WRITE_PATIENCE)
+        """Have it kept, and run the command meanwhile."""
+        self.revoked.hear(self.read(options))
+        return self.command(panel, **options)
 
 
 COMMANDS: dict[str, Callable[[Mapping[str, Any]], list[Revocation]]] = {
@@ -222,41 +246,48 @@ class Keeper:
 
     def _run(self) -> None:
         while True:
-            self._collect()
+            # Nothing to do for so long is the time for a look, or for another attempt.
+            if not self._collect(self._pause or self._store.poll):
+                self._reads = True
             try:
                 self._settle()
-                self._succeeded()
             except Exception as exc:  # whatever it is, what is owed must be tried again
                 self._fail(exc)
-            for request in self._waiting:
-                request.done.set()
-            self._waiting.clear()
+                self._answer()
 
-    def _collect(self) -> None:
-        """Wait until there is something to do, and take all of it."""
-        try:
-            self._waiting.append(self._asked.get(timeout=self._pause or self._store.poll))
+    def _collect(self, seconds: float | None) -> bool:
+        """Wait until there is something to do, and take all of it; return False if there was nothing."""
+        with suppress(queue.Empty):
+            self._waiting.append(self._asked.get(timeout=seconds))
             while True:
                 self._waiting.append(self._asked.get_nowait())
-        except queue.Empty:
-            self._reads |= not self._waiting
         for request in self._waiting:
             self._told.update(dict.fromkeys(request.told))
             self._reads |= not request.told
         while len(self._told) > state.REVOKES_MAX:
             del self._told[next(iter(self._told))]
+        return bool(self._waiting)
 
     def _settle(self) -> None:
+        """Do what is owed by one connection, and what comes meanwhile."""
         with self._connect() as connection:
             # Not by way of the worker's own class of connections, whose attempts are signs of life of its main thread.
             connect: Any = Connection._ensure_connection
             connect(connection, max_retries=1, reraise_as_library_errors=False)
-            if self._told:
-                self._store.write(connection, list(self._told))
-                self._told.clear()
-            if self._reads:
-                self.found.extend(self._store.read(connection))
-                self._reads = False
+            while self._told or self._reads or self._collect(LINGER):
+                if self._told:
+                    self._store.write(connection, list(self._told))
+                    self._told.clear()
+                if self._reads:
+                    self._store.read(connection, self.found)
+                    self._reads = False
+                self._succeeded()
+                self._answer()
+
+    def _answer(self) -> None:
+        for request in self._waiting:
+            request.done.set()
+        self._waiting.clear()
 
     def _succeeded(self) -> None:
         if self._pause:
