@@ -35,9 +35,9 @@ class Place:
         celerykit.configure(self.kit)
         self._backend = told
 
-    def worker(self) -> Process:
+    def worker(self, pool: str = "prefork") -> Process:
         """Start one of one slot."""
-        return self.rig.worker(CELERY_RESULT_BACKEND=self._backend, CELERY_WORKER_CONCURRENCY=1)
+        return self.rig.worker(pool, CELERY_RESULT_BACKEND=self._backend, CELERY_WORKER_CONCURRENCY=1)
 
     def submit(self, number: int = 1, **options: object) -> list[str]:
         """Submit jobs that are short."""
@@ -53,8 +53,8 @@ class Place:
         assert states == {"REVOKED"}
 
 
-@pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
-def test_what_was_revoked_never_runs(rig: Rig, broker: str) -> None:
+@pytest.mark.parametrize(("broker", "pool"), [("redis", "gevent"), ("rabbitmq", "prefork")])
+def test_what_was_revoked_never_runs(rig: Rig, broker: str, pool: str) -> None:
     """Jobs that waited, were delayed or had a stamp, revoked before all workers died, and while there was none."""
     place = Place(rig, broker)
     first = place.worker()
@@ -70,6 +70,6 @@ def test_what_was_revoked_never_runs(rig: Rig, broker: str) -> None:
     first.kill()
     revoked += (unheard := place.submit(2))
     place.kit.control.revoke(unheard)
-    second = place.worker()
+    second = place.worker(pool)
     place.assert_only_these_are_left_out(revoked)
     assert "rights" not in second.logs

@@ -225,7 +225,7 @@ class Keeper:
         self.found: deque[Said] = deque(maxlen=state.REVOKES_MAX)
         self._connect = connect
         self._store: Store = store
-        self._asked: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._asked: queue.Queue[Request] = queue.Queue()
         self._waiting: list[Request] = []
         self._told: dict[Revocation, None] = {}
         self._reads = False
@@ -275,12 +275,12 @@ class Keeper:
             connect: Any = Connection._ensure_connection
             connect(connection, max_retries=1, reraise_as_library_errors=False)
             while self._told or self._reads or self._collect(LINGER):
+                if self._reads:  # which a worker waits for that starts
+                    self._store.read(connection, self.found)
+                    self._reads = False
                 if self._told:
                     self._store.write(connection, list(self._told))
                     self._told.clear()
-                if self._reads:
-                    self._store.read(connection, self.found)
-                    self._reads = False
                 self._succeeded()
                 self._answer()
 
