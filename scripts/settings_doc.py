@@ -53,8 +53,8 @@ START = """\
 
 A worker consumes as soon as it is connected. Celery's would first ask the other workers which jobs are revoked, and
 wait a second for their answers (*mingle*), after each loss of its connection, too. The kit's asks nobody: what is
-[revoked](delivery.md#revoked-jobs) is kept by the broker. On other brokers than Redis and RabbitMQ it runs a job that was
-revoked while it was down; there, `CELERY_WORKER_STATEDB=FILE` keeps what it had been told before, and
+[revoked](delivery.md#revoked-jobs) is kept by the broker. On other brokers than Redis and RabbitMQ it runs a job
+that was revoked while it was down; there, `CELERY_WORKER_STATEDB=FILE` keeps what it had been told before, and
 `CELERY_WORKER_WITHOUT_MINGLE=false` has it ask. *Gossip* costs no wait, and is on as in Celery.
 """
 
