@@ -26,6 +26,13 @@ DELIVERY = "celery_delayed_delivery"
 """Where delays end. Kombu's, as are the levels and their names: a test compares."""
 EXPIRED = "celerykit.expired"
 """Where jobs go that nobody began before they expired: it holds none. A letter that fits nowhere would stay."""
+REVOKED = "celerykit.revoked"
+"""The stream of what is revoked: whoever reads it, the others find it as it was."""
+REVOKED_ARGUMENTS = {
+    "x-queue-type": "stream",
+    "x-max-length-bytes": 16_000_000,  # some 80,000 messages; the oldest are dropped by whole segments
+    "x-stream-max-segment-size-bytes": 2_000_000,
+}
 
 _JOBS = r"(?!amq\.|celeryev|celery_delayed_|celerykit\.|.*celery\.pidbox$).*"
 """Names of queues and exchanges for jobs: no events, no remote control, nothing of the server's or the kit's own."""
@@ -66,6 +73,7 @@ def definitions(passwords: Mapping[str, str], queues: Sequence[str], own: Settin
             *map(_queue, (*queues, defaults.DEAD_LETTERS)),
             *map(_delay, range(LEVELS)),
             _queue(EXPIRED, **{"x-queue-type": "classic", "x-max-length": 0}),
+            _queue(REVOKED, **REVOKED_ARGUMENTS),
         ],
         "bindings": [
             *_bindings(queues),

@@ -16,7 +16,7 @@ from celery.utils.functional import maybe_list
 from celery.worker import state
 from kombu.utils.json import dumps, loads
 
-from celerykit import brokers
+from celerykit import brokers, definitions
 from celerykit.settings import patience
 
 if TYPE_CHECKING:
@@ -33,13 +33,6 @@ CLASS = "celerykit.revocations:Control"
 
 KEEP = 30 * 86400.0
 """Seconds for which a revocation is kept, unless Celery's own variable says otherwise: jobs wait for an ETA so long."""
-STREAM = "celerykit.revoked"
-"""RabbitMQ's stream of them: whoever reads it, the others find it as it was."""
-STREAM_ARGUMENTS = {
-    "x-queue-type": "stream",
-    "x-max-length-bytes": 16_000_000,  # some 80,000 messages; the server drops the oldest by whole segments
-    "x-stream-max-segment-size-bytes": 2_000_000,
-}
 PREFETCH = 20_000
 """Messages of the stream that are under way: a server that is short of memory reads no word that it may send more."""
 REFUSALS, REFUSED = ("AccessRefused", "NoPermissionError"), 600.0
@@ -164,7 +157,9 @@ class InRabbitMQ:
         self._next = "first"  # whatever goes wrong, the next one misses nothing
         with self._channel(connection) as channel:
             channel.basic_qos(0, PREFETCH, False)
-            channel.basic_consume(STREAM, callback=reading.take, arguments={"x-stream-offset": reading.next})
+            channel.basic_consume(
+                definitions.REVOKED, callback=reading.take, arguments={"x-stream-offset": reading.next}
+            )
             _publish(channel, [], correlation_id=reading.mark)
             while not reading.is_over:
                 channel.connection.drain_events(timeout=patience())
@@ -173,7 +168,9 @@ class InRabbitMQ:
     def _channel(self, connection: Any) -> Any:
         channel = connection.channel()
         with channel.connection.transport.having_timeout(patience()):
-            channel.queue_declare(STREAM, durable=True, auto_delete=False, arguments=STREAM_ARGUMENTS)
+            channel.queue_declare(
+                definitions.REVOKED, durable=True, auto_delete=False, arguments=definitions.REVOKED_ARGUMENTS
+            )
         return closing(channel)
 
 
@@ -209,7 +206,7 @@ def _publish(channel: Any, revocations: Sequence[Revocation], **properties: Any)
         properties={"delivery_mode": 2, **properties},
     )
     with channel.connection.transport.having_timeout(patience()):
-        channel.basic_publish_confirm(message, exchange="", routing_key=STREAM, confirm_timeout=patience())
+        channel.basic_publish_confirm(message, exchange="", routing_key=definitions.REVOKED, confirm_timeout=patience())
 
 
 def _parts(revocations: Sequence[Revocation]) -> Iterator[Sequence[Revocation]]:

@@ -43,6 +43,15 @@ def test_the_policy_is_for_queues_of_jobs_alone() -> None:
         "celery_delayed_3",
         "celerykit.dead-letters",
         "celerykit.expired",
+        "celerykit.revoked",
         "amq.gen-1",
     ]
     assert not [name for name in others if pattern.match(name)]
+
+
+def test_a_worker_reads_of_the_kit_s_own_queues_what_is_revoked_alone() -> None:
+    """Dead letters hold other pools' arguments, and a producer has nothing to revoke."""
+    names = ("celerykit.revoked", "celerykit.dead-letters", "celerykit.revoked.old", "celery")
+    assert [bool(re.match(RIGHTS["worker"]["read"], name)) for name in names] == [True, False, False, True]
+    for right in ("configure", "write", "read"):
+        assert not re.match(RIGHTS["producer"][right], "celerykit.revoked")
