@@ -8,12 +8,11 @@ import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import celery.app.control
 from celery.utils.functional import maybe_list
-from celery.worker import state
 from kombu.utils.json import dumps, loads
 
 from celerykit import brokers, definitions
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
-
-STOCK_CLASS = "celery.app.control:Control"
-CLASS = "celerykit.revocations:Control"
 
 KEEP = 30 * 86400.0
 """Seconds for which a revocation is kept, unless Celery's own variable says otherwise: jobs wait for an ETA so long."""
@@ -48,6 +44,8 @@ Said = tuple[Revocation, float]
 
 def keep_seconds() -> float:
     """Return the seconds for which a revocation is kept."""
+    from celery.worker import state  # which most programs that revoke do without
+
     return state.REVOKE_EXPIRES if "CELERY_WORKER_REVOKE_EXPIRES" in os.environ else KEEP
 
 
@@ -107,6 +105,8 @@ class InRedis:
 
     def write(self, connection: Any, revocations: Sequence[Revocation]) -> None:
         """Keep some."""
+        from celery.worker import state
+
         from celerykit.transports.redis import scripts
 
         with closing(connection.channel()) as channel:
@@ -182,6 +182,7 @@ class Reading:
         self.mark = uuid.uuid4().hex
         self.found = found
         self.is_over = False
+        self._since = time.time() - keep_seconds()
 
     def take(self, message: amqp.Message) -> None:
         """Take the next message."""
@@ -190,11 +191,12 @@ class Reading:
         if message.properties.get("correlation_id") == self.mark:
             self.is_over = True
             return
-        when = float(message.headers["said"])
-        if when > time.time() - keep_seconds():
-            self.found.extend((revocation, when) for revocation in json.loads(message.body))
         if not offset % (PREFETCH // 4):
             message.channel.basic_ack(message.delivery_tag, multiple=True)
+        with suppress(KeyError, TypeError, ValueError):  # what somebody else has put there
+            when = float(message.headers["said"])
+            if when > self._since:
+                self.found.extend((str(revocation), when) for revocation in json.loads(message.body))
 
 
 def _publish(channel: Any, revocations: Sequence[Revocation], **properties: Any) -> None:
@@ -241,11 +243,3 @@ class Control(celery.app.control.Control):  # type: ignore[misc]
             if type(exc).__name__ in REFUSALS:
                 self._refused_at = time.time()
             logger.info("this revocation is kept by workers alone, for the broker does not take it from here: %r", exc)
-
-
-def install(app: Any) -> None:
-    """Have revocations by ``app`` kept; where it has a remote control of its own, nothing changes."""
-    if app.control_cls == STOCK_CLASS:
-        app.control_cls = CLASS
-        if type(early := vars(app).get("control")) is celery.app.control.Control:
-            early.__class__ = Control

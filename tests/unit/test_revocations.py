@@ -8,6 +8,7 @@ from uuid import UUID
 import celery.app.control
 import pytest
 from celery import Celery
+from celery.worker import state
 
 import celerykit
 from celerykit import revocations
@@ -102,7 +103,7 @@ def test_remote_control_is_the_kit_s_unless_an_app_has_its_own(before: Callable[
 @pytest.mark.parametrize("seconds", ["", "60"])
 def test_celery_s_own_variable_says_how_long_it_is_kept(monkeypatch: pytest.MonkeyPatch, seconds: str) -> None:
     """A month for jobs that wait for an ETA, or what the operator says."""
-    monkeypatch.setattr(revocations.state, "REVOKE_EXPIRES", 60.0)
+    monkeypatch.setattr(state, "REVOKE_EXPIRES", 60.0)
     monkeypatch.delenv("CELERY_WORKER_REVOKE_EXPIRES", raising=False)
     if seconds:
         monkeypatch.setenv("CELERY_WORKER_REVOKE_EXPIRES", seconds)
