@@ -107,8 +107,7 @@ class Revoked:
         self._said: dict[Revocation, float] = {}
         self._any_stamps = False
         self._is_read = False
-        self._heard = Request()
-        self._heard.done.set()
+        self._heard: Request | None = None
         self._lock = threading.Lock()
 
     def hear(self, told: list[Revocation]) -> None:
@@ -119,8 +118,10 @@ class Revoked:
             self._heard = self._keeper.ask(Request(told))
 
     def wait_kept(self) -> None:
-        """Wait until it is kept, for a while."""
-        self._heard.wait(WRITE_PATIENCE)
+        """Wait until what was heard last is kept, for a while and once."""
+        heard, self._heard = self._heard, None
+        if heard is not None:
+            heard.wait(WRITE_PATIENCE)
 
     def read(self) -> None:
         """Read what is kept, and wait for that for a while, but not again while the broker does not answer."""
