@@ -17,15 +17,15 @@ def origin(task: Any, attribute: str) -> tuple[str, type]:
     """Return what gave ``task`` the value of ``attribute``, and the class that holds it.
 
     :param attribute: one of those that a task has from its app's settings, such as ``acks_late``.
-    :returns: :data:`CLASS` for an argument of the decorator or the body of a class, :data:`ANNOTATIONS` for the
-        app's setting of that name, :data:`BINDING` for a setting as it was when the task was bound.
+    :returns: :data:`CLASS` for an argument of the decorator, the body of a class or an assignment, :data:`ANNOTATIONS`
+        for the app's setting of that name, :data:`BINDING` for a setting as it was when the task was bound.
     """
+    if attribute in vars(task):
+        return CLASS, type(task)
+    if any(attribute in given for given in resolve_all(task.app.annotations, type(task))):
+        return ANNOTATIONS, type(task)
     holder = next(kind for kind in type(task).__mro__ if attribute in vars(kind))
-    if holder is Task or not _is_from_binding(holder, attribute):
-        return CLASS, holder
-    if any(attribute in given for given in resolve_all(task.app.annotations, holder)):
-        return ANNOTATIONS, holder
-    return BINDING, holder
+    return (BINDING if _is_from_binding(holder, attribute) else CLASS), holder
 
 
 def renew(app: Any, names: set[str]) -> None:
@@ -53,4 +53,4 @@ def _renew(task: Any, attribute: str, old: Any, new: Any) -> None:
 def _is_from_binding(holder: type, attribute: str) -> bool:
     """Say whether a class got ``attribute`` when it was bound: then it has it later than the mark of that."""
     names = list(vars(holder))
-    return "__bound__" in names and names.index("__bound__") < names.index(attribute)
+    return holder is not Task and "__bound__" in names and names.index("__bound__") < names.index(attribute)

@@ -185,11 +185,11 @@ def test_a_task_s_own_values_stay_when_the_kit_comes_late(options: dict[str, Any
     }
 
 
-@pytest.mark.parametrize("whose", ["work", "*"])
-def test_annotations_stay_when_the_kit_comes_late(whose: str) -> None:
+@pytest.mark.parametrize(("whose", "options"), [("work", {}), ("*", {}), ("work", {"acks_late": True})])
+def test_annotations_stay_when_the_kit_comes_late(whose: str, options: dict[str, Any]) -> None:
     """task_annotations are the app's own word, and the check names them, not the task."""
     app = made(task_annotations={whose: {"acks_late": False}})
-    work = bound(app)
+    work = bound(app, **options)
     celerykit.configure(app)
     assert (work.acks_late, work.reject_on_worker_lost) == (False, True)
     (finding,) = findings(app)
@@ -234,6 +234,7 @@ def test_a_value_that_is_assigned_to_a_task_stays() -> None:
     work.acks_late = False
     celerykit.configure(app)
     assert work.acks_late is False
+    assert [finding.remedy for finding in findings(app)] == ["Drop acks_late= there"]
 
 
 def test_the_check_names_what_was_set_too_late() -> None:
