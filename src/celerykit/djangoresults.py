@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celerykit import patience, refusals
+from celerykit import refusals
 
 BACKEND = "django-db"
 
@@ -18,6 +18,8 @@ def install(app: Any) -> None:
     if app.conf.result_backend != BACKEND:
         return
     from celery.app import backends
+
+    from celerykit import patience
 
     backend, _ = backends.by_url(BACKEND, app.loader)
     backend.exception_safe_to_retry = _is_away
