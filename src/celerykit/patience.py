@@ -222,5 +222,5 @@ def _say_taken(backend: Any) -> None:
 
 
 def _name(backend: Any) -> str:
-    """Return the backend's URL without its password."""
-    return str(backend.as_uri())
+    """Return the URL of a backend without its password, or the name that stands for it."""
+    return str(backend.as_uri() or backend.app.conf.result_backend)
