@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import stack
 import testhosts
 from console import SetupError, say
+from parts import Part, bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 BIN = Path(".venv/bin")
 SHELL = (
@@ -41,7 +42,8 @@ CHECKS = (
 )
 # A machine for each process of the tests.
 ON_HOSTS = ("pytest", "tests/hosts", "--numprocesses", "2", "--dist", "loadgroup")
-QUICK, ALL = ("-m", "not slow"), ()
+ON_EVERY_HOST = {"CELERYKIT_TEST_SUITES": " ".join(testhosts.KINDS)}
+QUICK = ("-m", "not slow")
 # A run on an empty machine, asked and in earnest, and a second one.
 SITE_ONCE = ("pytest", "tests/hosts/test_site.py", "-k", "empty_machine or second_run")
 # Most of a test in containers is waiting, so several share a core.
@@ -49,28 +51,33 @@ SERVERS, OLDEST_SERVER = ("redis-8", "redis-7", "valkey-8"), "redis-6.2"
 IN_CONTAINERS = ("pytest", "--numprocesses", "5", "--dist", "loadgroup")
 
 
-def check() -> None:
+def check(seconds: float | None = None) -> None:
     """Run every check, to the end even where one fails.
 
+    :param seconds: for all of them, where they have an end.
     :raises SetupError: naming those that failed.
     """
-    failed = [command[0] for command in CHECKS if not _passes(command)]
+    end = None if seconds is None else time.monotonic() + seconds
+    failed = [command[0] for command in CHECKS if not _passes(command, end=end)]
     if failed:
         raise SetupError(f"failed: {', '.join(failed)}", "See above; 'ruff format' and 'ruff check --fix' mend much")
 
 
-def test_in_containers() -> None:
-    """Run the tests that start containers; where an app is named, those of an app.
-
-    :raises SetupError: if one fails.
-    """
+def in_containers() -> Part:
+    """Return the tests that start containers; where an app is named, those of an app."""
     app = os.environ.get("CELERYKIT_TEST_APP")
     folders = ("tests/transport", "tests/containers", "tests/brokers")
     tests = ("tests/containers/test_your_app.py",) if app else folders
-    if not _passes((*IN_CONTAINERS, *QUICK, *tests)):
-        raise SetupError(
-            f"failed: pytest {' '.join(tests)}", "See above; the log of each container is beside its failure"
-        )
+    return _part("containers", (*IN_CONTAINERS[1:], *tests))
+
+
+def on_hosts() -> Part:
+    """Return the tests of the playbook and the verbs, on a host of each release of Debian and each init system."""
+    return _part("hosts", ON_HOSTS[1:], ON_EVERY_HOST)
+
+
+def _part(name: str, spread: tuple[str, ...], also: Mapping[str, str] | None = None) -> Part:
+    return Part(name, str(BIN / "pytest"), QUICK, spread, {**_environment(), **(also or {})})
 
 
 def test_on_servers(*, oldest: bool) -> None:
@@ -111,12 +118,12 @@ def test_by_kombu(tests: Path) -> None:
         raise SetupError("failed: Kombu's own tests", "See above")
 
 
-def test_on_hosts(selection: Sequence[str]) -> None:
-    """Run the tests of the playbook and the verbs, on a host of each release of Debian and each init system.
+def test_on_hosts() -> None:
+    """Run every test on hosts, the slow ones too.
 
     :raises SetupError: if one fails.
     """
-    if not _passes((*ON_HOSTS, *selection), {"CELERYKIT_TEST_SUITES": " ".join(testhosts.KINDS)}):
+    if not _passes(ON_HOSTS, ON_EVERY_HOST):
         raise SetupError("failed: pytest tests/hosts", "See above; the journal is beside its failure")
 
 
@@ -134,12 +141,13 @@ def run_module(name: str) -> int:
     return subprocess.run([BIN / "python", "-m", name], check=False, env=_environment()).returncode
 
 
-def _passes(command: tuple[str, ...], also: Mapping[str, str] | None = None) -> bool:
+def _passes(command: tuple[str, ...], also: Mapping[str, str] | None = None, end: float | None = None) -> bool:
     began = time.monotonic()
-    environment = {**_environment(), **(also or {})}
-    done = subprocess.run([BIN / command[0], *command[1:]], check=False, env=environment)
-    say(f"[{time.monotonic() - began:6.1f} s] {'ok' if done.returncode == 0 else 'failed'}: {' '.join(command)}")
-    return done.returncode == 0
+    left = None if end is None else max(1.0, end - began)
+    code = bounded([BIN / command[0], *command[1:]], {**_environment(), **(also or {})}, left)
+    said = {0: "ok", None: "not ended in time"}.get(code, "failed")
+    say(f"[{time.monotonic() - began:6.1f} s] {said}: {' '.join(command)}")
+    return code == 0
 
 
 def _environment() -> dict[str, str]:
