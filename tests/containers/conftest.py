@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,12 +20,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
-    """Show the logs of a failed test's containers while they are still there."""
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Keep the logs of a failed test's containers while they are still there."""
     report = yield
     rig = getattr(item, "funcargs", {}).get("rig")
     if report.failed and rig is not None:
-        rig.show()
+        report.sections.append(("containers", rig.story()))
     return report
 
 

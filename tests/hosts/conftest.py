@@ -5,8 +5,7 @@ A test runs on machines with systemd, or on those that its mark ``inits`` names:
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -36,12 +35,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
-    """Show the journal of a failed test's host while it is still there."""
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Keep the journal of a failed test's host while it is still there."""
     report = yield
     host = getattr(item, "funcargs", {}).get("machine")
     if report.failed and host is not None:
-        print(host.journal(), host.ledger.account(), file=sys.stderr)
+        report.sections.append(("host", f"{host.journal()}\n{host.ledger.account()}"))
     return report
 
 

@@ -211,7 +211,7 @@ class PGMQClient(Client):
 
     def sql(self, query: LiteralString | sql.Composed, *arguments: str) -> list[Any]:
         """Return the rows of a query."""
-        with psycopg.connect(self.url.replace("pgmq://", "postgresql://"), connect_timeout=3, autocommit=True) as it:
+        with psycopg.connect(self.url.replace("pgmq://", "postgresql://"), connect_timeout=15, autocommit=True) as it:
             return it.execute(query, arguments).fetchall()
 
 
@@ -224,6 +224,6 @@ asked = urllib.request.Request(
     data=json.dumps(body).encode() if body else None,
     headers={"Authorization": "Basic " + login, "Content-Type": "application/json"},
 )
-print(urllib.request.urlopen(asked, timeout=10).read().decode())
+print(urllib.request.urlopen(asked, timeout=60).read().decode())
 """
 """Run by the server's own Python: it has no other program that could ask."""

@@ -304,10 +304,15 @@ class Rig:
 
     def show(self) -> None:
         """Print the end of each log, for a failed test."""
-        for process in self.processes:
-            print(f"--- {process.container.name} {process.container.attrs['Config']['Image']}", file=sys.stderr)
-            print(process.logs[-4000:], file=sys.stderr)
-        print(self.ledger.account(), file=sys.stderr)
+        print(self.story(), file=sys.stderr)
+
+    def story(self) -> str:
+        """Return the end of each log, and what the ledger says."""
+        logs = [
+            f"--- {process.container.name} {process.container.attrs['Config']['Image']}\n{process.logs[-4000:]}"
+            for process in self.processes
+        ]
+        return "\n".join([*logs, str(self.ledger.account())])
 
     def close(self) -> None:
         """Remove what was started."""

@@ -80,5 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = Path(os.environ[FOLDER])
     # Open as long as the process is, and empty unless somebody asks.
     faulthandler.register(signal.SIGUSR1, file=(folder / f"{os.getpid()}.stacks").open("w"), all_threads=True)
+    # What starts in the background of a shell ignores it; a run whose time is over is ended by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Outcomes(folder))

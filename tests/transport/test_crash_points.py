@@ -31,5 +31,5 @@ def test_a_worker_killed_at_any_step_loses_nothing(bench: Bench, prefetch: int) 
     done = set(victims.lines("done"))
     until(lambda: heir.turn(0.1) or sent <= done | set(heir.bodies), 15, lambda: str(sent - done - set(heir.bodies)))
     # What a victim had done and not acknowledged comes, too.
-    until(lambda: heir.turn(0.1) or bench.reserved == len(heir.messages), 15, "every reservation is the heir's")
+    until(lambda: heir.turn(0.1) or bench.reserved == len(heir.messages), 30, "every reservation is the heir's")
     assert not [job for job, times in Counter(heir.bodies).items() if times > 1]

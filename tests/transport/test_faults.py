@@ -23,7 +23,7 @@ def settle(bench: Bench, consumer: Consumer) -> None:
     for message in consumer.messages:
         if not message.acknowledged:
             message.ack()
-    until(lambda: consumer.turn(0.1) or bench.reserved == 0, 15, "settled")
+    until(lambda: consumer.turn(0.1) or bench.reserved == 0, 30, "settled")
 
 
 @pytest.mark.each_server
@@ -119,7 +119,7 @@ def test_all_connections_are_cut_under_load(bench: Bench) -> None:
         bench.producer.connection.close()
         bench.producer = bench.connect(stock=True).Producer()
     until(lambda: set(sent) <= set(worker.lines("done")), 60, lambda: f"{len(set(worker.lines('done')))} done")
-    until(lambda: bench.reserved == 0, 15, "all settled")
+    until(lambda: bench.reserved == 0, 30, "all settled")
 
 
 def test_a_bell_that_is_dead_is_noticed(bench: Bench) -> None:

@@ -26,7 +26,7 @@ def test_a_job_is_reserved_and_settled(bench: Bench) -> None:
     assert (bench.waiting(), bench.reserved, bench.owned()) == (0, 2, {consumer.lease.owner: 2})
     first.ack()
     second.ack()
-    until(lambda: consumer.turn(0.05) or bench.reserved == 0, 5, "settled")
+    until(lambda: consumer.turn(0.05) or bench.reserved == 0, 30, "settled")
     assert not bench.owned()
 
 
@@ -37,7 +37,7 @@ def test_no_key_is_left_behind(bench: Bench) -> None:
     consumer.get(1)[0].ack()
     consumer.turn()
     consumer.connection.close()
-    until(lambda: bench.root.hlen("unacked") == 0, 5, "settled")
+    until(lambda: bench.root.hlen("unacked") == 0, 30, "settled")
     for key in bench.root.scan_iter("celerykit.*"):
         assert 0 < bench.root.ttl(key) <= 60, key
 
@@ -171,8 +171,8 @@ def test_what_needs_no_acknowledgement_is_done_with_when_it_comes(bench: Bench) 
         bench.send("reply", queue="replies")
         bench.send("job")
         consumer.get(1)
-        until(lambda: consumer.turn(0.1) or replies, 5, "the reply")
-        until(lambda: consumer.turn(0.1) or bench.reserved == 1, 5, "the reply is settled")
+        until(lambda: consumer.turn(0.1) or replies, 30, "the reply")
+        until(lambda: consumer.turn(0.1) or bench.reserved == 1, 30, "the reply is settled")
 
 
 def test_what_is_no_message_goes_to_the_dead_letters(bench: Bench) -> None:
@@ -181,7 +181,7 @@ def test_what_is_no_message_goes_to_the_dead_letters(bench: Bench) -> None:
     bench.send("job")
     consumer = bench.consume(prefetch=3)
     assert consumer.get(1)[0].payload == "job"
-    until(lambda: bench.root.llen("celerykit.dead-letters") == 2, 5, "both kept")
+    until(lambda: bench.root.llen("celerykit.dead-letters") == 2, 30, "both kept")
     assert sorted(bench.root.lrange("celerykit.dead-letters", 0, -1)) == [b'["nor this"]', b"what is this?"]
     assert bench.reserved == 1
 
@@ -217,7 +217,7 @@ def test_a_cancelled_queue_keeps_its_jobs(bench: Bench) -> None:
     consumer.channel.ring()
     consumer.connection.transport.cycle.on_poll_start()
     consumer.consumer.cancel()
-    until(lambda: bench.waiting() == 2, 5, "both are back")
+    until(lambda: bench.waiting() == 2, 30, "both are back")
     assert not consumer.messages
     consumer.consumer.consume()
     assert [message.payload for message in consumer.get(2)] == ["one", "two"]

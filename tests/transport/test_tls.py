@@ -35,7 +35,7 @@ def test_jobs_come_by_tls_as_they_come_without(bench: Bench) -> None:
     worker.wait("done", seconds=2)
     bench.send(*(f"{number}".rjust(200_000 if number % 50 == 0 else 100) for number in range(1000)))
     worker.wait("done", 1001)
-    until(lambda: bench.reserved == 0, 5, "all settled")
+    until(lambda: bench.reserved == 0, 30, "all settled")
     victim = bench.start(seconds=60, prefetch=2, queue="held")
     victim.wait("ready")
     bench.send("one", "two", queue="held")

@@ -154,7 +154,7 @@ def test_a_stock_consumer_may_do_all_that_it_does(server: Server) -> None:
         assert queue.get(timeout=5).payload == {"number": 1}  # and is not acknowledged
         server.root.zadd("unacked_index", dict.fromkeys(server.root.hkeys("unacked"), 0))
         queue.channel.qos.restore_visible()
-        until(lambda: queue.qsize() == 1, 10, "the job comes back")
+        until(lambda: queue.qsize() == 1, 30, "the job comes back")
         queue.channel.maybe_refresh_binding_expiry()
         queue.channel.sweep_bindings()
         message = queue.get(timeout=5)

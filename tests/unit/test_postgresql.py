@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import threading
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -11,8 +13,12 @@ from kombu import Connection
 
 import celerykit
 from celerykit import postgresql
+from celerykit.transports import pgmq
 from celerykit.worker.delivery import acknowledge
 from celerykit.worker.events import Dispatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.mark.parametrize(
@@ -41,16 +47,19 @@ def test_anything_else_is_left_as_it_is() -> None:
 
 
 @pytest.fixture
-def message(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A message of a server that does not answer any more."""
+def message(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A message of a server that does not answer any more; afterwards nothing tries to reach it."""
     monkeypatch.setenv("CELERYKIT_STUCK_AFTER", "18")  # for little patience
+    monkeypatch.setattr(pgmq, "_accounts", {})
     transport = Connection("pgmq://celery:secret@127.0.0.1:1/celery", transport="celerykit.transports.pgmq:Transport")
     channel = transport.transport.create_channel(transport.transport)
     told = {"delivery_tag": "tag", "delivery_info": {"pgmq_queue": "celery", "pgmq_msg_id": 1}}
     told["delivery_info"]["pgmq_message"] = {"read_ct": 1}
     made = channel.Message({"body": "{}", "properties": told}, channel=channel)
     channel.qos.append(made, "tag")
-    return made
+    yield made
+    made.channel.connection.account.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pool-")]
 
 
 def test_a_job_that_must_not_run_twice_does_not_run_unacknowledged(message: Any) -> None:
@@ -65,6 +74,19 @@ def test_a_job_that_has_ended_is_no_error_while_the_server_is_away(message: Any)
     message.ack()
     (debt,) = message.channel.connection.account.debts
     assert (debt.queue, debt.number, debt.ended) == ("celery", 1, True)
+
+
+def test_a_fork_that_ends_leaves_its_parent_s_connections_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server of web pages forks processes; one that ends by itself would tell PostgreSQL to end its parent's."""
+    account = pgmq.Account("host=127.0.0.1 port=1", {}, 1.0)
+    closed = []
+    monkeypatch.setattr(account._pool, "close", lambda: closed.append(os.getpid()))
+    account._process = os.getppid()
+    account.close()
+    assert closed == []
+    account._process = os.getpid()
+    account.close()
+    assert closed == [os.getpid()]
 
 
 def pgmq_app() -> Celery:

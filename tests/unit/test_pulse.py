@@ -216,13 +216,16 @@ def test_a_forked_child_says_nothing(pulse: Pulse, target: str, messages: socket
     before = os.stat(target)
     child = os.fork()
     if child == 0:
-        pulse.beat()
-        pulse.hold(5.0)
-        pulse.not_ready("in the child")
-        pulse.release()
-        pulse.stop()
-        os._exit(0)
-    os.waitpid(child, 0)
+        try:
+            pulse.beat()
+            pulse.hold(5.0)
+            pulse.not_ready("in the child")
+            pulse.release()
+            pulse.stop()
+            os._exit(0)
+        finally:
+            os._exit(1)  # else it would go on with the tests
+    assert os.waitpid(child, 0)[1] == 0
     assert received(messages) == []
     assert os.stat(target) == before
 

@@ -79,10 +79,11 @@ class Account:
         pool = ConnectionPool(
             conninfo, min_size=1, max_size=options.get("pool_size", 10), max_idle=60, timeout=seconds, open=False
         )
-        # Its threads would hold up the end of the process.
-        atexit.register(pool.close)
         self.debts: deque[Debt] = deque()
         self._pool = pool
+        self._process = os.getpid()
+        # Its threads would hold up the end of the process.
+        atexit.register(self.close)
         self._client = PGMQueue(conn_string=conninfo, pool=pool, init_extension=False)
 
     @property
@@ -91,6 +92,11 @@ class Account:
         if self._pool.closed:
             self._pool.open()
         return self._client
+
+    def close(self) -> None:
+        """End the pool's connections and threads; a fork that ends leaves those of its parent alone."""
+        if os.getpid() == self._process:
+            self._pool.close()
 
     def settle(self) -> None:
         """Pay what is owed; what cannot be paid now stays."""
