@@ -65,6 +65,11 @@ def test_skipped_then():
     assert False, "a fault that is skipped"
 """
 HANG = """
+@pytest.mark.xdist_group("one")
+def test_before():
+    pass
+
+@pytest.mark.xdist_group("one")
 def test_hang():
     first("hang")
     time.sleep(600)
@@ -189,7 +194,7 @@ def test_a_part_that_hangs_is_ended_with_its_stacks(
     said = capfd.readouterr().out
     assert "error: the tests of containers did not end in time" in said
     assert "in test_hang" in said
-    assert "no tests ran" in said and "1 passed" in said
+    assert said.count("1 passed") == 2
 
 
 def test_tests_that_cannot_be_read_are_red(judge: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> None:
