@@ -54,7 +54,7 @@ def test_jobs_survive_a_stop(on: Callable[[Kind], Broker], seen: Seen, kind: Kin
     broker.submit(worker, 4, 2.0)
     wait_running(broker.rig)
     worker.stop()
-    assert worker.wait_exit(5) == 0
+    assert worker.wait_exit(60) == 0
     assert not broker.rig.ledger.account().running
     broker.worker()
     assert_all_done(broker.rig, 60)

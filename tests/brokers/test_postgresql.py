@@ -48,11 +48,11 @@ def test_a_stop_gives_back_what_a_worker_holds(rig: Rig) -> None:
     rig.pgmq()
     worker = long_worker(rig, CELERYKIT_STOP_TIMEOUT=8, CELERY_WORKER_PREFETCH_MULTIPLIER=4)
     send_late(worker, 30)
-    until(lambda: rig.client.unacknowledged() == 1, 20, "a job in the worker")
+    until(lambda: rig.client.unacknowledged() == 1, 60, "a job in the worker")
     rig.client.work(4, 9.0)
     wait_running(rig, 2)
     # One waits for its time, two run, and the worker fetches no more than one that waits for a slot.
-    until(lambda: rig.client.unacknowledged() >= 4, 20, "jobs in the worker")
+    until(lambda: rig.client.unacknowledged() >= 4, 60, "jobs in the worker")
     assert worker.stop(seconds=20) < 12
     assert worker.state["ExitCode"] == 0
     assert (rig.client.queued(), rig.client.unacknowledged()) == (5, 0)
@@ -73,12 +73,12 @@ def test_an_outage_is_over_for_every_job_when_the_server_is_back(rig: Rig) -> No
     server = rig.pgmq()
     worker = long_worker(rig, CELERYKIT_STUCK_AFTER=18, CELERY_RESULT_BACKEND="UNSET")
     send_late(worker, 20)
-    until(lambda: rig.client.unacknowledged() == 1, 20, "a job in the worker")
+    until(lambda: rig.client.unacknowledged() == 1, 60, "a job in the worker")
     rig.client.work(2, 6.0)
     wait_running(rig, 2)
     until(lambda: rig.client.unacknowledged() == 3, 20, "three jobs in the worker")
     server.kill(20)
-    worker.wait_log("a job has ended, of which PostgreSQL is told when it answers again", 30)
+    worker.wait_log("a job has ended, of which PostgreSQL is told when it answers again", 90)
     server.start()
     assert_nothing_lost(rig, 60)
     assert worker.state["Status"] == "running"
@@ -258,6 +258,6 @@ def test_two_servers_never_share_a_disk(rig: Rig) -> None:
     """The second says so and ends: each would spoil what the other writes."""
     server = rig.pgmq()
     other = rig.run(POSTGRESQL_IMAGE, volumes_from=[server.container.id])
-    assert other.wait_exit(20) == 78
+    assert other.wait_exit(90) == 78
     assert "another container runs on the volume" in other.logs
     assert rig.client.ping()

@@ -35,12 +35,12 @@ def test_a_job_on_its_way_into_a_child_runs_once(broker: Broker, rig: Rig) -> No
     children = " ".join(map(str, worker.children()))
     worker.sh(f"kill -STOP {children}")
     rig.client.work(2, 1.0)
-    until(lambda: rig.client.unacknowledged() == 2, 20, "two jobs in the worker")
+    until(lambda: rig.client.unacknowledged() == 2, 60, "two jobs in the worker")
     time.sleep(1)  # nothing tells from outside that a job is in a child's pipe
     worker.signal("SIGTERM")
-    worker.wait_log("draining", 20)
+    worker.wait_log("draining")
     worker.sh(f"kill -CONT {children}")
-    assert worker.wait_exit(20) == 0
+    assert worker.wait_exit(60) == 0
     rig.worker()
     assert_nothing_lost(rig)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PROGRAM = Path(__file__).with_name("worker.py")
 RANKS = (0, 3, 6, 9)
+PATIENCE = 120.0
+"""Seconds for what is no promise: a program needs 30 to begin at a load of 60."""
 TAKEOVER = 10.0
 """Seconds within which a dead worker's jobs are with somebody else."""
 
@@ -66,7 +68,7 @@ class Consumer:
         while (left := end - time.monotonic()) > 0:
             self.turn(left)
 
-    def get(self, number: int, seconds: float = 15.0) -> list[Any]:
+    def get(self, number: int, seconds: float = PATIENCE) -> list[Any]:
         """Wait until so many have come, and return them."""
         end = time.monotonic() + seconds
         while len(self.messages) < number and time.monotonic() < end:
@@ -153,7 +155,7 @@ class Worker:
         text = self._log.read_text() if self._log.exists() else ""
         return [line.split(" ", 1)[1] for line in text.splitlines() if line.startswith(f"{kind} ")]
 
-    def wait(self, kind: str, number: int = 1, seconds: float = 30.0) -> list[str]:
+    def wait(self, kind: str, number: int = 1, seconds: float = PATIENCE) -> list[str]:
         """Wait for so many lines of a kind."""
         return until(lambda: (got := self.lines(kind))[: len(got) if len(got) >= number else 0], seconds, kind, 0.02)
 

@@ -184,7 +184,7 @@ def test_a_part_that_hangs_is_ended_with_its_stacks(
     wait = subprocess.Popen.wait
 
     def time_is_over_in_the_test(process: Any, timeout: float | None = None) -> int:
-        if "containers" in " ".join(process.args) and timeout == 1000:
+        if "containers" in " ".join(process.args) and timeout == 1200:
             until((tmp_path / "of_containers" / "hang.mark").exists, 60, "a test that hangs")
             raise subprocess.TimeoutExpired(process.args, timeout)
         return wait(process, timeout)
