@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
-READY = 120.0
-"""Seconds within which a started process must be ready on a loaded machine."""
+READY = 240.0
+"""Seconds within which a started process must be ready: at a load of 60 on two cores, a worker needs two minutes."""
 
 
 class Process:

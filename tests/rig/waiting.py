@@ -16,16 +16,21 @@ Answer = TypeVar("Answer")
 def until(question: Callable[[], Answer], seconds: float, what: Callable[[], str] | str, pause: float = 0.2) -> Answer:
     """Ask until the answer is true, and return it.
 
+    Between two questions is at least the time that one takes: on a loaded machine, asking takes the cores from what is
+    asked for.
+
     :raises AssertionError: after ``seconds``, saying ``what`` did not come about.
     """
     give_up = time.monotonic() + seconds
     while True:
+        asked = time.monotonic()
         answer = question()
+        now = time.monotonic()
         if answer:
             return answer
-        if time.monotonic() > give_up:
+        if now > give_up:
             raise AssertionError(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
-        time.sleep(pause)
+        time.sleep(max(pause, min(now - asked, 5.0)))
 
 
 @contextmanager
