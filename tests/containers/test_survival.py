@@ -123,7 +123,7 @@ def test_jobs_of_a_task_that_a_receiver_names_survive_a_kill(stack: Rig) -> None
         stack.client.submit(task, 3.0)
     wait_running(stack, 4)
     kill_main_process(worker)
-    assert_nothing_lost(stack, 60, twice=4)
+    assert_nothing_lost(stack, twice=4)
 
 
 def test_jobs_of_a_killed_stock_worker_wait_for_the_visibility_timeout(stack: Rig) -> None:
