@@ -24,8 +24,9 @@ def install(app: Any) -> None:
     backend, _ = backends.by_url(BACKEND, app.loader)
     backend.exception_safe_to_retry = _is_away
     backend.on_backend_retryable_error = _let_go
-    # A transaction that is refused has counted no part of a chord.
-    patience.replace(backend, "on_chord_part_return", patience.waiting)
+    # A statement that is refused has made no count of a chord, and counted no part of it.
+    for name in ("apply_chord", "on_chord_part_return"):
+        patience.replace(backend, name, patience.waiting)
 
 
 def _is_away(_: Any, exc: BaseException) -> bool:
