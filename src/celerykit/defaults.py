@@ -14,7 +14,7 @@ SOLO = "solo"
 THREADS = "threads"
 GREEN_POOLS = frozenset({"gevent", "eventlet"})
 EXCHANGE = "celerykit"
-"""The topic exchange of every queue on RabbitMQ that names none."""
+"""The topic exchange that knows every queue on RabbitMQ by its name."""
 QUORUM = "quorum"
 DEAD_LETTERS = "celerykit.dead-letters"
 DATABASE = {"pool_pre_ping": True, "pool_recycle": 3600}
@@ -187,16 +187,6 @@ def broker_defaults(settings: Settings, scheme: str) -> list[Default]:
             "A quorum queue has each job on disk before it confirms it, counts deliveries, and can delay jobs.",
         ),
         Default("task_create_missing_queue_type", QUORUM, "The same for queues that `-Q` or a route names."),
-        Default(
-            "task_default_exchange",
-            EXCHANGE,
-            "Producers without the kit declare `celery` as a direct exchange; a second kind would shut them out.",
-        ),
-        Default(
-            "task_default_exchange_type",
-            "topic",
-            "RabbitMQ keeps delayed jobs itself; from a direct exchange they would occupy a worker's slots.",
-        ),
     ]
 
 

@@ -43,11 +43,12 @@ RIGHTS = {
         "write": r"^(amq\.default|(?!amq\.).*)$",
         "read": r"^(?!amq\.|celerykit\.(?!revoked$)).*$",
     },
-    # Without the default exchange, by which a command could be put straight into a worker's own queue.
+    # Without the default exchange, by which a command could be put straight into a worker's own queue. It binds queues
+    # to the two exchanges that it may read.
     "producer": {
         "configure": f"^{_JOBS}$",
         "write": f"^(celery_delayed_{LEVELS - 1}|{_JOBS})$",
-        "read": f"^{defaults.EXCHANGE}$",
+        "read": f"^({defaults.EXCHANGE}|{DELIVERY})$",
     },
     "operator": {"configure": ".*", "write": ".*", "read": ".*"},
 }

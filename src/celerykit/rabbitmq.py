@@ -9,15 +9,19 @@ from urllib.parse import quote
 
 import celery.app.amqp
 import celery.app.base
+from amqp.exceptions import NotFound
 from celery.utils.quorum_queues import detect_quorum_queues
 from kombu.entity import Exchange
 from kombu.exceptions import OperationalError
 from kombu.messaging import Producer as KombuProducer
 from kombu.transport import native_delayed_delivery
+from kombu.utils.objects import cached_property
 from kombu.utils.text import version_string_as_tuple
 
-from celerykit import defaults, definitions, encryption
+from celerykit import brokers, defaults, encryption, routes
 from celerykit.errors import look_up
+from celerykit.routes import DELAYED
+from celerykit.sender import Sender, delayed_key
 from celerykit.settings import patience
 
 if TYPE_CHECKING:
@@ -45,8 +49,6 @@ AGAIN = "celerykit-again-"
 """Beginning of the last word of a routing key by which a delayed message ends in one queue alone."""
 LONGEST_KEY = 255
 """Characters of a routing key, by AMQP."""
-DELAYED = native_delayed_delivery.level_name(native_delayed_delivery.MAX_LEVEL)
-"""The exchange where a delay begins; its levels are the bits of the routing key's first 28 words."""
 
 
 def install(app: Any) -> None:
@@ -58,6 +60,8 @@ def install(app: Any) -> None:
             early.__class__ = AMQP
     # Celery cuts the fraction off, and refuses the 0 that is left of a delay below a second.
     celery.app.base.calculate_routing_key = delayed_key
+    # Celery decides on a delay before it knows where the job goes; the kit's sender does when it does.
+    celery.app.base.detect_quorum_queues = found_by_celery
 
 
 def remedy(problem: str) -> str:
@@ -76,9 +80,9 @@ def require_version(connection: Any) -> None:
         raise RuntimeError(f"RabbitMQ {version} cannot keep jobs in quorum queues until they are due")
 
 
-def delayed_key(countdown: int, routing_key: str) -> str:
-    """Return the routing key that holds a message back for ``countdown`` seconds, at least one."""
-    return native_delayed_delivery.calculate_routing_key(max(1, countdown), routing_key)
+def found_by_celery(app: Any, driver_type: str) -> tuple[bool, str]:
+    """Return whether Celery is to delay an app's jobs by RabbitMQ, and the quorum queue that says so."""
+    return (False, "") if isinstance(app.amqp, AMQP) else detect_quorum_queues(app, driver_type)
 
 
 def way_back(app: Any, connection: Any, queue: str, seconds: float) -> tuple[str, str]:
@@ -106,7 +110,7 @@ def _bind(connection: Any, queue: str, word: str) -> bool:
     """Have what is delayed under ``word`` end in ``queue``; the same again does nothing."""
     try:
         with connection.channel() as channel:
-            channel.queue_bind(queue, definitions.DELIVERY, f"#.{word}")
+            channel.queue_bind(queue, routes.DUE, f"#.{word}")
     except connection.channel_errors as exc:  # nobody has set up delays here, or this user may not
         logger.debug("a job of queue %s waits in a worker instead of in RabbitMQ: %r", queue, exc)
         return False
@@ -120,15 +124,27 @@ def entangled(names: set[str]) -> Iterator[tuple[str, str]]:
 
 
 class Queues(celery.app.amqp.Queues):  # type: ignore[misc]
-    """Celery's queues; those of the kit's exchange have a routing key of their own and are quorum queues."""
+    """Celery's queues; those of which the app names no exchange are quorum queues of the kit's."""
+
+    def new_missing(self, name: str) -> Any:
+        """Make the queue of a name that nobody has said more of; Celery gives each an exchange of its own."""
+        queue = super().new_missing(name)
+        if self._is_implied(queue):
+            routes.imply(queue, Exchange(name), name)  # type: ignore[no-untyped-call]
+        return queue
 
     def __setitem__(self, name: str, queue: Any) -> None:
-        if (queue.exchange or self.default_exchange).name == defaults.EXCHANGE:
-            # Celery gives all queues without a key one and the same: on a topic exchange, each job would be in each.
-            queue.routing_key = queue.routing_key or name
+        if self._is_implied(queue):
+            stock = routes.stands_for(self.default_exchange)
+            routes.imply(queue, stock, queue.routing_key or self.default_routing_key)
             if self.create_missing_queue_type == defaults.QUORUM and queue.durable and not queue.auto_delete:
                 queue.queue_arguments = {"x-queue-type": defaults.QUORUM, **(queue.queue_arguments or {})}
         super().__setitem__(name, queue)
+
+    def _is_implied(self, queue: Any) -> bool:
+        """Say whether the app names no exchange for a queue, and the kit's takes the place of Celery's."""
+        default = self.default_exchange
+        return routes.stands_for(default) is not None and (not queue.exchange or queue.exchange == default)
 
 
 class Producer(KombuProducer):
@@ -140,9 +156,28 @@ class Producer(KombuProducer):
     """
 
     def _publish(self, *args: Any, **options: Any) -> Any:
-        self.channel.connection  # made here if there is none, and tried again if it cannot be  # noqa: B018
-        with answered(self.connection):
+        opened = self.channel.connection  # made here if there is none, and tried again if it cannot be
+        if self.connection.transport.driver_type != "amqp" or not getattr(opened, "connected", False):
             return super()._publish(*args, **options)  # type: ignore[no-untyped-call]
+        with answered(self.connection):
+            return self._publish_routed(*args, **options)
+
+    def _publish_routed(self, *args: Any, **options: Any) -> Any:
+        """Publish, and find out whether a message that must reach a queue did."""
+        returned: list[Exception] = []
+        listeners = self.channel.events["basic_return"]
+
+        def take_back(exc: Exception, *_: Any) -> None:
+            returned.append(exc)
+
+        listeners.add(take_back)
+        try:
+            answer = super()._publish(*args, **options)  # type: ignore[no-untyped-call]
+        finally:
+            listeners.discard(take_back)
+        if returned:
+            raise NotFound(f"no queue takes it: {returned[0]}")
+        return answer
 
 
 @contextmanager
@@ -174,10 +209,32 @@ class AMQP(celery.app.amqp.AMQP):  # type: ignore[misc]
     queues_cls = Queues
     Producer = Producer
 
+    @cached_property
+    def default_exchange(self) -> Any:
+        """Return the exchange of each queue of which the app names none: the kit's, where Celery's is direct.
+
+        An app's own topic stays: its routing keys mean something.
+        """
+        stock = super().default_exchange
+        on_rabbitmq = brokers.scheme_of(brokers.broker_urls(self.app.conf)[0]) in brokers.AMQP
+        if not on_rabbitmq or self.is_left_alone or stock.type != "direct":
+            return stock
+        return routes.private_exchange(stock)
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether the app says in full that its default exchange is Celery's direct one."""
+        conf = self.app.conf
+        said = all(conf.value_set_for(f"task_default_exchange{part}") for part in ("", "_type"))
+        return said and conf.task_default_exchange_type == "direct"
+
     def autoexchange(self, name: str) -> Any:
         """Return the exchange of a queue of which only the name is known, by ``-Q`` or a route."""
         default = self.default_exchange
-        return default if default.name == defaults.EXCHANGE else Exchange(name)  # type: ignore[no-untyped-call]
+        return default if routes.stands_for(default) else Exchange(name)  # type: ignore[no-untyped-call]
+
+    def _create_task_sender(self) -> Any:
+        return Sender(self, super()._create_task_sender())
 
     @property
     def producer_pool(self) -> Any:

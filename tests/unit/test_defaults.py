@@ -30,12 +30,10 @@ def test_green_pools_prefetch_four_and_all_others_one(pool: str, prefetch: int) 
 
 @pytest.mark.parametrize("scheme", ["amqp", "amqps", "pyamqp"])
 def test_rabbitmq_in_every_form_has_what_its_jobs_need(scheme: str) -> None:
-    """Confirms, quorum queues, an exchange from which jobs can be delayed, and no second run beside the first."""
+    """Confirms, quorum queues, and no second run beside the first."""
     assert defaults.of_broker(Settings(), scheme) == {
         "broker_transport_options": {"confirm_publish": True},
         "task_create_missing_queue_type": "quorum",
-        "task_default_exchange": "celerykit",
-        "task_default_exchange_type": "topic",
         "task_default_queue_type": "quorum",
         "worker_cancel_long_running_tasks_on_connection_loss": True,
     }

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu import Exchange, Queue, binding
 from kombu.common import Broadcast
 
 import celerykit
-from celerykit import check, encryption, settings
+from celerykit import check, encryption, routes, settings
 from celerykit.rabbitmq import delayed_key, remedy, require_version
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def test_the_first_job_of_a_producer_is_sent_as_all_others() -> None:
     app = Celery("early", broker="amqp://h//", set_as_current=False)
     taken = app.amqp
     celerykit.configure(app)
-    assert app.conf.task_default_exchange == "celerykit"
+    assert app.conf.task_default_queue_type == "quorum"
     assert told(app, "reports") == ("celerykit", "topic", "reports", QUORUM)
     assert taken is app.amqp and taken.Connection is encryption.Connection
 
@@ -83,6 +83,52 @@ def test_on_redis_queues_are_celery_s() -> None:
     app = made("redis://h/0")
     assert told(app, "celery") == ("celery", "direct", "celery", None)
     assert told(app, "reports") == ("reports", "direct", "reports", None)
+
+
+def test_an_app_s_own_topic_stays() -> None:
+    """Its routing keys mean something, as in Celery's routing guide."""
+    app = made(
+        task_default_queue="default",
+        task_default_exchange="tasks",
+        task_default_exchange_type="topic",
+        task_queues=[Queue("default", routing_key="task.#")],
+    )
+    assert told(app, "default") == ("tasks", "topic", "task.#", None)
+    assert told(made(task_default_exchange_type="topic"), "celery") == ("celery", "topic", "celery", QUORUM)
+
+
+def test_a_queue_keeps_the_exchange_that_it_has_without_the_kit() -> None:
+    """For whoever names it; bindings of its own are all that it has there."""
+    several = Queue("several", [binding(Exchange("media"), routing_key="media.one")])
+    queues = made(task_queues=[Queue("a", routing_key="key"), several]).amqp.queues
+    bound = {name: routes.stock(queues[name]) for name in ("a", "feeds", "several")}
+    assert {name: queue and (queue.exchange.name, queue.routing_key) for name, queue in bound.items()} == {
+        "a": ("celery", "key"),
+        "feeds": ("feeds", "feeds"),
+        "several": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("exchange", "key", "names"),
+    [
+        ("celery", "celery", ["a"]),
+        ("media", "media.one", ["several"]),
+        ("topics", "video.hd.raw", ["videos"]),
+        ("topics", "video", ["videos"]),
+        ("topics", "audio.hd", ["any"]),
+        ("topics", "audio.hd.raw", []),
+        ("media", "video.hd", []),
+        ("celerykit", "several", ["several"]),
+    ],
+)
+def test_the_queues_of_an_exchange_and_key_are_known(exchange: str, key: str, names: list[str]) -> None:
+    """As RabbitMQ would find them."""
+    topics = Exchange("topics", type="topic")
+    several = Queue("several", [binding(Exchange("media"), routing_key="media.one")])
+    own = [Queue("videos", topics, routing_key="video.#"), Queue("any", topics, routing_key="audio.*")]
+    queues = made(task_queues=[Queue("a"), several, *own, Broadcast("topics")]).amqp.queues
+    assert [queue.name for queue in routes.leading(queues.values(), exchange, key)] == names
 
 
 @pytest.mark.parametrize("countdown", [0, 1])

@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 
 from celerykit import rabbitmq
 from celerykit.errors import EX_CONFIG, ConfigurationError
-from celerykit.worker import handover, returns
+from celerykit.worker import handover, returns, routing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,19 @@ PAUSE = 2.0
 """Seconds between two attempts at what was refused."""
 
 
+class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc]
+    """Celery's steps, with the kit's own where delays are prepared."""
+
+    default_steps = tuple(
+        f"{routing.__name__}:{routing.Routing.__name__}" if step.endswith(":DelayedDelivery") else step
+        for step in CeleryConsumer.Blueprint.default_steps
+    )
+
+
 class Consumer(CeleryConsumer):  # type: ignore[misc]
     """The consumer of every worker under the kit's settings (``worker_consumer``)."""
+
+    Blueprint = Blueprint
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
@@ -54,6 +65,15 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         if getattr(self.connection, "workplace", None) is None:
             return super().call_soon_ack(p, *args, **kwargs)
         return p(*args, **kwargs)
+
+    def add_task_queue(self, queue: Any, exchange: Any = None, *args: Any, **options: Any) -> None:
+        """Consume from one more queue, which is as ``-Q`` would have made it where only its name is told."""
+        queues = self.app.amqp.queues
+        if exchange is None and queues.create_missing and queue not in queues:
+            queues[queue]  # makes it
+        super().add_task_queue(queue, exchange, *args, **options)
+        if self.connection.transport.driver_type == "amqp":
+            routing.add(self.app, self.connection, queues[queue])
 
     def on_connection_error_before_connected(self, exc: Any) -> None:
         """Say what RabbitMQ refuses, and how to mend it; somebody must do that first, so there is no hurry."""

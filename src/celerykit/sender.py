@@ -1,0 +1,176 @@
+"""Sends a job to RabbitMQ by a way that is there and ends in a queue."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from amqp.exceptions import AccessRefused, NotFound
+from celery.utils.quorum_queues import detect_quorum_queues
+from celery.utils.time import maybe_iso8601, maybe_make_aware
+from kombu.transport.native_delayed_delivery import calculate_routing_key
+
+from celerykit import defaults, routes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED = 60.0
+"""Seconds for which a way that was refused is not tried again."""
+ROUNDING = 0.05
+"""Seconds that a delay may have been due for since Celery worked out its end."""
+DIRECT = (None, "direct")
+
+
+class Sender:
+    """Celery's function that sends a job, with the meaning that Celery gives exchange, key and queue by default.
+
+    There, a queue of a direct exchange gets a job by its name, through the default exchange. Here it is the kit's own
+    exchange that knows each queue by its name: it can delay, and it needs no right to write into any queue there is.
+    """
+
+    def __init__(self, amqp: Any, send: Any):
+        self._amqp = amqp
+        self._send = send
+        self._refused: dict[Any, tuple[int, float]] = {}
+
+    def __call__(self, producer: Any, name: str, message: Any, **options: Any) -> Any:
+        """Send a job by the first way that the server takes.
+
+        :raises amqp.exceptions.NotFound: if the exchange that the sender names is not there, nor known to the app.
+        :raises amqp.exceptions.AccessRefused: if the user may not do what the first way needs.
+        """
+        if producer.connection.transport.driver_type != "amqp":
+            return self._send(producer, name, message, **options)
+        options = self._completed(options)
+        ways = [*self._ways(options, message)]
+        place = (str(options["queue"]), _name(options["exchange"]), options["routing_key"], len(ways))
+        problems: list[Exception] = []
+        for number in range(self._first(place), len(ways)):
+            try:
+                return self._send(producer, name, message, **ways[number])
+            except (AccessRefused, NotFound) as exc:
+                problems.append(exc)
+                self._refuse(place, number + 1, ways, exc)
+        raise problems[0]
+
+    def _completed(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` with the queue as such, and the default one where Celery would send to nowhere."""
+        queue, exchange, key = (options.get(name) for name in ("queue", "exchange", "routing_key"))
+        if isinstance(queue, str):
+            queue = self._amqp.queues[queue]
+        kept = _name(exchange) in {defaults.EXCHANGE, routes.DUE} and routes.of_key(key or "")
+        if kept and kept in self._amqp.queues:  # a job that was sent by name, and is sent once more
+            queue, exchange, key = self._amqp.queues[kept], None, None
+        elif queue is None and not (_name(exchange) and key) and options.get("exchange_type") in DIRECT:
+            queue = self._amqp.default_queue
+        return {**options, "queue": queue, "exchange": exchange, "routing_key": key}
+
+    def _ways(self, options: dict[str, Any], message: Any) -> Iterator[dict[str, Any]]:
+        seconds = self._delay(message)
+        if seconds > 0 and detect_quorum_queues(self._amqp.app, "amqp")[0]:
+            retry = bool((message.headers or {}).get("retries"))
+            queue = self._queue_to_wait_for(options, retry=retry)
+            if queue is not None:
+                yield _through(queue, options, routes.DELAYED, _delayed_key(seconds, queue.name), routes.Delayed)
+        if self._is_for_a_name(options):
+            queue = options["queue"]
+            yield _through(queue, options, defaults.EXCHANGE, queue.name, routes.Bound)
+        else:
+            yield from self._ways_of_exchange(options)
+
+    def _ways_of_exchange(self, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        queue, exchange, key = options["queue"], _name(options["exchange"]), options["routing_key"]
+        declared = options.get("declare")
+        if declared is None and routes.is_named(queue):
+            declared = routes.bound(queue)
+        known = routes.leading(self._amqp.queues.values(), exchange, key) if exchange and key else []
+        # What reaches nobody is dropped without a word; where the app knows who listens, that is not meant.
+        told = {**options, "mandatory": True} if known and self._is_confirmed else options
+        yield {**told, "declare": declared}
+        if options.get("declare") is None and declared:
+            yield {**told, "declare": []}  # who may not bind a queue finds it bound by its workers
+        if routes.is_named(queue) and not exchange:
+            yield _through(queue, options, defaults.EXCHANGE, queue.name, routes.Bound)
+        elif len(known) == 1:
+            yield _through(known[0], options, defaults.EXCHANGE, known[0].name, routes.Bound)
+        elif known:
+            yield {
+                **options,
+                "declare": [each for one in known for each in (routes.stock(one), *routes.bound(one)) if each],
+            }
+
+    @property
+    def _is_confirmed(self) -> bool:
+        """Whether the server says at once what it could not deliver."""
+        return bool((self._amqp.app.conf.broker_transport_options or {}).get("confirm_publish"))
+
+    def _is_for_a_name(self, options: dict[str, Any]) -> bool:
+        """Say whether Celery would put a job with these options straight into its queue."""
+        queue, exchange, key = options["queue"], _name(options["exchange"]), options["routing_key"]
+        if not routes.is_named(queue) or (exchange and key) or self._amqp.is_left_alone:
+            return False
+        direct = options.get("exchange_type") in DIRECT
+        if routes.is_implied(queue):
+            return direct or not exchange
+        return direct and (not queue.exchange or queue.exchange.type == "direct")
+
+    def _queue_to_wait_for(self, options: dict[str, Any], *, retry: bool) -> Any:
+        """Return the queue into which RabbitMQ is to put a job when it is due, if it is one and no more."""
+        queue, exchange, key = options["queue"], _name(options["exchange"]), options["routing_key"]
+        if exchange and key:
+            known = routes.leading(self._amqp.queues.values(), exchange, key)
+            # Whoever names a topic means all that listen; but what is tried again is tried where it failed.
+            alone = len(known) == 1 and (retry or routes.is_implied(known[0]) or known[0].exchange.type == "direct")
+            return known[0] if alone else None
+        if not routes.is_named(queue) or exchange:
+            return queue if self._is_for_a_name(options) else None
+        return queue if not queue.exchange or queue.exchange.type in {"direct", "topic"} else None
+
+    def _delay(self, message: Any) -> float:
+        told = (message.headers or {}).get("eta") or (isinstance(message.body, dict) and message.body.get("eta"))
+        if not told:
+            return 0.0
+        due = maybe_make_aware(maybe_iso8601(told), tz=self._amqp.app.timezone)
+        return float((due - datetime.now(timezone.utc)).total_seconds())
+
+    def _first(self, place: Any) -> int:
+        number, until = self._refused.get(place, (0, 0.0))
+        return number if time.monotonic() < until else 0
+
+    def _refuse(self, place: Any, number: int, ways: list[dict[str, Any]], exc: Exception) -> None:
+        if number == len(ways):
+            return
+        if ways[number - 1]["exchange"] == routes.DELAYED:
+            logger.warning(
+                "RabbitMQ cannot delay jobs for queue %r: %s. A worker holds them until they are due. Start a worker "
+                "that may declare and bind the queue.",
+                ways[number - 1]["queue"].name,
+                exc,
+            )
+        if len(self._refused) > 1000:
+            self._refused.clear()
+        self._refused[place] = number, time.monotonic() + REMEMBERED
+
+
+def delayed_key(countdown: int, routing_key: str) -> str:
+    """Return the routing key that holds a message back for ``countdown`` seconds, at least one."""
+    return calculate_routing_key(max(1, countdown), routing_key)
+
+
+def _delayed_key(seconds: float, name: str) -> str:
+    return delayed_key(int(seconds + ROUNDING), name)
+
+
+def _through(queue: Any, options: dict[str, Any], exchange: str, key: str, kind: type[routes.Bound]) -> dict[str, Any]:
+    declared = options.get("declare")
+    declared = [routes.by_name(queue, kind)] if declared is None else declared
+    return {**options, "queue": queue, "exchange": exchange, "routing_key": key, "declare": declared}
+
+
+def _name(exchange: Any) -> str:
+    return getattr(exchange, "name", exchange) or ""

@@ -1,0 +1,111 @@
+"""Every form of routing in Celery's documentation does under the kit what it does in Celery."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.rig.containers import Rig
+    from tests.rig.process import Process
+
+WAYS = {"exchange": "celery", "routing_key": "celery"}
+CONSUMED = "celery,images,videos,several,urgent.mail,classic,news,feeds"
+LOST_ON_REDIS = ("by.news", "queue-news", "queue-topic-and-key-again")
+"""Forms that Celery's own producer and worker lose there: a broadcast before a declaration, a topic tried again."""
+STOCK = {"CELERY_LOADER": "app", "CELERY_APP": "UNSET"}
+
+
+def expected(rig: Rig, who: str, lost: Sequence[str]) -> Counter[str]:
+    """Return how often each job of a sender is to run: once, whatever its form."""
+    sent = (job for job in rig.ledger.account().accepted if job.startswith(f"{who}-"))
+    return Counter(job for job in sent if job.removeprefix(f"{who}-") not in lost)
+
+
+def done(rig: Rig, who: str) -> Counter[str]:
+    """Return how often each job of a sender has run."""
+    return Counter({job: ends for job, ends in rig.ledger.account().done.items() if job.startswith(f"{who}-")})
+
+
+def assert_as_in_celery(rig: Rig, who: str, lost: Sequence[str] = ()) -> None:
+    """Nothing was refused, and each job runs as often as it is to."""
+    refused = sorted(job for job in rig.ledger.account().refused if job.startswith(f"{who}-"))
+    assert not refused
+    until(
+        lambda: done(rig, who) == expected(rig, who, lost),
+        90,
+        lambda: (
+            f"missing {expected(rig, who, lost) - done(rig, who)}, "
+            f"too often {done(rig, who) - expected(rig, who, lost)}"
+        ),
+    )
+
+
+def results_of(rig: Rig) -> str:
+    """Make a result backend that counts nothing: a chord's end is asked for again and again."""
+    results = rig.ledger.folder / "results"
+    results.mkdir(exist_ok=True)
+    results.chmod(0o777)
+    return "file:///ledger/results"
+
+
+def worker_of(rig: Rig, **options: Any) -> Process:
+    """Start the kit's worker of the app."""
+    told = {"CELERY_WORKER_QUEUES": CONSUMED, "CELERY_RESULT_BACKEND": results_of(rig), **options}
+    return rig.worker("threads", "routed", working_dir="/app", **told)
+
+
+def stock_worker_of(rig: Rig, url: str) -> Process:
+    """Start a worker without the kit."""
+    command = ["-A", "routed", "worker", "-P", "threads", "-c", "2", "-Q", CONSUMED, "-l", "INFO", "-n", "stock@%h"]
+    told = {**STOCK, "CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": results_of(rig)}
+    process = rig.celery(command, "routed", entrypoint="celery", working_dir="/app", **told)
+    process.wait_log(" ready.")
+    return process
+
+
+def send(worker: Process, who: str, countdown: float = 0, **environment: str) -> str:
+    """Send by all forms from inside a worker's container, as another process does."""
+    told = " ".join(f"{name}={value}" for name, value in environment.items())
+    return worker.sh(
+        f"cd /app && env PYTHONPATH=/rig {told} python -c 'import routed; routed.main(\"{who}\", {countdown})'"
+    )
+
+
+def test_rabbitmq_routes_as_celery_does(rig: Rig) -> None:
+    """By the kit's worker, jobs of producers with the kit and without, at once, delayed, tried again, and a chord."""
+    server = rig.rabbitmq()
+    # Of an app that knows no queue, by a user who may send alone, before there was a worker.
+    early = [rig.client.submit("any", **WAYS, **options) for options in [{}, {"countdown": 2}] * 10]
+    server.sh("rabbitmqctl -q add_vhost stock && rabbitmqctl -q set_permissions -p stock worker '.*' '.*' '.*'")
+    worker = worker_of(rig)
+    stock = stock_worker_of(rig, f"{rig.broker_url.rpartition('/')[0]}/stock")
+    print(send(stock, "stock"))
+    kit = {"CELERY_LOADER": "celerykit.loader:Loader"}
+    print(send(worker, "kit-now", **kit))
+    print(send(worker, "kit-later", 3, **kit))
+    print(send(worker, "other-now", CELERY_LOADER="app"))
+    print(send(worker, "other-later", 3, CELERY_LOADER="app"))
+    for who in ("stock", "kit-now", "kit-later", "other-now", "other-later"):
+        assert_as_in_celery(rig, who)
+    assert set(early) <= set(rig.ledger.account().done)
+    assert "Failed to setup delayed delivery" not in worker.logs
+
+
+def test_redis_routes_as_celery_does(rig: Rig) -> None:
+    """The same on a broker that has no exchanges of its own."""
+    rig.redis()
+    worker = worker_of(rig)
+    kit = {"CELERY_LOADER": "celerykit.loader:Loader"}
+    print(send(worker, "kit-now", **kit))
+    print(send(worker, "kit-later", 3, **kit))
+    print(send(worker, "other-now", CELERY_LOADER="app"))
+    for who in ("kit-now", "kit-later", "other-now"):
+        assert_as_in_celery(rig, who, LOST_ON_REDIS)
+    worker.stop()
+    print(send(stock_worker_of(rig, rig.broker_url), "stock"))
+    assert_as_in_celery(rig, "stock", LOST_ON_REDIS)
