@@ -15,11 +15,13 @@ DELIVERIES = "celerykit_deliveries"
 """Message header: how often the job was delivered before, without this time."""
 REJECTIONS = "celerykit_rejections"
 """Message header: how often the job's own task has put it back, by ``Reject(requeue=True)``."""
+REFUSALS = "celerykit_refusals"
+"""Message header: how often the job went back because what it leads to was refused; nothing bounds that."""
 REASON = "celerykit_reason"
 """Message header of a dead letter: why it was given up."""
 ORIGIN = "celerykit_origin"
 """Message header: ``queue``, ``exchange`` and ``routing_key`` by which the job was delivered first."""
-HEADERS = (DELIVERIES, REJECTIONS, REASON, ORIGIN)
+HEADERS = (DELIVERIES, REJECTIONS, REFUSALS, REASON, ORIGIN)
 
 OF_RABBITMQ = ("x-acquired-count", "x-death", "x-delivery-count", "x-first-death", "x-last-death")
 """Beginnings of the headers in which RabbitMQ writes a message's past, which a new message does not have."""

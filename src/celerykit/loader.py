@@ -35,6 +35,7 @@ WORKER_STEPS = (
     "celerykit.worker.vitals:Vitals",
     "celerykit.worker.stop:Stop",
     "celerykit.worker.delivery:Delivery",
+    "celerykit.worker.publishing:Publishing",
     "celerykit.worker.records:Records",
     "celerykit.worker.reservations:Reservations",
     "celerykit.worker.revocations:Revocations",

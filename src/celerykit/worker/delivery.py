@@ -27,7 +27,7 @@ class Delivery(bootsteps.Step):  # type: ignore[misc]
     def __init__(self, worker: Any, **options: Any):
         super().__init__(worker, **options)
         # Celery resolves the name in each task's strategy; a task with a Request of its own keeps it.
-        Task.Request = "celerykit.worker.request:Request"
+        Task.Request = "celerykit.worker.settlement:Request"
         origins.note(worker.app)
         self._at_most_once = settings.from_environment(os.environ).delivery == settings.AT_MOST_ONCE
 

@@ -83,6 +83,7 @@ def _copy(app: Any, message: Any, headers: dict[str, Any], way: Callable[[Any], 
     """Publish a copy, and return when it lies in a queue: an exchange that routes it nowhere is an error."""
 
     def publish() -> None:
+        producer.connection.ensure_connection(max_retries=1)  # one that was closed makes no channel
         with rabbitmq.answered(producer.connection), producer.connection.channel() as channel:
             exchange, routing_key = way(producer.connection)
             copied = channel.prepare_message(

@@ -1,0 +1,71 @@
+"""The end of a request: whatever happens while its outcome is dealt with, its message is settled."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from celery.worker import state
+
+from celerykit import deadletters
+from celerykit.worker import consequences, request, returns, room
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+ROOM = room.Room()
+UNSETTLED = request.Cause(deadletters.DELIVERIES, "its outcome could not be dealt with")
+
+
+class Request(request.Request):
+    """A request whose outcome is dealt with once more if a broker or a result backend refuses a part of that."""
+
+    timer: Any = None
+    """The worker's."""
+
+    def on_success(self, failed__retval__runtime: Any, **kwargs: Any) -> Any:
+        """Do what Celery does, or do it later."""
+        return self._surely(partial(super().on_success, failed__retval__runtime, **kwargs), self._come_again)
+
+    def on_timeout(self, soft: bool, timeout: float) -> Any:
+        """Do what Celery does, or do it later; the job has had its time, and does not run again for a hook's error."""
+        return self._surely(partial(super().on_timeout, soft, timeout), None if soft else self.acknowledge)
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """Give back a job for what it leads to was refused; do anything else as Celery does, or do it later."""
+        reason = consequences.reason(exc_info)
+        if reason is not None and not self.acknowledged and returns.can_go_back(self.message):
+            return self._surely(partial(self._go_back, reason))
+        return self._surely(partial(super().on_failure, exc_info, send_failed_event, return_ok), self._come_again)
+
+    def _surely(self, deal: Callable[[], Any], settle: Callable[[], Any] | None = None, attempt: int = 1) -> Any:
+        """Deal with the outcome, now or later.
+
+        :param settle: what to do about an error that is no refusal; without it, that is tried again, too.
+        """
+        try:
+            return deal()
+        except MemoryError:
+            raise
+        except Exception as exc:
+            if settle is not None and not consequences.is_refusal(exc):
+                logger.exception("job %s[%s]: its outcome could not be dealt with", self.name, self.id)
+                return None if self.acknowledged else self._surely(settle)
+            delay = deadletters.redelivery_delay(attempt)
+            logger.warning("job %s[%s]: its outcome is dealt with in %d s: %r", self.name, self.id, delay, exc)
+            self.timer.call_after(delay, self._surely, (deal, settle, attempt + 1))
+            return None
+
+    def _go_back(self, reason: str) -> None:
+        state.task_ready(self)
+        if getattr(self.message.channel, "connection", self) is None and room.is_rabbitmq(self.app):
+            return  # its connection is gone, and RabbitMQ has put it back by itself
+        ROOM.require(self.app)
+        self.give_back(reason, counter=deadletters.REFUSALS)
+
+    def _come_again(self) -> None:
+        self._cause = UNSETTLED
+        self.reject(requeue=True)
