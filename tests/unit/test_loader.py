@@ -20,7 +20,7 @@ SAFE = {
     "worker_time_limit": 3600.0,
     "prefetch_multiplier": 1,
     "consumer": "celerykit.worker.consumer:Consumer",
-    "request": "celerykit.worker.request:Request",
+    "request": "celerykit.worker.settlement:Request",
     "sync_every": 1,
     "max_interval": 30,
     "scheduler": "celerykit.beat:PersistentScheduler",
