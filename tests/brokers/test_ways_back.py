@@ -39,9 +39,9 @@ def properties(on: str) -> dict[str, dict[str, Any]]:
         "stamped": {"stamped_headers": ["run"], "run": ["1"]},
         "linked": {"link": {"task": "jobs.tick", "args": ["linked"], "kwargs": {}, "options": {}, "immutable": True}},
         "of protocol 1": {"protocol": 1},
-        "of a direct exchange": {"exchange": IMAGES, "routing_key": "img", "declare": [IMAGES]},
     }
-    if on != "PGMQ":  # whose topics know no pattern of the queue's own
+    if on != "PGMQ":  # which knows each binding in the process alone that has made it
+        kinds["of a direct exchange"] = {"exchange": IMAGES, "routing_key": "img", "declare": [IMAGES]}
         kinds["of a topic, by a pattern"] = {"exchange": MEDIA, "routing_key": "media.hd", "declare": [MEDIA]}
     if on == "RabbitMQ":
         kinds["that its queue lets expire"] = {"expiration": 600.0}

@@ -192,7 +192,8 @@ def test_annotations_stay_when_the_kit_comes_late(whose: str, options: dict[str,
     work = bound(app, **options)
     celerykit.configure(app)
     assert (work.acks_late, work.reject_on_worker_lost) == (False, True)
-    (finding,) = findings(app)
+    # Tasks that other tests share are annotated, too.
+    (finding,) = [finding for finding in findings(app) if "task work" in finding.problem]
     assert (finding.variable, finding.value) == ("task_annotations", "acks_late=False")
     assert finding.remedy == "Drop acks_late from the app's task_annotations"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import amqp
+
 from celerykit import deadletters
 
 QUEUE = "celerykit_queue"
@@ -55,9 +57,8 @@ def _noting(base: Any) -> Any:
 def _receive(queue: str, receive: Any, message: Any) -> Any:
     info = message.delivery_info
     info[QUEUE] = queue
-    of_rabbitmq = not hasattr(message, "headers")
-    headers = (message.properties.get("application_headers") if of_rabbitmq else message.headers) or {}
-    if of_rabbitmq and headers.get("compression"):
+    headers = message.headers or {}
+    if isinstance(message, amqp.Message) and headers.get("compression"):  # Kombu unpacks it next
         info[PACKED] = message.body
     if first := headers.get(deadletters.ORIGIN):
         # What was put back came by the default exchange; to its task, and to a retry, it is where it was sent.
