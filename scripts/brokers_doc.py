@@ -34,7 +34,8 @@ that starts looks the scheme up here, and so does `celerykit check`:
 The requirement is the kit's own: some of Celery's extras install nothing, or a version that does not work.
 
 A [result backend](../tests/brokers/test_backends.py) that is away costs no job: a worker keeps what is done until its
-result is taken. One that answers and [refuses](delivery.md#a-result-backend-that-refuses) is waited for as well. A result is kept for a day, unless the app's `result_expires` says otherwise. Where nobody asks for
+result is taken. One that answers and [refuses](delivery.md#a-result-backend-that-refuses) is waited for as well.
+A result is kept for a day, unless the app's `result_expires` says otherwise. Where nobody asks for
 results, none is needed. With `rpc://` the sender alone can read them, and a chord is refused.
 
 Where a broker gives a job away when its time is over, as SQS and PGMQ do, that time follows from
