@@ -80,7 +80,7 @@ class Request(CeleryRequest):  # type: ignore[misc]
             return self._fail(self._worker_lost_info(exc))
         self._cause = REJECTED if isinstance(exc, Reject) else DIED if isinstance(exc, WorkerLostError) else TIMED_OUT
         if self._would_come_back(exc):
-            if not returns.can_go_back(self.message):
+            if returns.is_broadcast(self.message):
                 return self._fail(exc_info)
             if self._is_last() and not (self._cause is DIED and self._success_was_stored()):
                 reason = _reason(self._cause, self._times())

@@ -23,10 +23,14 @@ OWN = frozenset(
 """Properties of a message that are not copied with the others: each has a place of its own, or is the sender's."""
 
 
+def is_broadcast(message: Any) -> bool:
+    """Say whether a message came to all workers, by no queue: so it is with a broadcast on Redis."""
+    return origins.origin_of(message)["queue"] in getattr(message.channel, "active_fanout_queues", ())
+
+
 def can_go_back(message: Any) -> bool:
-    """Say whether a message came from a queue that others may still take it from: no broadcast on Redis did."""
-    queue = origins.origin_of(message)["queue"]
-    return bool(queue) and queue not in getattr(message.channel, "active_fanout_queues", ())
+    """Say whether a message came from a queue that is known, and that others may still take it from."""
+    return bool(origins.origin_of(message)["queue"]) and not is_broadcast(message)
 
 
 def send_back(app: Any, message: Any, seconds: float, counter: str = "") -> bool:
