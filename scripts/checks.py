@@ -50,6 +50,7 @@ QUICK = ("-m", "not slow")
 SITE_ONCE = ("pytest", "tests/hosts/test_site.py", "-k", "empty_machine or second_run")
 # Most of a test in containers is waiting, so several share a core.
 SERVERS, OLDEST_SERVER = ("redis-8", "redis-7", "valkey-8"), "redis-6.2"
+SLOW_ON_OURS = tuple(f"tests/brokers/test_{name}.py" for name in ("consequences", "refusals", "routing", "ways_back"))
 IN_CONTAINERS = ("pytest", "--numprocesses", "5", "--dist", "loadgroup")
 
 
@@ -102,7 +103,11 @@ def test_on_brokers() -> None:
     """
     keep = ("-p", "tests.brokers.recording")
     files = ("tests/brokers/test_others.py", "tests/brokers/test_backends.py")
-    passed = [_passes((*IN_CONTAINERS, *keep, *files)), _passes(("pytest", *keep, "tests/brokers/test_speed.py"))]
+    passed = [
+        _passes((*IN_CONTAINERS, *keep, *files)),
+        _passes(("pytest", *keep, "tests/brokers/test_speed.py")),
+        _passes((*IN_CONTAINERS, "-m", "slow", *SLOW_ON_OURS)),
+    ]
     _passes(("python", "scripts/brokers_doc.py", "--write"))
     if not all(passed):
         raise SetupError("failed: pytest tests/brokers", "See above; the log of each container is beside its failure")

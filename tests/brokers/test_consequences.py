@@ -109,8 +109,8 @@ def pgmq_full(rig: Rig) -> Iterator[str]:
     [
         (redis_full, "prefork"),
         (redis_away, "threads"),
-        (rabbitmq_full, "prefork"),
-        (pgmq_full, "prefork"),
+        pytest.param(rabbitmq_full, "prefork", marks=pytest.mark.slow),
+        pytest.param(pgmq_full, "prefork", marks=pytest.mark.slow),
     ],
 )
 def test_what_jobs_lead_to_outlasts_a_broker_that_refuses_it(

@@ -177,7 +177,7 @@ def test_a_container_made_anew_finds_its_jobs(server: Process, rig: Rig) -> None
 def test_workers_work_and_start_where_nobody_may_publish(server: Process, rig: Rig) -> None:
     """A server that is short of memory needs workers that empty its queues: none is stuck, or waits to begin."""
     old = rig.worker(CELERYKIT_STUCK_AFTER=12, CELERYKIT_LONGEST_JOB=30)
-    rig.client.work(32, 2.0)
+    rig.client.work(48, 2.0)
     wait_running(rig, 2)
     server.sh("rabbitmqctl -q set_vm_memory_high_watermark 0.0001")
     rig.worker(CELERY_WORKER_WITHOUT_MINGLE="false")  # it is to ask the old one, and cannot

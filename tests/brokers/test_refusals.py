@@ -76,7 +76,7 @@ def wait_refused(worker: Process, word: str) -> None:
     worker.wait_log(f"refuses what jobs leave there: {word};", 60)
 
 
-@pytest.mark.parametrize("pool_class", ["prefork", "threads"])
+@pytest.mark.parametrize("pool_class", ["prefork", pytest.param("threads", marks=pytest.mark.slow)])
 def test_redis_that_refuses_results_loses_none(rig: Rig, pool_class: str) -> None:
     """Full, without a replica, or a replica itself: each job has its result afterwards, and a chord its end."""
     rig.redis()
@@ -151,6 +151,7 @@ def test_a_stop_is_not_held_up_by_a_result_that_is_refused(rig: Rig) -> None:
     wait_stored(rig, jobs)
 
 
+@pytest.mark.slow
 def test_postgresql_that_refuses_results_loses_none(rig: Rig) -> None:
     """Read-only, as after a failover: each job has its result afterwards, and a chord its end."""
     rig.redis()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -96,6 +98,7 @@ def test_rabbitmq_routes_as_celery_does(rig: Rig) -> None:
     assert "Failed to setup delayed delivery" not in worker.logs
 
 
+@pytest.mark.slow
 def test_redis_routes_as_celery_does(rig: Rig) -> None:
     """The same on a broker that has no exchanges of its own."""
     rig.redis()

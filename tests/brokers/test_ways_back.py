@@ -11,13 +11,12 @@ import pytest
 from kombu import Exchange
 
 from celerykit import deadletters
+from tests.brokers.conftest import PGMQ, RabbitMQ, Redis
 from tests.containers.test_survival import kill_main_process
 from tests.rig.containers import Rig
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
-    from tests.brokers.conftest import PGMQ, RabbitMQ, Redis
-
     Broker = PGMQ | RabbitMQ | Redis
 
 IMAGES = Exchange("img")
@@ -88,6 +87,13 @@ class Sent:
     def _account(self) -> str:
         account = self._rig.ledger.account()
         return str({kind: (account.starts[job], account.done[job]) for kind, job in self.jobs.items()})
+
+
+@pytest.fixture(params=[Redis, RabbitMQ, pytest.param(PGMQ, marks=pytest.mark.slow)], ids=lambda kind: kind.__name__)
+def broker(request: pytest.FixtureRequest, rig: Rig) -> Broker:
+    """A rig's broker, each kind in turn; on PGMQ jobs go back as on any broker that is neither of the others."""
+    made: Broker = request.param(rig)
+    return made
 
 
 @pytest.fixture

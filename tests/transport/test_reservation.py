@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -206,6 +207,21 @@ def test_a_key_prefix_is_kept(bench: Bench) -> None:
     consumer.turn()
     strangers = [key for key in bench.root.scan_iter() if not key.startswith((b"mine.", b"_kombu."))]
     assert not strangers
+    assert bench.root.hlen("mine.unacked") == 0
+
+
+def test_what_is_put_back_or_given_up_stays_under_its_prefix(bench: Bench) -> None:
+    """A job that goes back, changed, is in its own list of its own rank; a dead letter is beside it."""
+    prefix = {"global_keyprefix": "mine."}
+    consumer = bench.consume(**prefix)
+    bench.connect(stock=True, **prefix).Producer().publish("job", routing_key="jobs", serializer="json", priority=6)
+    first = consumer.get(1)[0]
+    first.channel.put_back(first, lambda headers: headers.update(times=1))
+    again = consumer.get(2)[1]
+    assert (again.payload, again.headers["times"], again.properties["priority"]) == ("job", 1, 6)
+    again.channel.put_back(again, lambda headers: headers.update(times=2), "celerykit.dead-letters")
+    (letter,) = map(json.loads, bench.root.lrange("mine.celerykit.dead-letters", 0, -1))
+    assert (letter["body"], letter["headers"]["times"]) == (first._raw["body"], 2)
     assert bench.root.hlen("mine.unacked") == 0
 
 
