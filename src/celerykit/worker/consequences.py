@@ -86,8 +86,10 @@ class Producer:
         connection = self._producer.connection
         refused = (OperationalError, *connection.recoverable_connection_errors, *connection.recoverable_channel_errors)
         give_up, pause = self._job.give_up, 0.2
-        if self._job.debts:
-            options["retry"] = False  # Kombu's attempts would be several of these
+        if self._job.debts and options.get("retry"):
+            # Each of Kombu's attempts would be several of these. Without "retry" Kombu would declare a queue otherwise:
+            # one with bindings of its own is bound to Celery's default exchange, too.
+            options["retry_policy"] = {**(options.get("retry_policy") or {}), "max_retries": 0}
         while True:
             began = time.monotonic()
             try:
