@@ -134,12 +134,12 @@ def owing(*, patient: bool = False) -> Iterator[None]:
         job.is_patient = was_patient
 
 
-def is_refusal(exc: BaseException) -> bool:
-    """Say whether ``exc`` is of a broker or a result backend that may do later what it has refused."""
+def is_refusal(exc: BaseException, app: Any = current_app) -> bool:
+    """Say whether ``exc`` is of a broker or a result backend of ``app`` that may do later what it has refused."""
     exc = _told(exc)
     if isinstance(exc, OperationalError):
         return not _is_for_good(exc)
-    return bool(refusals.of(exc) or (isinstance(exc, Exception) and current_app.backend.exception_safe_to_retry(exc)))
+    return bool(refusals.of(exc) or (isinstance(exc, Exception) and app.backend.exception_safe_to_retry(exc)))
 
 
 def let_pass(exc: BaseException) -> None:

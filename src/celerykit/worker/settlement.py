@@ -51,7 +51,7 @@ class Request(request.Request):
         except MemoryError:
             raise
         except Exception as exc:
-            if settle is not None and not consequences.is_refusal(exc):
+            if settle is not None and not consequences.is_refusal(exc, self.app):
                 logger.exception("job %s[%s]: its outcome could not be dealt with", self.name, self.id)
                 return None if self.acknowledged else self._surely(settle)
             delay = deadletters.redelivery_delay(attempt)
