@@ -129,6 +129,11 @@ def broker_urls(conf: Any, name: str = "broker_read_url") -> list[str]:
     return urls.split(";") if isinstance(urls, str) else list(urls)
 
 
+def is_rabbitmq(app: Any) -> bool:
+    """Say whether workers of ``app`` read from RabbitMQ."""
+    return scheme_of(broker_urls(app.conf)[0]) in AMQP
+
+
 def scheme_of(url: str) -> str:
     """Return what decides on the kind of server: ``sqla`` of ``sqla+postgresql://host/name``."""
     return url.partition("://")[0].partition("+")[0].lower()

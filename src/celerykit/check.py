@@ -161,7 +161,7 @@ def _judge_durability(app: Any, where: str) -> Iterator[Finding]:
 
 
 def _judge_rabbitmq(app: Any, where: str) -> Iterator[Finding]:
-    if brokers.scheme_of(brokers.broker_urls(app.conf)[0]) not in brokers.AMQP:
+    if not brokers.is_rabbitmq(app):
         return
     for name, other in rabbitmq.entangled({*app.amqp.queues, *_queues_of_pools()}):
         problem = (

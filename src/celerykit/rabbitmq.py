@@ -216,8 +216,7 @@ class AMQP(celery.app.amqp.AMQP):  # type: ignore[misc]
         An app's own topic stays: its routing keys mean something.
         """
         stock = super().default_exchange
-        on_rabbitmq = brokers.scheme_of(brokers.broker_urls(self.app.conf)[0]) in brokers.AMQP
-        if not on_rabbitmq or self.is_left_alone or stock.type != "direct":
+        if not brokers.is_rabbitmq(self.app) or self.is_left_alone or stock.type != "direct":
             return stock
         return routes.private_exchange(stock)
 

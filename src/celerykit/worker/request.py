@@ -101,8 +101,7 @@ class Request(CeleryRequest):  # type: ignore[misc]
         if not returns.can_go_back(self.message):
             return False
         # There a policy, or the app, says what becomes of a rejected message: it has a dead letter exchange.
-        is_rabbitmq = brokers.scheme_of(brokers.broker_urls(self.app.conf)[0]) in brokers.AMQP
-        return requeue or not is_rabbitmq
+        return requeue or not brokers.is_rabbitmq(self.app)
 
     def _try_to(self, settle: Any, *args: Any) -> bool:
         try:

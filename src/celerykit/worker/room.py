@@ -20,11 +20,6 @@ PAUSE = 10.0
 """Seconds for which a refusal holds, without another question."""
 
 
-def is_rabbitmq(app: Any) -> bool:
-    """Say whether that is the broker of ``app``."""
-    return brokers.scheme_of(brokers.broker_urls(app.conf)[0]) in brokers.AMQP
-
-
 class Room:
     """What is known of the room of one app's broker."""
 
@@ -39,7 +34,7 @@ class Room:
 
         :raises kombu.exceptions.OperationalError: if it does not.
         """
-        if not is_rabbitmq(app):
+        if not brokers.is_rabbitmq(app):
             return
         if self._now() < self._full_until:
             raise OperationalError("RabbitMQ took no message a moment ago")
