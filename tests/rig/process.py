@@ -97,6 +97,7 @@ class Process:
     def children(self) -> list[int]:
         """Return the processes that the main process has started, by their ids inside."""
         # Not /proc/1/task/*/children: a thread that ends meanwhile takes its file along, and hands its children on.
+        # grep also fails where it finds none, or where a process has ended meanwhile: both are answers.
         found = self.sh("grep -ls '^PPid:[[:space:]]1$' /proc/[0-9]*/status || true")
         return sorted(int(path.split("/")[2]) for path in found.split())
 
