@@ -43,9 +43,9 @@ WITHOUT_CONTAINER = ("tests/unit", "tests/static", "--numprocesses", "auto")
 SECONDS_WITHOUT_CONTAINER = 600.0
 """Ten times what they take: one of them that hangs says so before CI's own end."""
 # A machine for each process of the tests.
-ON_HOSTS = ("pytest", "tests/hosts", "--numprocesses", "2", "--dist", "loadgroup")
+ON_HOSTS = ("pytest", "tests/hosts", "--numprocesses", "3", "--dist", "loadgroup")
 ON_EVERY_HOST = {"CELERYKIT_TEST_SUITES": " ".join(testhosts.KINDS)}
-QUICK = ("-m", "not slow")
+QUICK = ("-m", "not slow", "--durations", "25", "--durations-min", "5")
 # A run on an empty machine, asked and in earnest, and a second one.
 SITE_ONCE = ("pytest", "tests/hosts/test_site.py", "-k", "empty_machine or second_run")
 # Most of a test in containers is waiting, so several share a core.

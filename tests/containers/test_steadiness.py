@@ -23,10 +23,8 @@ def start_of(worker: Process) -> tuple[str, int]:
     return str(worker.state["StartedAt"]), int(worker.state["Pid"])
 
 
-@pytest.mark.parametrize(
-    ("pool", "minutes"), [("prefork", 5), ("prefork", 1), ("threads", 1), ("solo", 1), ("gevent", 1)]
-)
-def test_a_broker_outage_restarts_nothing(rig: Rig, pool: str, minutes: int) -> None:
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
+def test_a_broker_outage_restarts_nothing(rig: Rig, pool: str) -> None:
     """The same process is alive but not ready while the broker is away, and ready again when it is back."""
     redis = rig.redis()
     worker = rig.worker(pool, CELERYKIT_STUCK_AFTER=STUCK_AFTER, restart=True)
@@ -34,7 +32,7 @@ def test_a_broker_outage_restarts_nothing(rig: Rig, pool: str, minutes: int) -> 
     redis.stop()
     # A broker that says no goodbye is missed within about 20 s, see `health_check_interval`.
     until(lambda: not worker.probe("ready"), 60, "not ready")
-    for _ in range(6 * minutes):
+    for _ in range(3 * STUCK_AFTER // 10):
         time.sleep(10)
         assert worker.probe("live"), worker.logs[-2000:]
         assert not worker.probe("ready")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SEED = 1
 SHARE = 10
-"""How many times fewer events stock workers get, and ``make test``."""
+"""How many times fewer events stock workers get, and at least as many times fewer ``make test``."""
 
 
 def main() -> int:

@@ -25,7 +25,7 @@ HEAD = """\
 `make faults` does to workers on Redis what kills, pauses and networks do, counts by a
 [ledger](../tests/rig/ledger.py) that no fault reaches, and writes this page and its [record](faults.json). It takes
 about {minutes} minutes, and goes on where it was interrupted. `make faults FAULT={example}` runs one fault and writes
-nothing; `make test` runs a tenth of each.
+nothing; `make test` does the first few of each.
 
 *Lost* was accepted by the broker and never done. *Started twice* is what at-least-once allows. *Recovery* is the time
 from an event until all jobs were done that had been accepted before: the median and the worst of all events.

@@ -42,7 +42,8 @@ class Outcomes:
             self._add(report, "collect")
 
     def _add(self, report: Any, when: str) -> None:
-        told = {"test": plain(report.nodeid), "when": when, "outcome": report.outcome}
+        seconds = round(getattr(report, "duration", 0.0), 2)
+        told = {"test": plain(report.nodeid), "when": when, "outcome": report.outcome, "seconds": seconds}
         if report.failed:
             at = datetime.now(timezone.utc).isoformat(timespec="seconds")
             told |= {"at": at, "said": first_line(report), "log": self._log(report, when)}

@@ -2,7 +2,7 @@
 
 Told in JSON: the ``url``, the ``log`` to write to, whether ``stock``, the ``queue``, ``prefetch``, ``seconds`` a job,
 whether it ``reconnects``, by how many seconds its clock steps when its first job begins (``clock_steps``), how many
-``jobs`` there are if it is to end with them, and ``dies_at``: the numbers of the
+``jobs`` there are if it is to end with them, the seconds of its ``lease``, and ``dies_at``: the numbers of the
 exchanges with Redis in which it is killed, one after the other; before the server has heard, or, at a half, after its
 answer.
 """
@@ -25,10 +25,11 @@ from celerykit.transports.redis.workplace import Workplace
 
 told = {"queue": "jobs", "prefetch": 1, "seconds": 0.0, "dies_at": (), "jobs": None, "reconnects": False}
 told["clock_steps"] = 0
+told["lease"] = Workplace.lease_seconds
 told["name"] = f"worker{os.getpid()}@test"
 told.update(json.loads(sys.argv[1]))
 done = 0
-WORKPLACE = Workplace(name=told["name"])
+WORKPLACE = Workplace(name=told["name"], lease_seconds=told["lease"])
 
 
 def write(kind: str, body: object) -> None:
