@@ -25,9 +25,10 @@ class Pulse:
     """Tells the init system and the probes that the main thread makes progress.
 
     Progress is said by :meth:`beat`. Where none can be said for a known time, :meth:`hold` says until when, for a
-    drain, and :meth:`begin`, for a job that runs in this process and may hold up its main thread. If neither comes in time, :mod:`faulthandler`, which needs neither the GIL nor a turning loop, writes
-    all stacks to the log and ends the process with exit code 1. Where systemd's watchdog is on, each sign of life also
-    tells it how long to wait for the next: longer for a hold, and always a little longer than that.
+    drain, and :meth:`begin`, for a job that runs in this process and may hold up its main thread. If neither comes in
+    time, :mod:`faulthandler`, which needs neither the GIL nor a turning loop, writes all stacks to the log and ends the
+    process with exit code 1. Where systemd's watchdog is on, each sign of life also tells it how long to wait for the
+    next: longer for a hold, and always a little longer than that.
     """
 
     def __init__(self, state_file: str, window: float):

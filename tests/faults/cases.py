@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from tests.rig.process import Process
 
 STOCK = {"CELERYKIT_REDIS_TRANSPORT": "stock"}
-INTERRUPTION = 16.0
-"""Seconds that a worker is away: longer than it and the others believe in it."""
+HALT = 16.0
+"""Seconds that a worker stands still: longer than its lease, and shorter than it may be silent for."""
+CUT = 45.0
+"""Seconds that a worker is cut off: longer than the server's TCP believes in it, and so do the others."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +87,17 @@ def kill_under_load(run: Run, events: int) -> None:
 
 def cut_off(run: Run, events: int) -> None:
     """Cut workers off without a word, and let them come back."""
-    interrupt(run, events, run.rig.cut, run.rig.mend)
+    interrupt(run, events, run.rig.cut, run.rig.mend, CUT)
 
 
 def halt(run: Run, events: int) -> None:
     """Let workers stand still, as a machine that is moved or swaps does, and go on as if nothing had been."""
-    interrupt(run, events, lambda worker: worker.signal("SIGSTOP"), lambda worker: worker.signal("SIGCONT"))
+    interrupt(run, events, lambda worker: worker.signal("SIGSTOP"), lambda worker: worker.signal("SIGCONT"), HALT)
 
 
-def interrupt(run: Run, events: int, begin: Callable[[Process], None], end: Callable[[Process], None]) -> None:
+def interrupt(
+    run: Run, events: int, begin: Callable[[Process], None], end: Callable[[Process], None], seconds: float
+) -> None:
     """Take two of four workers away for a while, with what they run and hold, while jobs come."""
     workers = [run.worker(pool) for pool in ("solo", "threads", "prefork", "threads")]
     with run.load(6, longest=1.0):
@@ -105,7 +109,7 @@ def interrupt(run: Run, events: int, begin: Callable[[Process], None], end: Call
             for victim in victims:
                 run.struck()
                 begin(victim)
-            time.sleep(INTERRUPTION)
+            time.sleep(seconds)
             for victim in victims:
                 end(victim)
         for worker in workers:
@@ -164,11 +168,11 @@ CASES = {
         Case("killed", "a worker is killed under load", kill_under_load, events=40, jobs=20_000),
         Case(
             "cut-off",
-            f"a worker is cut off for {INTERRUPTION:g} s, without a word, while jobs come",
+            f"a worker is cut off for {CUT:g} s, without a word, while jobs come",
             cut_off,
             events=20,
         ),
-        Case("halted", f"a worker stands still for {INTERRUPTION:g} s while jobs come", halt, events=20),
+        Case("halted", f"a worker stands still for {HALT:g} s while jobs come", halt, events=20),
         Case(
             "long-jobs",
             "2 jobs of 12 s, and 2 with a countdown of 12 s, under a visibility timeout of 5 s",

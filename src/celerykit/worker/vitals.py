@@ -136,7 +136,7 @@ def _concurrency_reason(worker: Any) -> str:
 
 
 def runs_jobs_inside(worker: Any) -> bool:
-    """Say whether jobs run in the process that the worker is: one that holds it up must not pass for its being stuck."""
+    """Say whether jobs run in the worker's own process: one that holds it up must not pass for its being stuck."""
     return not worker.pool_cls.__module__.endswith(".prefork")
 
 
