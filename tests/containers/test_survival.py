@@ -122,7 +122,7 @@ def test_jobs_of_a_worker_that_is_cut_off_are_taken_over(stack: Rig, pool: str) 
     cut, heir = (stack.worker(pool) for _ in range(2))
     stack.client.work(1, 50.0)
     wait_running(stack)
-    host = stack.ledger.entries()[-1].host
+    host = next(entry.host for entry in stack.ledger.entries() if entry.kind == "start")
     cut, heir = (cut, heir) if cut.container.id.startswith(host) else (heir, cut)
     stack.cut(cut)
     began = time.monotonic()

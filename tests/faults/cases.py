@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from tests.rig.process import Process
 
 STOCK = {"CELERYKIT_REDIS_TRANSPORT": "stock"}
-HALT = 16.0
-"""Seconds that a worker stands still: longer than its lease, and shorter than it may be silent for."""
-CUT = 45.0
-"""Seconds that a worker is cut off: longer than the server's TCP believes in it, and so do the others."""
+INTERRUPTION = 16.0
+"""Seconds that a worker is away: longer than its lease. A longer cut is a test of its own, in ``test_survival.py``."""
 
 
 @dataclass(frozen=True)
@@ -87,17 +85,15 @@ def kill_under_load(run: Run, events: int) -> None:
 
 def cut_off(run: Run, events: int) -> None:
     """Cut workers off without a word, and let them come back."""
-    interrupt(run, events, run.rig.cut, run.rig.mend, CUT)
+    interrupt(run, events, run.rig.cut, run.rig.mend)
 
 
 def halt(run: Run, events: int) -> None:
     """Let workers stand still, as a machine that is moved or swaps does, and go on as if nothing had been."""
-    interrupt(run, events, lambda worker: worker.signal("SIGSTOP"), lambda worker: worker.signal("SIGCONT"), HALT)
+    interrupt(run, events, lambda worker: worker.signal("SIGSTOP"), lambda worker: worker.signal("SIGCONT"))
 
 
-def interrupt(
-    run: Run, events: int, begin: Callable[[Process], None], end: Callable[[Process], None], seconds: float
-) -> None:
+def interrupt(run: Run, events: int, begin: Callable[[Process], None], end: Callable[[Process], None]) -> None:
     """Take two of four workers away for a while, with what they run and hold, while jobs come."""
     workers = [run.worker(pool) for pool in ("solo", "threads", "prefork", "threads")]
     with run.load(6, longest=1.0):
@@ -109,7 +105,7 @@ def interrupt(
             for victim in victims:
                 run.struck()
                 begin(victim)
-            time.sleep(seconds)
+            time.sleep(INTERRUPTION)
             for victim in victims:
                 end(victim)
         for worker in workers:
@@ -168,11 +164,11 @@ CASES = {
         Case("killed", "a worker is killed under load", kill_under_load, events=40, jobs=20_000),
         Case(
             "cut-off",
-            f"a worker is cut off for {CUT:g} s, without a word, while jobs come",
+            f"a worker is cut off for {INTERRUPTION:g} s, without a word, while jobs come",
             cut_off,
             events=20,
         ),
-        Case("halted", f"a worker stands still for {HALT:g} s while jobs come", halt, events=20),
+        Case("halted", f"a worker stands still for {INTERRUPTION:g} s while jobs come", halt, events=20),
         Case(
             "long-jobs",
             "2 jobs of 12 s, and 2 with a countdown of 12 s, under a visibility timeout of 5 s",
