@@ -78,7 +78,7 @@ class Keeper:
     def _turns(self) -> Iterator[None]:
         lease = self._lease
         beat_at = look_at = audit_at = weigh_at = time.monotonic()
-        lease.beat()
+        self._beat()
         lease.take_over_former_self()
         waiting = False
         while True:
