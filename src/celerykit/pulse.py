@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from celerykit.notify import notify
 
 GRACE = 10.0
 """Seconds that systemd's watchdog leaves :mod:`faulthandler`, which writes the stacks, to be first."""
+LOOK = 1.0
+"""Seconds between two looks at the main thread from beside it."""
 SHORT = 0.1
 """Seconds within which the end of a job, and the next one's start, are no news to :mod:`faulthandler`."""
 
@@ -21,10 +24,11 @@ SHORT = 0.1
 class Pulse:
     """Tells the init system and the probes that the main thread makes progress.
 
-    Progress is said by :meth:`beat`. Where none can be said for a known time (a solo job, a drain), :meth:`hold` says
-    until when. If neither comes in time, :mod:`faulthandler`, which needs neither the GIL nor a turning loop, writes
-    all stacks to the log and ends the process with exit code 1. Where systemd's watchdog is on, each sign of life also
-    tells it how long to wait for the next: longer for a hold, and always a little longer than that.
+    Progress is said by :meth:`beat`. Where none can be said for a known time, :meth:`hold` says until when, for a
+    drain, and :meth:`begin`, for a job that runs in this process and may hold up its main thread. If neither comes in
+    time, :mod:`faulthandler`, which needs neither the GIL nor a turning loop, writes all stacks to the log and ends the
+    process with exit code 1. Where systemd's watchdog is on, each sign of life also tells it how long to wait for the
+    next: longer for a hold, and always a little longer than that.
     """
 
     def __init__(self, state_file: str, window: float):
@@ -32,6 +36,8 @@ class Pulse:
         self._state_file = state_file
         self._window = window
         self._held_until = 0.0
+        self._jobs: dict[str, float] = {}
+        self._beats = 0
         self._alive_until = time.monotonic() + window
         self._written_at = 0.0
         self._written_until = 0.0
@@ -54,20 +60,31 @@ class Pulse:
 
     def beat(self) -> None:
         """Record that the main thread made progress."""
+        self._beats += 1
         now = time.monotonic()
         if now - self._written_at >= 1.0:
             self._tell(now)
 
     def hold(self, seconds: float) -> None:
-        """Let the next ``seconds`` pass without progress, as a solo job or a drain does."""
+        """Let the next ``seconds`` pass without progress, as a drain does."""
         now = time.monotonic()
         self._held_until = now + seconds
         self._tell(now)
 
-    def release(self) -> None:
-        """End a :meth:`hold`."""
-        self._held_until = 0.0
+    def begin(self, job: str, seconds: float) -> None:
+        """Let a job of this process hold up everything else in it, for so many seconds at most; from any thread."""
+        now = time.monotonic()
+        self._jobs[job] = now + seconds
+        self._tell(now)
+
+    def end(self, job: str) -> None:
+        """Note that a job has ended."""
+        self._jobs.pop(job, None)
         self._tell(time.monotonic())
+
+    def watch_beside_jobs(self) -> None:
+        """Watch the main thread while jobs run in others, too: see :meth:`_watch`."""
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def ready(self, reason: str) -> None:
         """Say that the process does its work from now on."""
@@ -105,7 +122,8 @@ class Pulse:
     def _tell(self, now: float) -> None:
         if os.getpid() != self._pid:
             return  # a forked pool child speaks for nobody
-        alive_until = self._alive_until = max(now + self._window, self._held_until)
+        jobs_until = max(list(self._jobs.values()), default=0.0)  # a copy in one step: other threads begin and end some
+        alive_until = self._alive_until = max(now + self._window, self._held_until, jobs_until)
         self._arm(now, alive_until)
         # The end of one job of many a second, and the next one's start, are news to nobody outside.
         if now - self._written_at < 1.0 and alive_until < self._written_until + 1.0:
@@ -114,6 +132,18 @@ class Pulse:
         notify("WATCHDOG=1", *self._watchdog(alive_until - now))
         with contextlib.suppress(OSError):
             statefile.write(self._state_file, self._state(alive_until))
+
+    def _watch(self) -> None:
+        """End a process whose main thread is stuck though its other threads run.
+
+        A job that holds the interpreter's lock holds this thread up, too: that is one look here, however long it takes.
+        """
+        beats, looks = self._beats, 0
+        while looks * LOOK < self._window:
+            time.sleep(LOOK)
+            seen, beats = beats, self._beats
+            looks = looks + 1 if seen == beats and time.monotonic() > self._held_until else 0
+        faulthandler.dump_traceback_later(0.001, exit=True, file=sys.__stderr__ or 2)
 
     def _state(self, alive_until: float) -> statefile.State:
         said = (self._ready, self._reason, self._concurrency, self._why, self._advised)

@@ -65,7 +65,7 @@ class Settings:
     stuck_after: float = _setting(
         60.0,
         "Seconds without progress of the main thread after which the process writes all stacks to the log and ends "
-        "itself.",
+        "itself. A job in threads, solo or gevent may hold up its worker for as long as it may last, and so much more.",
         kind="seconds",
     )
     redis_transport: str = _setting(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def write(target: str, state: State) -> None:
     :raises OSError: if the folder cannot be written.
     """
     os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-    draft = f"{target}.{state.pid}"
+    draft = f"{target}.{state.pid}.{get_ident()}"  # threads write, too
     with open(draft, "w", encoding="utf-8") as file:
         json.dump({name: getattr(state, name) for name in State.__slots__}, file)
     os.replace(draft, target)

@@ -88,6 +88,32 @@ def test_a_job_of_a_minute_in_the_solo_pool_restarts_nothing(stack: Rig) -> None
     assert not stack.ledger.account().started_twice
 
 
+@pytest.mark.parametrize(
+    ("pool", "task"),
+    [
+        ("prefork", "jobs.hold_interpreter"),
+        ("threads", "jobs.hold_interpreter"),
+        ("solo", "jobs.hold_interpreter"),
+        ("gevent", "jobs.hold_interpreter"),
+        ("gevent", "jobs.wait_in_c"),
+    ],
+)
+def test_a_job_that_holds_up_all_of_its_worker_runs_once(stack: Rig, pool: str, task: str) -> None:
+    """Beside idle workers, for longer than any sign of life stays away otherwise; no worker is ended for it."""
+    workers = [stack.worker(pool, CELERYKIT_STUCK_AFTER=8, restart=True, ready=False) for _ in range(3)]
+    for worker in workers:
+        worker.wait_ready()
+    before = [start_of(worker) for worker in workers]
+    stack.client.submit(task, 20)
+    until(lambda: not stack.ledger.account().lost, 60, lambda: str(stack.ledger.account()))
+    time.sleep(8)  # a lease and more
+    account = stack.ledger.account()
+    assert not account.started_twice
+    assert not account.running
+    assert [start_of(worker) for worker in workers] == before
+    assert not any("runs twice" in worker.logs or " is gone: " in worker.logs for worker in workers)
+
+
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_drain_of_a_minute_is_let_be(stack: Rig, pool: str) -> None:
     """A worker that drains is alive, not ready, and ends with its job, not before."""

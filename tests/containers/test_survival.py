@@ -116,6 +116,24 @@ def test_a_killed_workers_jobs_are_taken_over(stack: Rig, pool: str) -> None:
     assert all(at - killed < 10 for at in again), again
 
 
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
+def test_jobs_of_a_worker_that_is_cut_off_are_taken_over(stack: Rig, pool: str) -> None:
+    """No word comes that its connection has ended; Redis asks, and within 45 s another worker has its job."""
+    cut, heir = (stack.worker(pool) for _ in range(2))
+    stack.client.work(1, 50.0)
+    wait_running(stack)
+    host = next(entry.host for entry in stack.ledger.entries() if entry.kind == "start")
+    cut, heir = (cut, heir) if cut.container.id.startswith(host) else (heir, cut)
+    stack.cut(cut)
+    began = time.monotonic()
+    until(lambda: stack.ledger.account().started_twice, 90, lambda: heir.logs[-2000:])
+    assert time.monotonic() - began < 45
+    assert " is gone: 1 jobs of it are back" in heir.logs
+    stack.mend(cut)
+    cut.wait_log("this worker was taken for dead, for it was not heard of for")
+    assert "give each machine" not in cut.logs
+
+
 def test_jobs_of_a_task_that_a_receiver_names_survive_a_kill(stack: Rig) -> None:
     """A task that the app adds to its schedule in a receiver is as safe as another: its worker killed, none is lost."""
     worker = stack.worker(app="periodic", restart=True, CELERY_WORKER_CONCURRENCY=4, CELERYKIT_LONGEST_JOB=600)

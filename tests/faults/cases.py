@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STOCK = {"CELERYKIT_REDIS_TRANSPORT": "stock"}
 INTERRUPTION = 16.0
-"""Seconds that a worker is away: longer than it and the others believe in it."""
+"""Seconds that a worker is away: longer than its lease. A longer cut is a test of its own, in ``test_survival.py``."""
 
 
 @dataclass(frozen=True)

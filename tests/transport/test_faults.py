@@ -122,6 +122,16 @@ def test_all_connections_are_cut_under_load(bench: Bench) -> None:
     until(lambda: bench.reserved == 0, 30, "all settled")
 
 
+def test_a_bell_whose_answer_was_not_read_yet_is_kept(bench: Bench) -> None:
+    """A job that held up its worker has kept it from hearing a connection that works."""
+    consumer = bench.consume()
+    consumer.turns(0.3)
+    bell = consumer.channel._bell
+    assert not bell.is_dead(patience=0)
+    until(lambda: bell.connection.can_read(timeout=0), 30, "the answer is there")
+    assert not bell.is_dead(patience=0)
+
+
 def test_a_bell_that_is_dead_is_noticed(bench: Bench) -> None:
     """A job is there within a second or two, though the connection that should tell of it is cut in silence."""
     consumer = bench.consume()
@@ -141,7 +151,7 @@ def test_the_kits_own_users_may_do_all_that_it_takes(bench: Bench) -> None:
 
 
 @pytest.mark.each_server
-@pytest.mark.parametrize("command", ["zpopmin", "client|tracking", "hmget", "evalsha"])
+@pytest.mark.parametrize("command", ["zpopmin", "client|tracking", "pubsub|numsub", "hmget", "evalsha"])
 def test_a_user_that_may_not_is_told_what_is_missing(bench: Bench, command: str) -> None:
     """Before the first job, with the command that grants it."""
     if "|" in command and bench.root.info("server")["redis_version"].startswith("6."):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import pytest
 from celerykit import deadletters
 from celerykit.transports.redis import messages
 from celerykit.transports.redis.keeper import Keeper
-from celerykit.transports.redis.lease import FIRST
+from celerykit.transports.redis.lease import CLOSED, FIRST
 from celerykit.transports.redis.workplace import Workplace
 from tests.rig.waiting import until
 from tests.transport.bench import TAKEOVER
@@ -32,6 +34,70 @@ def test_the_jobs_of_a_killed_worker_are_taken_over(bench: Bench) -> None:
     assert time.monotonic() - began < TAKEOVER
     assert [message.payload for message in messages] == ["one", "two"]
     assert all(message.headers["redelivered"] and deadletters.deliveries(message) == 2 for message in messages)
+
+
+@pytest.mark.each_server
+def test_a_job_that_holds_the_interpreter_runs_once(bench: Bench) -> None:
+    """No thread of its worker can say that it lives, for longer than two leases; others wait for its death in vain."""
+    bench.send("one")
+    holder = bench.start(seconds=14, holds=True)
+    holder.wait("got")
+    heir = bench.consume()
+    heir.turns(12)
+    holder.wait("done")
+    heir.turns(1.5)
+    assert not heir.messages
+    assert bench.reserved == 0
+
+
+def test_a_worker_that_is_killed_in_a_job_that_held_it_is_taken_over(bench: Bench) -> None:
+    """It had been silent for longer than a lease before; its death is told within 10 s all the same."""
+    bench.send("one")
+    holder = bench.start(seconds=60, holds=True)
+    holder.wait("got")
+    heir = bench.consume()
+    heir.turns(9)
+    assert not heir.messages
+    holder.kill()
+    heir.get(1, TAKEOVER)
+
+
+def test_a_child_that_outlives_its_worker_keeps_no_job(bench: Bench) -> None:
+    """It has inherited each connection of the worker that was killed, and says nothing for it."""
+    bench.send("one")
+    victim = bench.start(seconds=60, forks=True)
+    victim.wait("got")
+    heir = bench.consume()
+    victim.kill()
+    try:
+        heir.get(1, TAKEOVER)
+    finally:
+        os.kill(int(victim.lines("child")[0]), signal.SIGKILL)
+
+
+@pytest.mark.each_server
+def test_a_worker_that_stands_still_is_taken_over_in_the_end(bench: Bench) -> None:
+    """Stopped, it is connected still; after as long as its own patience says, another has its job."""
+    bench.send("one")
+    still = bench.start(seconds=60, patience=14)
+    still.wait("got")
+    heir = bench.consume()
+    still.signal("SIGSTOP")
+    heir.turns(11)
+    assert not heir.messages
+    heir.get(1, TAKEOVER)
+
+
+def test_a_worker_whose_presence_is_cut_has_another(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Within a second or two; until then its lease speaks for it."""
+    consumer = bench.consume()
+    bench.send("one")
+    consumer.get(1)
+    channel = consumer.lease.keys.present + consumer.lease.owner
+    for _ in range(2):
+        bench.root.client_kill_filter(_type="pubsub", skipme=True)
+        until(lambda: bench.root.pubsub_numsub(channel)[0][1] == 1, 10, "present again")
+    assert "lease" not in caplog.text
 
 
 @pytest.mark.each_server
@@ -73,7 +139,7 @@ def test_a_job_sent_to_a_stopped_worker_is_not_lost(bench: Bench) -> None:
 def test_who_was_taken_for_dead_cannot_settle_for_the_new_owner(bench: Bench) -> None:
     """Its acknowledgement is told to be late, and the second run goes on undisturbed."""
     bench.send("one")
-    paused = bench.start(seconds=1.0)
+    paused = bench.start(seconds=1.0, patience=3)
     paused.wait("got")
     paused.signal("SIGSTOP")
     heir = bench.consume()
@@ -157,7 +223,7 @@ def test_a_worker_without_progress_loses_its_jobs(bench: Bench) -> None:
     heir.get(1, TAKEOVER)
 
 
-def test_a_lost_job_is_known_before_it_runs(bench: Bench) -> None:
+def test_a_lost_job_is_known_before_it_runs(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """What was given to others while this worker was paused need not be begun here."""
     alive = [True]
     paused = bench.consume(workplace=Workplace(name="paused@test", is_alive=lambda: alive[0]))
@@ -167,6 +233,8 @@ def test_a_lost_job_is_known_before_it_runs(bench: Bench) -> None:
     bench.consume().get(1, TAKEOVER)
     alive[0] = True
     until(lambda: job in paused.lease.lost, 30, "known as lost")
+    assert "was not heard of for" in caplog.text
+    assert "give each machine" not in caplog.text
 
 
 def test_an_outage_takes_no_job_from_anybody(bench: Bench) -> None:
@@ -242,12 +310,13 @@ def test_two_that_see_the_same_death_put_a_job_back_once(bench: Bench, monkeypat
     bench.send("one", "two")
     dead = bench.consume(prefetch=2)
     dead.get(2)
-    bench.root.zadd("celerykit.owners", {dead.lease.owner: 1})
     heirs = [bench.consume("elsewhere").lease for _ in range(2)]
     owner = dead.lease.owner
     found = [
         messages.read(heir.client, heir.keys, owner, messages.owned(heir.client, heir.keys, owner)) for heir in heirs
     ]
+    dead.lease.presence.close()
+    bench.root.zadd("celerykit.owners", {dead.lease.owner: 1})
     back = [heir._requeue("over", owner, FIRST, jobs) for heir, jobs in zip(heirs, found, strict=True)]
     assert (back, bench.waiting(), bench.reserved) == ([2, 0], 2, 0)
 
@@ -258,8 +327,8 @@ def test_nothing_is_taken_from_a_worker_that_has_come_back(bench: Bench) -> None
     consumer = bench.consume()
     consumer.get(1)
     heir = bench.consume("elsewhere").lease
-    assert heir.take_over(consumer.lease.owner, "over") == 0
-    assert heir.take_over(consumer.lease.owner, "gone") == 0
+    assert heir.take_over(consumer.lease.owner, "over", CLOSED) == 0
+    assert heir.take_over(consumer.lease.owner, "gone", CLOSED) == 0
     assert (bench.waiting(), bench.owned()) == (0, {consumer.lease.owner: 1})
 
 
@@ -278,7 +347,7 @@ def test_only_what_had_begun_counts_against_a_job(bench: Bench, monkeypatch: pyt
         assert [bool(message.headers.get("eta")) for message in jobs.values()] == [deaths > 1, False]
         assert victim.lease.begin(jobs["poison"].delivery_tag)
         bench.root.zadd("celerykit.owners", {victim.lease.owner: 1})
-        assert heir.take_over(victim.lease.owner, "over") == 2
+        assert heir.take_over(victim.lease.owner, "over", CLOSED) == 2
 
 
 def test_a_keeper_survives_what_nobody_has_foreseen(bench: Bench) -> None:

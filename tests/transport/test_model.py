@@ -134,6 +134,16 @@ class Protocol(RuleBasedStateMachine):
         self.end_lease(worker)
 
     @rule(worker=workers)
+    def be_silent(self, worker: Consumer) -> None:
+        """A worker is connected, and silent for longer than a lease, until another one's lease is renewed."""
+        others = [other for other in self.live if other is not worker and other not in self.stopped]
+        if worker not in self.stopped and worker.lease.presence.is_up and others:
+            owned = self.bench.owned()
+            self.server.root.zadd("celerykit.owners", {worker.lease.owner: 1}, xx=True)
+            others[0].lease.beat()
+            assert self.bench.owned().get(worker.lease.owner) == owned.get(worker.lease.owner)
+
+    @rule(worker=workers)
     def go_on(self, worker: Consumer) -> None:
         """It comes back."""
         if worker in self.stopped:
@@ -200,13 +210,15 @@ class Protocol(RuleBasedStateMachine):
 
     def cut(self, worker: Consumer) -> None:
         """Cut the connections of a worker's channel."""
+        worker.lease.presence.close()
         for connection in (worker.channel._bell and worker.channel._bell.connection, worker.channel.client.connection):
             if connection is not None:
                 connection.disconnect()
 
     def end_lease(self, worker: Consumer) -> None:
-        """Let a lease be over."""
-        self.server.root.zadd("celerykit.owners", {worker.lease.owner: 1}, xx=True)
+        """Let a lease be over, and patience with whoever is connected still."""
+        for key in ("celerykit.owners", "celerykit.patience"):
+            self.server.root.zadd(key, {worker.lease.owner: 1}, xx=True)
 
 
 def body(message: bytes | str) -> int:

@@ -2,13 +2,15 @@
 
 Told in JSON: the ``url``, the ``log`` to write to, whether ``stock``, the ``queue``, ``prefetch``, ``seconds`` a job,
 whether it ``reconnects``, by how many seconds its clock steps when its first job begins (``clock_steps``), how many
-``jobs`` there are if it is to end with them, the seconds of its ``lease``, and ``dies_at``: the numbers of the
+``jobs`` there are if it is to end with them, the seconds of its ``lease``, for how long it may be silent (``patience``), whether its jobs hold
+Python's lock (``holds``), whether it has a child that outlives it (``forks``), and ``dies_at``: the numbers of the
 exchanges with Redis in which it is killed, one after the other; before the server has heard, or, at a half, after its
 answer.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -24,12 +26,11 @@ from celerykit.transports.redis import Transport
 from celerykit.transports.redis.workplace import Workplace
 
 told = {"queue": "jobs", "prefetch": 1, "seconds": 0.0, "dies_at": (), "jobs": None, "reconnects": False}
-told["clock_steps"] = 0
-told["lease"] = Workplace.lease_seconds
+told |= {"clock_steps": 0, "patience": 70.0, "holds": False, "forks": False, "lease": Workplace.lease_seconds}
 told["name"] = f"worker{os.getpid()}@test"
 told.update(json.loads(sys.argv[1]))
 done = 0
-WORKPLACE = Workplace(name=told["name"], lease_seconds=told["lease"])
+WORKPLACE = Workplace(name=told["name"], lease_seconds=told["lease"], patience=lambda: told["patience"])
 
 
 def write(kind: str, body: object) -> None:
@@ -65,7 +66,10 @@ def work(message: object) -> None:
     write("got", message.payload)
     if told["clock_steps"] and not done:
         set_clock(told["clock_steps"])
-    time.sleep(told["seconds"])
+    if told["holds"]:
+        ctypes.PyDLL(None).sleep(int(told["seconds"]))  # no other thread of Python's runs meanwhile
+    else:
+        time.sleep(told["seconds"])
     write("done", message.payload)
     done += 1
     message.ack()
@@ -94,6 +98,10 @@ def connect() -> Connection:
 def run() -> None:
     """Work until killed, or until as many jobs are done as there are."""
     connection = connect()
+    if told["forks"] and (child := os.fork()) == 0:
+        outlive()
+    elif told["forks"]:
+        write("child", child)
     write("ready", "")
     while done != told["jobs"]:
         try:
@@ -108,6 +116,12 @@ def run() -> None:
                 ignore_errors(connection, connection.close)
             connection = None
     connection.close()
+
+
+def outlive() -> None:
+    """Be a child with all that it has inherited, for a minute."""
+    time.sleep(60)
+    os._exit(0)
 
 
 def run_and_die(step: float) -> None:

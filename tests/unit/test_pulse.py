@@ -38,11 +38,30 @@ import sys, time
 from celerykit.pulse import Pulse
 
 pulse = Pulse(sys.argv[1], 0.3)
-pulse.hold(60)
+pulse.begin("job", 60)
 time.sleep(0.8)
 print("held", flush=True)
-pulse.release()
+pulse.end("job")
 time.sleep(60)
+"""
+
+BESIDE = """
+import ctypes, sys, threading, time
+from celerykit.pulse import Pulse
+
+def is_stuck():
+    time.sleep(60)
+
+pulse = Pulse(sys.argv[1], 3.0)
+pulse.watch_beside_jobs()
+pulse.beat()
+pulse.begin("job", 60)
+if sys.argv[2] == "held":
+    ctypes.PyDLL(None).sleep(7)
+    pulse.beat()
+    time.sleep(1.5)
+    print("held", flush=True)
+is_stuck()
 """
 
 
@@ -99,11 +118,31 @@ def test_a_process_without_progress_ends_with_all_stacks(python: Run, target: st
     assert " in waits_in_a_thread" in answer.stderr
 
 
-def test_a_hold_lasts_until_its_release(python: Run, target: str) -> None:
-    """A long solo job or a drain is no reason to end, and the time after it is watched over again."""
+def test_a_job_of_this_process_may_hold_it_up_until_it_ends(python: Run, target: str) -> None:
+    """A long solo job is no reason to end, and the time after it is watched over again."""
     answer = python("-c", HELD, target)
     assert answer.stdout == "held\n"
     assert answer.returncode == 1
+
+
+@pytest.mark.parametrize("how", ["idle", "held"])
+def test_a_stuck_main_thread_is_told_from_a_job_that_holds_the_interpreter(python: Run, target: str, how: str) -> None:
+    """Where jobs run in other threads, the former is ended though they run, and the latter is not."""
+    answer = python("-c", BESIDE, target, how)
+    assert answer.stdout == ("held\n" if how == "held" else "")
+    assert answer.returncode == 1
+    assert " in is_stuck" in answer.stderr
+
+
+def test_jobs_side_by_side_hold_for_the_longest_of_them(pulse: Pulse, target: str, clock: list[float]) -> None:
+    """The end of one says nothing of the others."""
+    for job, seconds in (("long", 7200.0), ("short", 1000.0)):
+        pulse.begin(job, seconds)
+    clock[0] += 2.0
+    pulse.end("short")
+    state = statefile.read(target)
+    assert state is not None
+    assert state.alive_until - time.monotonic() > 7000
 
 
 def test_progress_is_written_once_a_second_at_most(pulse: Pulse, target: str) -> None:
@@ -116,20 +155,20 @@ def test_progress_is_written_once_a_second_at_most(pulse: Pulse, target: str) ->
 
 def test_short_jobs_write_no_more_than_progress_does(pulse: Pulse, target: str) -> None:
     """A solo worker of a thousand jobs a second does not write two thousand files."""
-    pulse.hold(3600.0)
+    pulse.begin("one", 3600.0)
     os.unlink(target)
-    pulse.release()
-    pulse.hold(3600.0)
+    pulse.end("one")
+    pulse.begin("two", 3600.0)
     assert not os.path.exists(target)
 
 
 def test_a_hold_is_seen_by_the_probe(pulse: Pulse, target: str, clock: list[float]) -> None:
     """A probe does not call a process stuck that may be silent for a known time."""
     pulse.beat()
-    pulse.hold(3600.0)
+    pulse.begin("job", 3600.0)
     held = statefile.read(target)
     clock[0] += 1.0
-    pulse.release()
+    pulse.end("job")
     released = statefile.read(target)
     assert held is not None
     assert released is not None
@@ -182,10 +221,10 @@ def watched(monkeypatch: pytest.MonkeyPatch, target: str) -> Iterator[Pulse]:
 
 def test_systemd_waits_longer_for_a_hold(watched: Pulse, messages: socket.socket, clock: list[float]) -> None:
     """A solo job or a drain of an hour does not trip the watchdog, and the time after it is watched closely again."""
-    watched.hold(3600.0)
+    watched.begin("job", 3600.0)
     assert received(messages) == ["WATCHDOG=1", "WATCHDOG_USEC=3610000000"]
     clock[0] += 1.0
-    watched.release()
+    watched.end("job")
     assert received(messages) == ["WATCHDOG=1", "WATCHDOG_USEC=610000000"]
 
 
@@ -201,11 +240,11 @@ def test_a_unit_without_a_watchdog_gets_none(
     monkeypatch: pytest.MonkeyPatch, pulse: Pulse, messages: socket.socket, clock: list[float]
 ) -> None:
     """Telling systemd a time-out would turn its watchdog on, for this process or for one that started it."""
-    pulse.hold(3600.0)
+    pulse.begin("job", 3600.0)
     clock[0] += 1.0
     monkeypatch.setenv("WATCHDOG_USEC", "90000000")
     monkeypatch.setenv("WATCHDOG_PID", "1")
-    pulse.release()
+    pulse.end("job")
     assert received(messages) == ["WATCHDOG=1", "WATCHDOG=1"]
 
 
@@ -220,7 +259,8 @@ def test_a_forked_child_says_nothing(pulse: Pulse, target: str, messages: socket
             pulse.beat()
             pulse.hold(5.0)
             pulse.not_ready("in the child")
-            pulse.release()
+            pulse.begin("job", 5.0)
+            pulse.end("job")
             pulse.stop()
             os._exit(0)
         finally:

@@ -37,6 +37,8 @@ class Cause(NamedTuple):
 
 
 DIED = Cause(deadletters.DELIVERIES, "its pool child or its worker died")
+LOST = Cause(deadletters.DELIVERIES, "its pool child or its worker died, or was cut off or stuck,")
+"""As far as others can tell; see docs/redis.md."""
 TIMED_OUT = Cause(deadletters.DELIVERIES, "it ran beyond its hard time limit")
 REJECTED = Cause(deadletters.REJECTIONS, "its task rejected it")
 
@@ -49,13 +51,14 @@ class Request(CeleryRequest):  # type: ignore[misc]
     _cause = TIMED_OUT
 
     def gave_up(self) -> bool:
-        """Give the job up if as many workers have died with it as it may be started, and say whether."""
+        """Give the job up if as many workers were lost with it as it may be started, and say whether."""
         deliveries = deadletters.deliveries(self.message) - 1
         # Nearly every job comes for the first time, and the settings are read anew.
         if not deliveries or deliveries < _limit(DIED):
             return False
-        self._bury(_reason(DIED, deliveries))
-        super().on_failure(_given_up(_reason(DIED, deliveries)))
+        reason = _reason(LOST, deliveries)
+        self._bury(reason)
+        super().on_failure(_given_up(reason))
         return True
 
     def give_back(self, reason: str, *, counter: str = "") -> None:

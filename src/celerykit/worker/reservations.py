@@ -10,6 +10,7 @@ from celery import bootsteps
 from celery.worker import state
 
 from celerykit import brokers, deadletters, settings
+from celerykit.worker.vitals import longest_silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ class Reservations(bootsteps.Step):  # type: ignore[misc]
             name=worker.hostname,
             is_alive=lambda: worker.pulse.is_alive,
             free_slots=lambda: free_slots(worker),
+            patience=lambda: longest_silence(worker),
             running=lambda: [request.message.delivery_tag for request in tuple(state.active_requests)],
         )
         transports.install(worker.app, workplace)

@@ -13,7 +13,7 @@ from celery.worker import state
 from celerykit import __version__, content, patience, reconnect, settings, statefile
 from celerykit.environment import DEFAULT_POOL
 from celerykit.loader import layer_of
-from celerykit.pulse import Pulse
+from celerykit.pulse import GRACE, Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 #: These few lines are for the operator, whatever the worker's own log level is.
 logger.setLevel(logging.INFO)
+
+
+THREADS = frozenset({"celery.concurrency.thread", "celerykit.worker.threads"})
+"""Where pools are whose jobs run beside the main thread, in the same interpreter."""
 
 
 class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -48,9 +52,11 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         slots = getattr(getattr(worker.pool, "_pool", None), "_putlock", None)
         if worker.hub is None and slots is not None:
             slots.acquire = telling(slots.acquire, worker.pulse.beat)
-        if _runs_jobs_in_main_thread(worker):
+        if runs_jobs_inside(worker):
             signals.task_prerun.connect(self._on_job_start, weak=False)
             signals.task_postrun.connect(self._on_job_end, weak=False)
+        if worker.pool_cls.__module__ in THREADS:
+            worker.pulse.watch_beside_jobs()
         self._pulse = worker.pulse
         # The stop, too, is watched over: the file goes when everything has been stopped.
         signals.worker_shutdown.connect(self._on_shutdown, weak=False)
@@ -61,12 +67,12 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
     def _on_shutdown(self, **_: Any) -> None:
         self._pulse.stop()
 
-    def _on_job_start(self, task: Any, **_: Any) -> None:
+    def _on_job_start(self, task_id: str, task: Any, **_: Any) -> None:
         limit = (task.request.timelimit or (None, None))[0] or task.time_limit or self.settings.longest_job
-        self._pulse.hold(limit + self.settings.stuck_after)
+        self._pulse.begin(task_id, limit + self.settings.stuck_after)
 
-    def _on_job_end(self, **_: Any) -> None:
-        self._pulse.release()
+    def _on_job_end(self, task_id: str, **_: Any) -> None:
+        self._pulse.end(task_id)
 
 
 class Consuming(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -129,5 +135,15 @@ def _concurrency_reason(worker: Any) -> str:
     return "the number of CPUs"
 
 
-def _runs_jobs_in_main_thread(worker: Any) -> bool:
-    return bool(worker.pool_cls.__module__ == "celery.concurrency.solo")
+def runs_jobs_inside(worker: Any) -> bool:
+    """Say whether jobs run in the worker's own process: one that holds it up must not pass for its being stuck."""
+    return not worker.pool_cls.__module__.endswith(".prefork")
+
+
+def longest_silence(worker: Any) -> float:
+    """Return the seconds after which a worker that says nothing is stuck, and has been ended by its own watch."""
+    own = settings.from_environment(os.environ)
+    silence = own.stuck_after + GRACE
+    if runs_jobs_inside(worker):
+        silence += max(own.longest_job, *(task.time_limit or 0.0 for task in list(worker.app.tasks.values())))
+    return float(silence)

@@ -3,6 +3,7 @@
 Mounted into the containers and included by the apps there, those of users too: hence its name, which no app has.
 """
 
+import ctypes
 import mmap
 import os
 import signal
@@ -51,6 +52,22 @@ def work(self, seconds):
     """Wait, as most jobs do."""
     note(FOLDER, "start", self.request.id)
     time.sleep(seconds)
+    note(FOLDER, "done", self.request.id)
+
+
+@shared_task(bind=True, name="jobs.hold_interpreter")
+def hold_interpreter(self, seconds):
+    """Wait in C and keep Python's lock, as a regular expression does that backtracks."""
+    note(FOLDER, "start", self.request.id)
+    ctypes.PyDLL(None).sleep(seconds)
+    note(FOLDER, "done", self.request.id)
+
+
+@shared_task(bind=True, name="jobs.wait_in_c")
+def wait_in_c(self, seconds):
+    """Wait in C, as a database's driver does, which nobody can patch."""
+    note(FOLDER, "start", self.request.id)
+    ctypes.CDLL(None).sleep(seconds)
     note(FOLDER, "done", self.request.id)
 
 

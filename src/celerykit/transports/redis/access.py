@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[Any, ...]] = {
     "client|id": ("CLIENT", "ID"),
     "client|tracking": ("CLIENT", "TRACKING", "OFF"),
     "client|caching": ("CLIENT", "CACHING", "YES"),
+    "pubsub|numsub": ("PUBSUB", "NUMSUB", ""),
     "hget": ("HGET", "", ""),
     "hkeys": ("HKEYS", ""),
     "hmget": ("HMGET", "", ""),

@@ -49,7 +49,7 @@ class Bell:
         if not self.is_up or now - self._asked_at < patience:
             return False
         if self._waits:
-            return True
+            return not self.connection.can_read(timeout=0)  # a job may have kept this side from reading its answer
         self.connection.send_command("PING", check_health=False)
         self._waits, self._asked_at = True, now
         return False

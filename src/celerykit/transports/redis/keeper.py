@@ -43,9 +43,14 @@ class Keeper:
         self._unknown: set[str] = set()
         self._failed = False
 
+    @property
+    def runs(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self._thread is not None and self._thread.is_alive() and not self._stopped.is_set()
+
     def start(self) -> None:
         """Begin, unless it runs."""
-        if self._thread is not None and self._thread.is_alive() and not self._stopped.is_set():
+        if self.runs:
             return
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, args=[self._stopped], name="lease", daemon=True)
@@ -68,11 +73,12 @@ class Keeper:
                 turn = self._turns()
                 stopped.wait(BEAT)
             stopped.wait(TICK)
+        self._lease.presence.close()
 
     def _turns(self) -> Iterator[None]:
         lease = self._lease
         beat_at = look_at = audit_at = weigh_at = time.monotonic()
-        lease.beat()
+        self._beat()
         lease.take_over_former_self()
         waiting = False
         while True:
@@ -81,9 +87,9 @@ class Keeper:
                 lease.flush()
             waiting = lease.has_settled
             now = time.monotonic()
-            if now - beat_at >= BEAT and lease.workplace.is_alive():
+            if now - beat_at >= BEAT:
                 beat_at = now
-                lease.beat()
+                self._beat()
             if now - look_at >= LOOK and lease.workplace.is_alive():
                 look_at = now
                 self._look()
@@ -94,6 +100,13 @@ class Keeper:
                 weigh_at = now
                 self._memory.look()
             yield
+
+    def _beat(self) -> None:
+        """Renew the lease; a worker that makes no progress gives up what tells the others that it is there, too."""
+        if self._lease.workplace.is_alive():
+            self._lease.beat()
+        else:
+            self._lease.presence.close()
 
     def _look(self) -> None:
         """Wake channels that wait, where there is something to do and nobody has woken them."""

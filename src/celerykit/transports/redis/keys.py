@@ -37,6 +37,16 @@ class Keys:
         return f"{self.prefix}celerykit.bell:"
 
     @property
+    def present(self) -> str:
+        """Channels, with a worker's name appended: that worker is connected. Nothing is published to them."""
+        return f"{self.prefix}celerykit.present:"
+
+    @property
+    def patience(self) -> str:
+        """Sorted set: each worker with the time until which it may be silent while it is connected."""
+        return f"{self.prefix}celerykit.patience"
+
+    @property
     def owned_by(self) -> str:
         """Hashes, with a worker's name appended: each job that it has reserved, with the list it came from."""
         return f"{self.prefix}celerykit.owned:"

@@ -17,6 +17,7 @@ from celerykit.transports.redis import access, messages, scripts
 from celerykit.transports.redis import keys as names
 from celerykit.transports.redis.keeper import Keeper
 from celerykit.transports.redis.messages import AS_IT_CAME, FIRST, LAST, Return
+from celerykit.transports.redis.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -33,6 +34,9 @@ OUTAGE = 3.0
 """Seconds without a beat of any worker after which no lease has run out: it was the server that was away."""
 PATIENCE = 2.0
 """Seconds that one answer is waited for. Several fit into a lease."""
+CLOSED = "is gone"
+SILENT = "is connected, but has been silent for longer than a worker that is not stuck"
+ANOTHER = "Another worker of the name %s runs: give each machine a host name of its own"
 
 
 class Lease:
@@ -57,6 +61,8 @@ class Lease:
         self._asked: set[int] = set()
         self._renew_every = max(0.5, min(visibility_timeout / 4, 30.0))
         self._renewed_at = 0.0
+        self._beat_at = time.monotonic()
+        self.presence = Presence(client.connection_pool, keys.present + self.owner)
         self._keeper = Keeper(self)
         self._lock = threading.Lock()
         self._is_allowed = False
@@ -89,7 +95,9 @@ class Lease:
             self._is_allowed = True
         with self._lock:
             self.channels.add(channel)
-            self._keeper.start()
+            if not self._keeper.runs:
+                self.beat()  # before the first job, which may keep every other thread from running
+                self._keeper.start()
 
     def leave(self, channel: LeasedChannel) -> None:
         """Take a channel off; with the last one, and nothing owned, the lease ends."""
@@ -217,24 +225,27 @@ class Lease:
     # What the keeper does once a second.
 
     def beat(self) -> None:
-        """Renew the lease; take over from workers whose lease is over."""
+        """Renew the lease, and the presence if Redis does not know of it; take over from workers that are dead."""
         now = time.monotonic()
         renews = now - self._renewed_at >= self._renew_every
-        ttl = self.workplace.lease_seconds
-        arguments = (self.owner, ttl, OUTAGE, int(renews))
-        answer = scripts.BEAT(self.client, self._beat_keys, arguments)
+        place = self.workplace
+        arguments = (self.owner, place.lease_seconds, OUTAGE, int(renews), place.patience(), self.keys.present)
+        was_over, connections, gone, *over = scripts.BEAT(self.client, self._beat_keys, arguments)
         if renews:
             self._renewed_at = now
-        was_over, *over = answer
+        silent, self._beat_at = now - self._beat_at, now
         if was_over:
-            self.find_lost()
-        for owner in over:
-            self.take_over(bytes_to_str(owner), "over")
+            self.find_lost(silent)
+        for number, owner in enumerate(map(bytes_to_str, over)):
+            self.take_over(owner, "over", CLOSED if number < gone else SILENT)
+        if not connections:
+            self.presence.renew()
 
-    def take_over(self, owner: str, proof: str) -> int:
+    def take_over(self, owner: str, proof: str, why: str) -> int:
         """Put the jobs of a dead worker back, and return how many there were.
 
-        :param proof: ``over`` if its lease is over, ``gone`` if nobody hears its bell; Redis looks once more.
+        :param proof: ``over`` if its lease is over, ``gone`` if it is not connected; Redis looks once more.
+        :param why: for people.
         """
         back = 0
         jobs = messages.owned(self.client, self.keys, owner)
@@ -245,18 +256,19 @@ class Lease:
                 break
             back += answer
         if back:
-            logger.warning("worker %s is gone: %d jobs of it are back in their queues", owner, back)
+            logger.warning("worker %s %s: %d jobs of it are back in their queues", owner, why, back)
         return back
 
     def take_over_former_self(self) -> None:
-        """Put back at once what a worker of this name has left behind, if nobody hears its bell."""
-        mine = f"{self.workplace.name}/"
-        for owner in map(bytes_to_str, self.client.zrange(self.keys.owners, 0, -1)):
-            if owner.startswith(mine) and owner != self.owner:
-                self.take_over(owner, "gone")
+        """Put back at once what a worker of this name has left behind, if it is not connected."""
+        for owner in self._namesakes():
+            self.take_over(owner, "gone", CLOSED)
 
-    def find_lost(self) -> None:
-        """Find jobs that are held here and owned by somebody else: this worker was taken for dead."""
+    def find_lost(self, silent: float) -> None:
+        """Find jobs that are held here and owned by somebody else: this worker was taken for dead.
+
+        :param silent: for how many seconds it has not renewed its lease.
+        """
         held = set(self.held)
         if not held:
             return
@@ -266,10 +278,11 @@ class Lease:
             self.lost |= lost
             self.held -= lost
             logger.warning(
-                "this worker was taken for dead: %d of its jobs were given to others. It was paused for longer than "
-                "its lease, or another of the name %s has started: give each machine a host name of its own",
+                "this worker was taken for dead, for it was not heard of for %.0f s: %d of its jobs were given to "
+                "others, and those of them that run here run twice%s",
+                silent,
                 len(lost),
-                self.workplace.name,
+                f". {ANOTHER % self.workplace.name}" if self._namesakes() else "",
             )
 
     def find_unknown(self) -> set[str]:
@@ -278,9 +291,15 @@ class Lease:
         unknown -= self.held | self.unwanted.keys() | set(self._settled)
         return {job for job in unknown if names.number_of(job) // names.BATCH not in self._asked}
 
+    def _namesakes(self) -> list[str]:
+        """Return the other workers of this name that have a lease."""
+        mine = f"{self.workplace.name}/"
+        owners = map(bytes_to_str, self.client.zrange(self.keys.owners, 0, -1))
+        return [owner for owner in owners if owner.startswith(mine) and owner != self.owner]
+
     @property
     def _beat_keys(self) -> list[str]:
-        return [self.keys.owners, self.owned, self.keys.clock, self.keys.index]
+        return [self.keys.owners, self.owned, self.keys.clock, self.keys.index, self.keys.patience]
 
     def _reserve_nothing(self, jobs: list[str]) -> int:
         keys = [self.keys.unacked, self.keys.index, self.owned, self.keys.owners, self.keys.access, self.keys.access]
@@ -288,6 +307,6 @@ class Lease:
         return int(scripts.RESERVE(self.client, keys, arguments)[0])
 
     def _requeue(self, why: str, owner: str, push: str, jobs: Sequence[Returned]) -> int:
-        keys = [self.keys.unacked, self.keys.index, self.keys.owned_by + owner, self.keys.owners]
-        arguments = (owner, why, self.keys.bells + owner, push, *(part for job in jobs for part in job))
+        keys = [self.keys.unacked, self.keys.index, self.keys.owned_by + owner, self.keys.owners, self.keys.patience]
+        arguments = (owner, why, self.keys.present + owner, push, *(part for job in jobs for part in job))
         return int(scripts.REQUEUE(self.client, keys, arguments))

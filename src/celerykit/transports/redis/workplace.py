@@ -32,6 +32,8 @@ class Workplace:
     """The jobs that run, by their delivery tags: they outlast a connection."""
     lease_seconds: float = 6.0
     """How long jobs are a dead worker's still. Longer than a pause of the machine that is to go by unnoticed."""
+    patience: Callable[[], float] = lambda: 70.0
+    """Seconds that it may be silent for while it is connected, as while a job keeps its threads from running."""
 
     def __post_init__(self) -> None:
         self._leases: dict[Any, Lease] = {}

@@ -1,17 +1,17 @@
 -- Puts reserved jobs back into the queues they came from, each at most once.
 --
--- KEYS  unacked, unacked_index, owned:<owner>, owners
+-- KEYS  unacked, unacked_index, owned:<owner>, owners, patience
 -- ARGV  owner, why ('mine': by the owner, 'end': by the owner, whose lease ends with this, 'over': its lease is over,
---       'gone': nobody hears its bell), channel of the owner's bell, RPUSH (to be the next) or LPUSH (to be the last),
---       for each job: its id, the key it came from, its message ...
+--       'gone': it is not connected), channel of the owner's presence, RPUSH (to be the next) or LPUSH (to be the
+--       last), for each job: its id, the key it came from, its message ...
 -- Returns how many were put back, or -1 if the owner lives.
-local unacked, index, owned, owners = unpack(KEYS)
-local owner, why, bell, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local unacked, index, owned, owners, patience = unpack(KEYS)
+local owner, why, present, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if why == 'over' then
   local time = redis.call('TIME')
   local lease = redis.call('ZSCORE', owners, owner)
   if lease and tonumber(lease) >= time[1] + time[2] / 1000000 then return -1 end
-elseif why == 'gone' and redis.call('PUBLISH', bell, '') > 0 then
+elseif why == 'gone' and redis.call('PUBSUB', 'NUMSUB', present)[2] > 0 then
   return -1
 end
 local back = 0
@@ -24,5 +24,8 @@ for i = 5, #ARGV, 3 do
   redis.call('ZREM', index, id)
   redis.call('HDEL', owned, id)
 end
-if why ~= 'mine' and redis.call('HLEN', owned) == 0 then redis.call('ZREM', owners, owner) end
+if why ~= 'mine' and redis.call('HLEN', owned) == 0 then
+  redis.call('ZREM', owners, owner)
+  redis.call('ZREM', patience, owner)
+end
 return back
