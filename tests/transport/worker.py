@@ -2,10 +2,10 @@
 
 Told in JSON: the ``url``, the ``log`` to write to, whether ``stock``, the ``queue``, ``prefetch``, ``seconds`` a job,
 whether it ``reconnects``, by how many seconds its clock steps when its first job begins (``clock_steps``), how many
-``jobs`` there are if it is to end with them, the seconds of its ``lease``, for how long it may be silent (``patience``), whether its jobs hold
-Python's lock (``holds``), whether it has a child that outlives it (``forks``), and ``dies_at``: the numbers of the
-exchanges with Redis in which it is killed, one after the other; before the server has heard, or, at a half, after its
-answer.
+``jobs`` there are if it is to end with them, the seconds of its ``lease``, for how long it may be silent
+(``patience``), whether its jobs hold Python's lock (``holds``), whether it has a child that outlives it (``forks``),
+and ``dies_at``: the numbers of the exchanges with Redis in which it is killed, one after the other; before the server
+has heard, or, at a half, after its answer.
 """
 
 from __future__ import annotations
