@@ -61,6 +61,7 @@ def _prepare() -> None:
 def _up() -> None:
     began = time.monotonic()
     _prepare()
+    stack.require_own()
     stack.require_port()
     stack.build()
     stack.start()
@@ -198,6 +199,7 @@ def _check() -> None:
 
 def _down() -> None:
     host.require_engine()
+    stack.require_own()
     stack.down()
 
 

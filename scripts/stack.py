@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import host
@@ -92,6 +93,30 @@ def require_port() -> None:
     """
     if not _running("flower"):
         host.require_port(flower_port(), "Flower")
+
+
+def require_own() -> None:
+    """Check that no other folder has started the stack of this name, whose jobs and passwords it would take over.
+
+    :raises SetupError: if one has.
+    """
+    for compose in (COMPOSE, ALLINONE):
+        told = json.loads(output_of(*compose, "config", "--format", "json", env=environment()) or "{}")
+        project = told.get("name", "celerykit")
+        label = "com.docker.compose.project"
+        shown = ("--format", f'{{{{.Label "{label}.working_dir"}}}}')
+        started = output_of("docker", "ps", "--all", "--filter", f"label={label}={project}", *shown) or ""
+        others = {
+            folder for folder in started.splitlines() if folder and Path(folder).resolve() != Path.cwd().resolve()
+        }
+        if others:
+            raise SetupError(
+                f"COMPOSE_PROJECT_NAME={project}: the stack of this name is that of {', '.join(sorted(others))}",
+                "For another one, put two lines into the file .env of this folder: COMPOSE_PROJECT_NAME=NAME and "
+                "CELERYKIT_FLOWER_PORT=5556. If the folder was moved or renamed, remove its containers first, which "
+                f"leaves jobs and passwords: docker compose --project-name {project} down; then start it here by "
+                f"CELERYKIT_MOVED_FROM={sorted(others)[0]} docker compose up --detach",
+            )
 
 
 def start() -> None:
