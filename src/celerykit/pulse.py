@@ -116,7 +116,7 @@ class Pulse:
             statefile.write(self._state_file, self._state(alive_until))
 
     def _state(self, alive_until: float) -> statefile.State:
-        said = (self._ready, self._reason, self._concurrency, self._why, self._advised)
+        said = (self._ready, self._reason, self._concurrency, self._why, self._advised, self._announced)
         return statefile.State(self._pid, alive_until, *said)
 
     def _arm(self, now: float, until: float) -> None:
