@@ -64,6 +64,7 @@ def _up() -> None:
     stack.require_own()
     stack.require_port()
     stack.build()
+    stack.open_example()
     stack.start()
     stack.run_example()
     say(f"[{time.monotonic() - began:6.1f} s] in all")
