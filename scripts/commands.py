@@ -62,6 +62,7 @@ def _up() -> None:
     began = time.monotonic()
     _prepare()
     stack.require_own()
+    stack.warn_of_override()
     stack.require_port()
     stack.build()
     stack.open_example()

@@ -119,6 +119,20 @@ def require_own() -> None:
             )
 
 
+def warn_of_override() -> None:
+    """Say that an override file is not read, which Compose does not, where COMPOSE_FILE names other files only."""
+    files = os.environ.get("COMPOSE_FILE") or _told_in_file("COMPOSE_FILE")
+    name = "compose.override.yaml"
+    if files and Path(name).exists() and name not in (Path(file).name for file in files.split(":")):
+        say(f"warning: COMPOSE_FILE={files} does not name {name}, so Compose does not read it. Let it end in :{name}")
+
+
+def _told_in_file(name: str) -> str:
+    """Return what the file .env says of a variable, nothing if it does not."""
+    lines = Path(".env").read_text(encoding="utf-8").splitlines() if Path(".env").exists() else []
+    return next((line.partition("=")[2].strip("'\" ") for line in lines if line.startswith(f"{name}=")), "")
+
+
 def start() -> None:
     """Start everything, and wait until the workers take jobs."""
     with step("stack: redis, worker, beat and Flower take work"):

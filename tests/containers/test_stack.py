@@ -168,6 +168,26 @@ def test_two_folders_of_one_name_are_not_one_stack(tmp_path: Path) -> None:
         stacks[0].remove()
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_override_holds_with_other_files_or_is_named(tmp_path: Path, *, listed: bool) -> None:
+    """What the app reads reaches its worker on RabbitMQ, too; where the list of files leaves it out, that is said."""
+    tmp_path.chmod(0o755)  # as clones are
+    project, override = f"celerykit-test-{secrets.token_hex(4)}", "compose.override.yaml"
+    files = "compose.yaml:compose/rabbitmq.yaml" + f":{override}" * listed
+    (tmp_path / ".env").write_text(f"COMPOSE_FILE={files}\n")
+    (tmp_path / override).write_text("services: { worker: { environment: { DATABASE_URL: there } } }\n")
+    stack = Stack.of_folder(project, tmp_path, {})
+    try:
+        worker = json.loads(stack.compose("config", "--format", "json"))["services"]["worker"]["environment"]
+        assert (worker.get("DATABASE_URL") == "there") is listed
+        assert worker["CELERY_BROKER_URL_FILE"].endswith("rabbitmq-worker-url")
+        stack.compose("up", "--no-color", "passwords")
+        said = stack.compose("logs", "--no-log-prefix", "passwords")
+        assert (f"COMPOSE_FILE={files}" in said and f"Let it end in :{override}" in said) is not listed
+    finally:
+        stack.remove()
+
+
 @looks
 def test_passwords_are_made_once(whole: Stack) -> None:
     """A second `up` changes no password, so that nothing is locked out."""
