@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.role.conftest import ROOT
 
-SHOP = "shop folder /home/me/shop"
+SHOP = "shop folder /srv/me/shop"
 
 
 def judge(app: str, kind: str, where: str, **found: str) -> str:
@@ -22,7 +22,7 @@ def judge(app: str, kind: str, where: str, **found: str) -> str:
     ("app", "kind", "where"),
     [
         ("shop", "folder", "/srv/build/shop"),
-        ("shop.jobs:app", "folder", "/home/me/shop"),
+        ("shop.jobs:app", "folder", "/srv/me/shop"),
         ("shop", "git", "https://git.example/shop.git"),
     ],
 )
@@ -34,9 +34,9 @@ def test_the_same_app_is_not_refused(app: str, kind: str, where: str) -> None:
 @pytest.mark.parametrize(
     ("app", "where", "found"),
     [
-        ("blog", "/home/me/blog", {}),
-        ("app", "/home/me/blog", {"marker": "app folder /home/me/shop"}),
-        ("blog", "/home/me/blog", {"marker": "", "env": "X=1\nCELERY_APP=shop\n"}),
+        ("blog", "/srv/me/blog", {}),
+        ("app", "/srv/me/blog", {"marker": "app folder /srv/me/shop"}),
+        ("blog", "/srv/me/blog", {"marker": "", "env": "X=1\nCELERY_APP=shop\n"}),
     ],
 )
 def test_another_app_is_refused_with_the_way_out(app: str, where: str, found: dict[str, str]) -> None:
@@ -48,8 +48,8 @@ def test_another_app_is_refused_with_the_way_out(app: str, where: str, found: di
 
 def test_an_app_that_was_renamed_on_purpose_is_taken() -> None:
     """By the name that it had, and by no other."""
-    assert not judge("blog", "folder", "/home/me/blog", renamed_from="shop")
-    assert judge("blog", "folder", "/home/me/blog", renamed_from="other")
+    assert not judge("blog", "folder", "/srv/me/blog", renamed_from="shop")
+    assert judge("blog", "folder", "/srv/me/blog", renamed_from="other")
 
 
 def test_a_new_version_is_the_same_app() -> None:
@@ -61,4 +61,4 @@ def test_a_new_version_is_the_same_app() -> None:
 
 def test_a_fresh_host_is_free() -> None:
     """There is nobody whose jobs could be taken."""
-    assert not judge("shop", "folder", "/home/me/shop", marker="")
+    assert not judge("shop", "folder", "/srv/me/shop", marker="")
