@@ -24,6 +24,8 @@ SHELL = (
     "init.d/celerybeat",
     "init.d/celery-flower",
     "images/redis/redis-health",
+    "images/redis/redis-snapshot",
+    "images/redis/redis-start",
     "images/rabbitmq/rabbitmq-health",
     "images/testservers/mariadb",
     "images/postgresql/postgresql-health",

@@ -35,6 +35,7 @@ def clean() -> None:
 
 def _clean_engine() -> None:
     if output_of("docker", "compose", "version"):
+        stack.require_own()
         stack.remove_with_volumes()
     machines.down()
     names = (output_of("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "celerykit/*") or "").split()

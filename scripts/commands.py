@@ -61,8 +61,11 @@ def _prepare() -> None:
 def _up() -> None:
     began = time.monotonic()
     _prepare()
+    stack.require_own()
+    stack.warn_of_override()
     stack.require_port()
     stack.build()
+    stack.open_example()
     stack.start()
     stack.run_example()
     say(f"[{time.monotonic() - began:6.1f} s] in all")
@@ -198,6 +201,7 @@ def _check() -> None:
 
 def _down() -> None:
     host.require_engine()
+    stack.require_own()
     stack.down()
 
 

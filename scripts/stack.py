@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import host
@@ -94,6 +95,44 @@ def require_port() -> None:
         host.require_port(flower_port(), "Flower")
 
 
+def require_own() -> None:
+    """Check that no other folder has started the stack of this name, whose jobs and passwords it would take over.
+
+    :raises SetupError: if one has.
+    """
+    for compose in (COMPOSE, ALLINONE):
+        told = json.loads(output_of(*compose, "config", "--format", "json", env=environment()) or "{}")
+        project = told.get("name", "celerykit")
+        label = "com.docker.compose.project"
+        shown = ("--format", f'{{{{.Label "{label}.working_dir"}}}}')
+        started = output_of("docker", "ps", "--all", "--filter", f"label={label}={project}", *shown) or ""
+        others = {
+            folder for folder in started.splitlines() if folder and Path(folder).resolve() != Path.cwd().resolve()
+        }
+        if others:
+            raise SetupError(
+                f"COMPOSE_PROJECT_NAME={project}: the stack of this name is that of {', '.join(sorted(others))}",
+                "For another one, put two lines into the file .env of this folder: COMPOSE_PROJECT_NAME=NAME and "
+                "CELERYKIT_FLOWER_PORT=5556. If the folder was moved or renamed, remove its containers first, which "
+                f"leaves jobs and passwords: docker compose --project-name {project} down; then start it here by "
+                f"CELERYKIT_MOVED_FROM={sorted(others)[0]} docker compose up --detach",
+            )
+
+
+def warn_of_override() -> None:
+    """Say that an override file is not read, which Compose does not, where COMPOSE_FILE names other files only."""
+    files = os.environ.get("COMPOSE_FILE") or _told_in_file("COMPOSE_FILE")
+    name = "compose.override.yaml"
+    if files and Path(name).exists() and name not in (Path(file).name for file in files.split(":")):
+        say(f"warning: COMPOSE_FILE={files} does not name {name}, so Compose does not read it. Let it end in :{name}")
+
+
+def _told_in_file(name: str) -> str:
+    """Return what the file .env says of a variable, nothing if it does not."""
+    lines = Path(".env").read_text(encoding="utf-8").splitlines() if Path(".env").exists() else []
+    return next((line.partition("=")[2].strip("'\" ") for line in lines if line.startswith(f"{name}=")), "")
+
+
 def start() -> None:
     """Start everything, and wait until the workers take jobs."""
     with step("stack: redis, worker, beat and Flower take work"):
@@ -114,6 +153,14 @@ def _workers() -> int:
     ask = ("exec", "--no-TTY", "worker", "celerykit", "tune", "--processes")
     answer = output_of(*COMPOSE, *ask, env=environment()) or ""
     return int(answer) if answer.isdigit() else 1
+
+
+def open_example() -> None:
+    """Let containers read the example app, whatever umask it was cloned under: none of them runs as you or as root."""
+    folder = Path("examples", EXAMPLE)
+    for path in (folder, *folder.rglob("*")):
+        mode = path.stat().st_mode
+        path.chmod(mode | (0o055 if path.is_dir() else 0o044))
 
 
 def run_example() -> None:

@@ -250,8 +250,13 @@ def _say(text: str) -> None:
 
 
 def _passwords(arguments: argparse.Namespace) -> int:
-    from celerykit import passwords
+    from celerykit import owner, passwords
 
+    who = owner.owner(os.environ, owner.MOUNTS.read_text(encoding="utf-8", errors="replace"))
+    if who and owner.claim(Path(arguments.folder), who, os.environ):
+        print(f"from now on, this stack is that of {who}")
+    for finding in owner.overlooked(Path(owner.CHECKOUT), os.environ.get("COMPOSE_FILE", "")):
+        _warn(finding)
     queues = [name for name in arguments.rabbitmq.split(",") if name]
     written = passwords.write(Path(arguments.folder), arguments.server, queues, postgresql=arguments.postgresql)
     for path in written:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
 
 from celerykit import statefile
 
@@ -11,26 +12,62 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USAGE = "usage: celerykit probe {worker [POOL] | beat} {--live | --ready}"
+USAGE = "usage: celerykit probe {worker [POOL] | beat | any} {--live | --ready | --started}"
 EX_USAGE = 2
+PROCESSES = "/proc"
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the answer with its reason; return 0 for yes, 1 for no and 2 if the question is none."""
-    questions = {"--live": "live", "--ready": "ready"}
+    questions = {"--live": "live", "--ready": "ready", "--started": "started"}
     asked = [questions[word] for word in argv if word in questions]
     process, *pool = [word for word in argv if word not in questions] or [""]
-    if len(asked) != 1 or process not in {"worker", "beat"} or len(pool) > (process == "worker"):
+    if len(asked) != 1 or process not in {"worker", "beat", "any"} or len(pool) > (process == "worker"):
         print(USAGE, file=sys.stderr)
         return EX_USAGE
-    answer, reason = probe(process, pool[0] if pool else "default", asked[0])
+    if process == "any":
+        answer, reason = probe_any(asked[0])
+    else:
+        answer, reason = probe(process, pool[0] if pool else "default", asked[0])
     print(f"{'' if answer else 'not '}{asked[0]}: {reason}")
     return 0 if answer else 1
 
 
 def probe(process: str, pool: str, question: str) -> tuple[bool, str]:
-    """Answer ``live`` or ``ready`` about the ``worker`` of a pool, or about ``beat``.
+    """Answer ``live``, ``ready`` or ``started`` about the ``worker`` of a pool, or about ``beat``.
 
     :returns: the answer, and a reason for people.
     """
     return statefile.judge(statefile.read(statefile.path(statefile.folder(os.environ), process, pool)), question)
+
+
+def probe_any(question: str) -> tuple[bool, str]:
+    """Answer the question about each worker and beat that runs here; yes where none does.
+
+    :returns: the answer, and a reason for people.
+    """
+    answers = [statefile.judge(state, question) for state in _states() if statefile.runs(state.pid)]
+    if answers:
+        return min(answers, key=lambda answer: answer[0])
+    if any(map(_is_ours, os.listdir(PROCESSES))):
+        return statefile.judge(None, question)
+    return True, "neither a worker nor beat runs here"
+
+
+def _states() -> list[statefile.State]:
+    """Return what each process that has a state file says."""
+    folder = statefile.folder(os.environ)
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    files = [name for name in names if name.endswith(".json") and name.startswith(("worker-", "beat."))]
+    return [state for name in files if (state := statefile.read(f"{folder}/{name}"))]
+
+
+def _is_ours(pid: str) -> bool:
+    """Whether a process was started as a worker or beat of the kit, which may have no state file yet."""
+    try:
+        with open(f"{PROCESSES}/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+            words = file.read().split("\0")
+    except OSError:
+        return False
+    commands = [then for word, then in pairwise(words) if os.path.basename(word) == "celerykit"]
+    return "worker" in commands or "beat" in commands

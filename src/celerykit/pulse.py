@@ -146,7 +146,7 @@ class Pulse:
         faulthandler.dump_traceback_later(0.001, exit=True, file=sys.__stderr__ or 2)
 
     def _state(self, alive_until: float) -> statefile.State:
-        said = (self._ready, self._reason, self._concurrency, self._why, self._advised)
+        said = (self._ready, self._reason, self._concurrency, self._why, self._advised, self._announced)
         return statefile.State(self._pid, alive_until, *said)
 
     def _arm(self, now: float, until: float) -> None:

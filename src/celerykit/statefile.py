@@ -20,7 +20,7 @@ STATE_DIR = "/run/celery"
 class State:
     """What a process says of itself."""
 
-    __slots__ = ("advised", "alive_until", "concurrency", "pid", "ready", "reason", "why")
+    __slots__ = ("advised", "alive_until", "concurrency", "pid", "ready", "reason", "started", "why")
 
     def __init__(
         self,
@@ -31,6 +31,7 @@ class State:
         concurrency: int = 0,
         why: str = "",
         advised: bool = False,
+        started: bool = False,
     ):
         """Hold the facts.
 
@@ -40,6 +41,7 @@ class State:
         :param concurrency: how many jobs it runs at once, if it is a worker.
         :param why: why that is so, if it has changed while it runs.
         :param advised: whether its jobs were lately seen to need what only another start of it brings.
+        :param started: whether it has ever been ready.
         """
         self.pid = pid
         self.alive_until = alive_until
@@ -48,6 +50,7 @@ class State:
         self.concurrency = concurrency
         self.why = why
         self.advised = advised
+        self.started = started
 
 
 def folder(environ: Mapping[str, str]) -> str:
@@ -88,20 +91,23 @@ def read(target: str) -> State | None:
 
 
 def judge(state: State | None, question: str) -> tuple[bool, str]:
-    """Answer ``live`` or ``ready`` with a reason."""
+    """Answer ``live``, ``ready``, or ``started``, which is live and ready at least once, with a reason."""
     if state is None:
         return False, "no state file: not started yet, or ended"
-    if not _runs(state.pid):
+    if not runs(state.pid):
         return False, f"process {state.pid} has ended"
     overdue = time.monotonic() - state.alive_until
     if overdue > 0:
         return False, f"process {state.pid} is stuck: its last sign of life expired {overdue:.0f} s ago"
     if question == "ready":
         return state.ready, state.reason
+    if question == "started":
+        return state.started, state.reason
     return True, state.reason
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Whether there is such a process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import secrets
 import socket
 import subprocess
@@ -124,6 +125,65 @@ def test_your_own_app_needs_no_file_of_ours_edited(tmp_path: Path) -> None:
         command = "from shop import add; print(add.delay(40, 2).get(timeout=30))"
         answer = stack.compose("run", "--rm", "--no-deps", "--no-TTY", "client", "python", "-c", command)
         assert answer.strip() == "42"
+    finally:
+        stack.remove()
+
+
+def test_two_folders_of_one_name_are_not_one_stack(tmp_path: Path) -> None:
+    """A second checkout is refused with the way out, and no job of the first is given to its app."""
+    project = f"celerykit-test-{secrets.token_hex(4)}"
+    first, second = ((tmp_path / name) for name in ("first", "second"))
+    stacks = []
+    for folder in (first, second):
+        app = folder / "myapp"
+        app.mkdir(parents=True)
+        code = f"import celery\napp = celery.Celery()\n@app.task\ndef of_{folder.name}(): return {folder.name!r}\n"
+        (app / "app.py").write_text(code)
+        told = {"CELERYKIT_APP_DIR": "./myapp", "CELERY_APP": "app", "COMPOSE_PROJECT_NAME": project}
+        stacks.append(Stack.of_folder(project, folder, told))
+    try:
+        stacks[0].up("worker")
+        stacks[0].compose("stop", "worker")
+        client = ("run", "--rm", "--no-deps", "--no-TTY", "client", "python", "-c")
+        job = stacks[0].compose(*client, "from app import of_first as job; print(job.delay())").strip()
+        asked = "import sys; sys.path.insert(0, {!r}); import stack; stack.require_own()".format(str(ROOT / "scripts"))
+        scripts = subprocess.run(
+            ["python3", "-c", asked],
+            cwd=second,
+            env={**os.environ, "COMPOSE_PROJECT_NAME": project},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert f"COMPOSE_PROJECT_NAME={project}: the stack of this name is that of" in scripts.stderr
+        with pytest.raises(AssertionError, match="passwords"):
+            stacks[1].up("worker")
+        said = stacks[1].compose("logs", "--no-log-prefix", "passwords")
+        for word in (f"COMPOSE_PROJECT_NAME={project}", str(first), str(second), f"CELERYKIT_MOVED_FROM={first}"):
+            assert word in said
+        stacks[0].up("worker")
+        code = f"from app import app; print(app.AsyncResult({job!r}).get(timeout=30))"
+        assert stacks[0].compose(*client, code).strip() == "first"
+    finally:
+        stacks[0].remove()
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_override_holds_with_other_files_or_is_named(tmp_path: Path, *, listed: bool) -> None:
+    """What the app reads reaches its worker on RabbitMQ, too; where the list of files leaves it out, that is said."""
+    tmp_path.chmod(0o755)  # as clones are
+    project, override = f"celerykit-test-{secrets.token_hex(4)}", "compose.override.yaml"
+    files = "compose.yaml:compose/rabbitmq.yaml" + f":{override}" * listed
+    (tmp_path / ".env").write_text(f"COMPOSE_FILE={files}\n")
+    (tmp_path / override).write_text("services: { worker: { environment: { DATABASE_URL: there } } }\n")
+    stack = Stack.of_folder(project, tmp_path, {})
+    try:
+        worker = json.loads(stack.compose("config", "--format", "json"))["services"]["worker"]["environment"]
+        assert (worker.get("DATABASE_URL") == "there") is listed
+        assert worker["CELERY_BROKER_URL_FILE"].endswith("rabbitmq-worker-url")
+        stack.compose("up", "--no-color", "passwords")
+        said = stack.compose("logs", "--no-log-prefix", "passwords")
+        assert (f"COMPOSE_FILE={files}" in said and f"Let it end in :{override}" in said) is not listed
     finally:
         stack.remove()
 

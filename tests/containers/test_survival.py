@@ -303,3 +303,18 @@ def kill_main_process(worker: Process) -> None:
     """Kill PID 1 and start it again: to Docker a kill is a stop by hand, and only root may send one around it."""
     worker.kill()
     worker.start()
+
+
+def test_the_image_s_own_check_ends_no_worker_and_no_client(rig: Rig) -> None:
+    """Healthy once it was ready, through an outage of the broker; and so is what is no worker, from its start."""
+    broker = rig.redis()
+    worker = rig.worker()
+    client = rig.run(rig.image, entrypoint=["sleep", "infinity"])
+    check = " ".join(worker.container.image.attrs["Config"]["Healthcheck"]["Test"][1:])
+    assert worker.answers(check) and client.answers(check)
+    broker.stop(5)
+    until(lambda: not worker.probe("ready"), 60, "a worker that has noticed the outage")
+    assert worker.answers(check)
+    beginning = rig.worker(ready=False)
+    until(lambda: beginning.probe("live"), 60, "a worker that waits for its broker")
+    assert not beginning.answers(check), "a rollout would not wait for it"

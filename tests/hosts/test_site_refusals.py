@@ -100,6 +100,10 @@ OF_BACKENDS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 OF_CELERY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no-app": ({"celery_app": None}, ("celery_app",)),
     "no-broker": ({"celery_broker_url": None}, ("celery_broker_url",)),
+    "another-app": (
+        {"celery_app": "another"},
+        ("celery_app=another", "this host has another app", "/opt/celery/owner", "celery_app_renamed_from: "),
+    ),
     "no-source": ({"celery_app_source": {}}, ("celery_app_source", "folder", "git", "wheel", "index")),
     "misspelt": (
         {"celery_workers": [{"name": "default", "options": {"concurency": 2}}]},
@@ -114,7 +118,11 @@ OF_CELERY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("the options of pool default in celery_workers", "CELERY_WORKER_QUEUES=imports;mails"),
     ),
     "unimportable": (
-        {"celery_app": "broken", "celery_app_source": {"folder": "{{ inventory_dir }}/broken"}},
+        {
+            "celery_app": "broken",
+            "celery_app_renamed_from": "plain",
+            "celery_app_source": {"folder": "{{ inventory_dir }}/broken"},
+        },
         ("CELERY_APP=broken", "no_such_module"),
     ),
     "locked-out": (

@@ -28,9 +28,10 @@ WITH_LEDGER = ("compose/stack.yaml", "compose/ledger.yaml")
 class Stack:
     """One project of Compose; :meth:`remove` leaves nothing of it."""
 
-    def __init__(self, project: str, files: Sequence[str], environment: Mapping[str, str]):
+    def __init__(self, project: str, files: Sequence[str], environment: Mapping[str, str], folder: Path = ROOT):
         self.project = project
         self._files = files
+        self._folder = folder
         self._environment = {**os.environ, **environment}
 
     @classmethod
@@ -39,15 +40,23 @@ class Stack:
         told = {"CELERYKIT_APP_DIR": str(APPS), "CELERY_APP": "plain", "CELERYKIT_LEDGER": str(ledger.folder)}
         return cls(project, files, {**told, **environment})
 
+    @classmethod
+    def of_folder(cls, project: str, folder: Path, environment: Mapping[str, str]) -> Stack:
+        """Return the stack of another checkout: a folder with all of this one, beside what a test puts there."""
+        for name in ("compose", "compose.yaml", "examples", "images", "src", "tests"):
+            (folder / name).symlink_to(ROOT / name)
+        return cls(project, (), environment, folder)
+
     def compose(self, *arguments: str) -> str:
         """Run Compose and return what it prints.
 
         :raises AssertionError: with all its output, if it fails.
         """
         files = [word for file in self._files for word in ("--file", str(file))]
-        command = ["docker", "compose", "--project-name", self.project, "--project-directory", str(ROOT), *files]
+        where = ("--project-name", self.project, "--project-directory", str(self._folder))
+        command = ["docker", "compose", *where, *files]
         done = subprocess.run(
-            [*command, *arguments], cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False
+            [*command, *arguments], cwd=self._folder, env=self._environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"docker compose {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
         return done.stdout

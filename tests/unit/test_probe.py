@@ -49,6 +49,7 @@ def test_the_answer_is_an_exit_code_and_a_reason(worker: str, celerykit: Run) ->
         ["flower", "--live"],
         ["beat", "mail", "--live"],
         ["worker", "a", "b", "--live"],
+        ["any", "mail", "--live"],
     ],
 )
 def test_a_wrong_question_is_no_answer(question: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +63,31 @@ def test_beat_has_a_probe_too(worker: str, capsys: pytest.CaptureFixture[str]) -
     assert probe.main(["beat", "--live"]) == 1
     os.replace(worker, worker.replace("worker-default", "beat"))
     assert probe.main(["beat", "--live"]) == 0
+
+
+@pytest.mark.parametrize(("command", "code"), [("python\0-m\0shop\0", 0), ("/bin/celerykit\0worker\0mail\0", 1)])
+def test_what_is_neither_worker_nor_beat_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, code: int
+) -> None:
+    """The image's own check says nothing against a client that runs from it; a worker that only begins is not ready."""
+    monkeypatch.setenv("CELERYKIT_STATE_DIR", str(tmp_path / "none"))
+    monkeypatch.setattr(probe, "PROCESSES", str(tmp_path))
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "cmdline").write_text(command)
+    assert probe.main(["any", "--started"]) == code
+
+
+@pytest.mark.parametrize(
+    ("ready", "started", "alive_for", "code"),
+    [(True, True, 60, 0), (False, True, 60, 0), (False, False, 60, 1), (True, True, -1, 1)],
+)
+def test_an_outage_is_no_reason_to_end_a_worker(
+    worker: str, ready: bool, started: bool, alive_for: float, code: int
+) -> None:
+    """Who was ready once and lives is well, though its broker is away; who never was, or is stuck, is not."""
+    state = statefile.State(os.getpid(), time.monotonic() + alive_for, ready, "the broker is away", started=started)
+    statefile.write(worker, state)
+    assert probe.main(["any", "--started"]) == code
 
 
 def test_a_probe_imports_next_to_nothing(worker: str) -> None:
