@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import traceback
 from dataclasses import dataclass
@@ -212,8 +211,6 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
 
     :param warn: is told what keeps nothing from running.
     """
-    # Until Celery has its own handlers, PID 1 of a container would ignore a TERM.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     enter(launch)
     app = load_app(launch)
     from celerykit import encryption  # and with it Kombu, after green pools have patched what that imports

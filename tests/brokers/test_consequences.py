@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from tests.rig.containers import Rig
 
-HEADS = 10
-"""How many of these there are."""
+HEADS = 11
+"""How many of these there are at least."""
 LINGERING = 25.0
 """Seconds for which a fault lasts: longer than jobs wait for its end, so that they go back to their queue."""
 ADMIN = "user admin on nopass ~* &* +@all\n"
@@ -28,7 +28,7 @@ ADMIN = "user admin on nopass ~* &* +@all\n"
 class Family:
     """Jobs that lead to others, in each way that Celery has; sent at once."""
 
-    def __init__(self, rig: Rig):
+    def __init__(self, rig: Rig, pool: str, results: str):
         self._app = rig.client.app
         self._note: Callable[[str, str], None] = lambda kind, job: note(str(rig.ledger.folder), kind, job)
         for name in ("retry_once", "autoretry", "replaced"):
@@ -42,6 +42,15 @@ class Family:
             self._send(self._job("jobs.spread", way, names))
             self._accept(names)
         self._send(chord([self._job("jobs.head")], self._work()))
+        if results.startswith("redis"):  # nothing else can be told of another part
+            self._send(chord([self._job("jobs.adds")], self._work()))
+        self._fail("jobs.fail")
+        if pool == "prefork":  # which alone has hard limits
+            self._fail("jobs.limited")
+
+    def _fail(self, name: str) -> None:
+        """Send a chord that fails: what is to be done then is done, and its body is not."""
+        chord([self._job(name)], self._work().on_error(self._member())).apply_async()
 
     def _job(self, name: str, *args: Any) -> Any:
         return Signature(name, args, app=self._app, immutable=True)
@@ -120,9 +129,9 @@ def test_what_jobs_lead_to_outlasts_a_broker_that_refuses_it(
     stages = fault(rig)
     results = next(stages)
     rig.worker(
-        pool, "leading", CELERY_WORKER_CONCURRENCY=HEADS + 1, CELERYKIT_LONGEST_JOB=180, CELERY_RESULT_BACKEND=results
+        pool, "leading", CELERY_WORKER_CONCURRENCY=HEADS + 3, CELERYKIT_LONGEST_JOB=180, CELERY_RESULT_BACKEND=results
     )
-    Family(rig)
+    Family(rig, pool, results)
     wait_running(rig, HEADS)
     next(stages)
     (rig.ledger.folder / "fault").touch()

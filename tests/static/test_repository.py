@@ -176,4 +176,4 @@ def test_there_is_one_start_command() -> None:
         for line in path.read_text().splitlines()
         if "ENTRYPOINT" in line
     ]
-    assert any('ENTRYPOINT ["celerykit"]' in line for line in entries), entries
+    assert any(line.endswith(' "celerykit"]') for line in entries), entries

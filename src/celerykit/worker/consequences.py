@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from celery import current_app
+from celery.app import trace
 from celery.app.trace import fast_trace_task, trace_task_ret
 from celery.exceptions import BackendStoreError, Reject
 from kombu.exceptions import OperationalError
@@ -47,9 +48,9 @@ class Refused(BaseException):
 class Job:
     """A job that runs here."""
 
-    def __init__(self, name: str, request: Mapping[str, Any]):
-        task = current_app.tasks[name]
-        self.can_go_back = bool(task.acks_late)
+    def __init__(self, app: Any, *, can_go_back: bool, end: float):
+        self.app = app
+        self.can_go_back = can_go_back
         """Whether its queue has it still; one that was acknowledged first waits until the broker is there again."""
         self.refused: BaseException | None = None
         """The last refusal of what it has sent of its own accord."""
@@ -57,7 +58,7 @@ class Job:
         """How many parts of Celery are sending what the job leads to."""
         self.is_patient = False
         """Whether it waits for as long as it takes, since nobody could do later what is being done."""
-        self.end = time.monotonic() + _limit(task, request) - MARGIN
+        self.end = end
         """When it has to go back, lest its time limit ends it as FAILURE."""
 
     @property
@@ -66,6 +67,15 @@ class Job:
         if self.is_patient or not self.can_go_back:
             return math.inf
         return min(time.monotonic() + PATIENCE, self.end)
+
+
+class Outcome(Job):
+    """A job whose outcome the worker's own process deals with: nothing waits there, but is done later."""
+
+    @property
+    def give_up(self) -> float:
+        """When to give up an attempt that begins now: after it."""
+        return 0.0
 
 
 class Producer:
@@ -134,11 +144,30 @@ def owing(*, patient: bool = False) -> Iterator[None]:
         job.is_patient = was_patient
 
 
-def is_refusal(exc: BaseException, app: Any = current_app) -> bool:
-    """Say whether ``exc`` is of a broker or a result backend of ``app`` that may do later what it has refused."""
+@contextmanager
+def of_outcome(app: Any) -> Iterator[None]:
+    """Have :class:`Refused` raised herein for what a job of ``app`` leads to, as inside of the job."""
+    token = _job.set(Outcome(app, can_go_back=True, end=math.inf))
+    try:
+        yield
+    finally:
+        _job.reset(token)
+
+
+def is_refusal(exc: BaseException, app: Any = None) -> bool:
+    """Say whether ``exc`` is of a broker or a result backend that may do later what it has refused.
+
+    :param app: whose they are; that of the current job if it is not said. A job may have made another app the current
+        one of its thread.
+    """
+    if isinstance(exc, Refused):
+        return True
     exc = _told(exc)
     if isinstance(exc, OperationalError):
         return not _is_for_good(exc)
+    if app is None:
+        job = current()
+        app = current_app if job is None else job.app
     return bool(refusals.of(exc) or (isinstance(exc, Exception) and app.backend.exception_safe_to_retry(exc)))
 
 
@@ -172,13 +201,18 @@ def reason(exc_info: Any) -> str | None:
     return str(exc.reason) if isinstance(exc, GivenBack) else None
 
 
-def run(trace: Callable[..., Any], name: str, uuid: str, request: Mapping[str, Any], *args: Any, **options: Any) -> Any:
-    """Run a job, as Celery's ``trace`` does; one that goes back to its queue ends as :class:`GivenBack`."""
+def run(do: Callable[..., Any], task: Any, *args: Any, **options: Any) -> Any:
+    """Run a job, as ``do`` of Celery does; one that goes back to its queue ends as :class:`GivenBack`.
+
+    :param task: its task.
+    :param args: its task's name, its id, its request, and what else ``do`` takes.
+    """
     began = time.monotonic()
-    job = Job(name, request)
+    end = began + _limit(task, args[2]) - MARGIN
+    job = Job(task.app, can_go_back=bool(task.acks_late), end=end)
     token = _job.set(job)
     try:
-        return trace(name, uuid, request, *args, **options)
+        return do(*args, **options)
     except Refused as exc:
         return 1, _given_back(str(exc)), time.monotonic() - began
     except Exception as exc:  # Celery could not even store that the job has failed
@@ -189,14 +223,14 @@ def run(trace: Callable[..., Any], name: str, uuid: str, request: Mapping[str, A
         _job.reset(token)
 
 
-def run_fast(*args: Any, **options: Any) -> Any:
-    """Run a job by Celery's quicker way."""
-    return run(fast_trace_task, *args, **options)
+def run_fast(name: str, *args: Any, **options: Any) -> Any:
+    """Run a job by Celery's quicker way, with the worker's own tasks: a job may make another app the current one."""
+    return run(fast_trace_task, trace._localized[0][name], name, *args, **options)
 
 
-def run_any(*args: Any, **options: Any) -> Any:
-    """Run a job by Celery's other way."""
-    return run(trace_task_ret, *args, **options)
+def run_any(name: str, *args: Any, **options: Any) -> Any:
+    """Run a job by Celery's other way, with the current app's tasks."""
+    return run(trace_task_ret, (options.get("app") or current_app).tasks[name], name, *args, **options)
 
 
 TARGETS: Mapping[Any, Callable[..., Any]] = {fast_trace_task: run_fast, trace_task_ret: run_any}

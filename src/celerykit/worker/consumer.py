@@ -7,13 +7,14 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from celery.app.task import Task
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.mingle import Mingle
 from kombu.exceptions import OperationalError
 
 from celerykit import rabbitmq
 from celerykit.errors import EX_CONFIG, ConfigurationError
-from celerykit.worker import handover, returns, routing
+from celerykit.worker import delivery, handover, returns, routing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,13 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             for finding in exc.findings:
                 logger.critical("%s", finding)
             raise SystemExit(EX_CONFIG) from exc
+
+    def update_strategies(self) -> None:
+        """Prepare each task for its jobs; one that has a class of requests of its own gets the kit's below it."""
+        for task in tuple(self.app.tasks.values()):
+            if task.Request is not Task.Request:
+                task.Request = delivery.with_ours(task.Request)
+        super().update_strategies()
 
     def on_close(self) -> None:
         """Forget what does not run, and know before what does."""

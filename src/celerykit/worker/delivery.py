@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps, signals
 from celery.app.task import Task
 from celery.concurrency import thread
+from celery.worker.request import Request as CeleryRequest
+from kombu.utils.imports import symbol_by_name
 
 from celerykit import settings
 from celerykit.worker import origins
@@ -26,7 +28,7 @@ class Delivery(bootsteps.Step):  # type: ignore[misc]
 
     def __init__(self, worker: Any, **options: Any):
         super().__init__(worker, **options)
-        # Celery resolves the name in each task's strategy; a task with a Request of its own keeps it.
+        # Celery resolves the name in each task's strategy; see also `with_ours`.
         Task.Request = "celerykit.worker.settlement:Request"
         origins.note(worker.app)
         self._at_most_once = settings.from_environment(os.environ).delivery == settings.AT_MOST_ONCE
@@ -49,6 +51,19 @@ class Delivery(bootsteps.Step):  # type: ignore[misc]
             # into its memory, and a stop would drop it.
             worker.process_task = worker._process_task_sem
             signals.task_postrun.connect(_releases_slot_of(worker), weak=False)
+
+
+def with_ours(own: Any) -> Any:
+    """Return a task's own class of requests with the kit's below it.
+
+    What it overrides, it overrides; the rest is the kit's instead of Celery's: the end of its deliveries, above all.
+
+    :param own: the class, or its name.
+    """
+    own, ours = (symbol_by_name(name) for name in (own, Task.Request))  # type: ignore[no-untyped-call]
+    if not issubclass(own, CeleryRequest) or issubclass(own, ours):
+        return own
+    return type(own.__name__, (own, ours), {"__module__": own.__module__, "__doc__": own.__doc__})
 
 
 def _releases_slot_of(worker: Any) -> Callable[..., None]:

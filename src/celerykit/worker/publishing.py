@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo
@@ -11,6 +12,7 @@ from celery import bootsteps
 from celery.app.task import Task
 from celery.app.trace import TraceInfo
 from celery.backends.base import Backend
+from celery.exceptions import WorkerShutdown, WorkerTerminate
 
 from celerykit.worker import consequences, settlement
 from celerykit.worker.consequences import Refused, owing
@@ -38,6 +40,7 @@ class Publishing(bootsteps.Step):  # type: ignore[misc]
             _replace(Backend, name, _to_the_end)
         _replace(Backend, "_sleep", _in_time)
         _replace(Task, "retry", _decided)
+        _replace(Task, "add_to_chord", _counted_if_sent)
         _replace(TraceInfo, "handle_failure", _unless_refused)
         if _is_redis(worker.app.backend):
             _replace(_redis().RedisBackend, "on_chord_part_return", _with_a_claim_to_release)
@@ -48,6 +51,10 @@ OWED: dict[type, tuple[str, ...]] = {
     Backend: ("_call_task_errbacks", "mark_as_retry"),
 }
 """Methods of Celery that send or store what a job leads to."""
+
+
+GREEN = frozenset({"gevent", "eventlet", "greenlet"})
+"""Packages that end greenlets by exceptions of theirs."""
 
 
 class Cleanup:
@@ -61,13 +68,42 @@ class Cleanup:
         """Clean up, or give up the claim to the body; while it lasts, nobody sends that."""
         if not isinstance(sys.exc_info()[1], Refused):
             return self._script(keys=keys, args=args, client=client)
-        self._backend._ensure_retryable(self._release, keys[0], args[0], client)
+        self._backend._ensure_retryable(_release, keys[0], args[0], client)
         return 1
 
-    @staticmethod
-    def _release(claim: Any, token: str, client: Any) -> None:
-        if client.get(claim) == token.encode():
-            client.delete(claim)
+
+class Part:
+    """The return of a chord's part, with the claim that it may get; a failed chord is not cleaned up by script."""
+
+    def __init__(self, backend: Any, script: Any):
+        self._backend = backend
+        self._script = script
+        self._claim: ContextVar[tuple[Any, str] | None] = ContextVar("celerykit_claim", default=None)
+
+    def __call__(self, keys: Any, args: Any, client: Any) -> Any:
+        """Return the part, and note the claim."""
+        self._claim.set((keys[-1], args[-1]))
+        return self._script(keys=keys, args=args, client=client)
+
+    def sparing(self, delete: Callable[..., Any], client: Any) -> Callable[..., Any]:
+        """Return the client's ``delete``, which keeps the size of a chord whose errbacks were refused."""
+
+        @functools.wraps(delete)
+        def spare(*keys: Any) -> Any:
+            claim = self._claim.get()
+            if claim is None or not isinstance(sys.exc_info()[1], Refused):
+                return delete(*keys)
+            self._claim.set(None)
+            self._backend._ensure_retryable(_release, *claim, client)
+            return 0
+
+        spare.celerykit = True  # type: ignore[attr-defined]
+        return spare
+
+
+def _release(claim: Any, token: str, client: Any) -> None:
+    if client.get(claim) == token.encode():
+        client.delete(claim)
 
 
 def _redis() -> Any:
@@ -140,6 +176,26 @@ def _decided(retry: Callable[..., Any]) -> Callable[..., Any]:
     return send
 
 
+def _counted_if_sent(add: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a job's adding to its own chord, which waits for whatever was counted, sent or not."""
+
+    @functools.wraps(add)
+    def add_to_chord(self: Any, sig: Any, lazy: bool = False) -> Any:
+        with owing():
+            counted = add(self, sig, lazy=True)
+        if lazy:
+            return counted
+        try:
+            with owing():
+                return counted.delay()
+        except Refused:
+            backend = self.backend
+            backend._ensure_retryable(backend.client.incr, backend.get_key_for_group(self.request.group, ".t"), -1)
+            raise
+
+    return add_to_chord
+
+
 def _unless_refused(handle: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(handle)
     def handle_failure(self: Any, task: Any, req: Any, *args: Any, **options: Any) -> Any:
@@ -155,6 +211,10 @@ def _with_a_claim_to_release(method: Callable[..., Any]) -> Callable[..., Any]:
     def on_chord_part_return(self: Any, *args: Any, **options: Any) -> Any:
         if not isinstance(self._chord_cleanup_script, Cleanup):
             self._chord_cleanup_script = Cleanup(self, self._chord_cleanup_script)
+            self._chord_part_return_script = Part(self, self._chord_part_return_script)
+        client = self.client
+        if not hasattr(client.delete, "celerykit"):
+            client.delete = self._chord_part_return_script.sparing(client.delete, client)
         return method(self, *args, **options)
 
     return on_chord_part_return
@@ -175,13 +235,20 @@ def _within_a_job(pool: Any, apply_async: Callable[..., Any]) -> Callable[..., A
 
 
 def _telling(target: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``target`` with its exceptions as its answer: these pools tell nobody of them, and the job is stuck."""
+    """Return ``target`` with its exceptions as its answer.
+
+    These pools tell nobody of an Exception, and the job is stuck; they take any other for the death of a process.
+    """
 
     @functools.wraps(target)
     def tell(*args: Any, **options: Any) -> Any:
         try:
             return target(*args, **options)
-        except Exception:
+        except (WorkerShutdown, WorkerTerminate):
+            raise
+        except BaseException as exc:
+            if type(exc).__module__.partition(".")[0] in GREEN:
+                raise  # the pool's own: a time limit, a greenlet that is killed
             return ExceptionInfo()
 
     return tell

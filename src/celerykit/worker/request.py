@@ -28,6 +28,10 @@ class DeliveriesExceeded(Exception):  # noqa: N818  # reads as the reason in a j
     """
 
 
+class JobError(Exception):
+    """What a job has raised, where Celery would take that for the worker's own: a MemoryError, a BaseException."""
+
+
 class Cause(NamedTuple):
     """Why a delivery ended without a result."""
 
@@ -80,7 +84,11 @@ class Request(CeleryRequest):  # type: ignore[misc]
         if not isinstance(exc, (Ignore, Reject)):
             Request.failed += 1
         if self._is_own_exit(exc):
-            return self._fail(self._worker_lost_info(exc))
+            # Clients rebuild an Exception alone from its name.
+            exits = isinstance(exc, (SystemExit, KeyboardInterrupt))
+            return self._fail(self._worker_lost_info(exc) if exits else _as_result(exc))
+        if isinstance(exc, MemoryError):
+            exc_info = _as_result(exc)
         self._cause = REJECTED if isinstance(exc, Reject) else DIED if isinstance(exc, WorkerLostError) else TIMED_OUT
         if self._would_come_back(exc):
             if returns.is_broadcast(self.message):
@@ -138,8 +146,8 @@ class Request(CeleryRequest):  # type: ignore[misc]
             self.acknowledge()
 
     def _is_own_exit(self, exc: Any) -> bool:
-        """Say whether the job has raised what ends a process: billiard tells so of nothing but the job's own."""
-        return isinstance(exc, (SystemExit, KeyboardInterrupt)) and not self._was_ended()
+        """Say whether the job has raised what ends a process: pools tell so of nothing but the job's own."""
+        return not isinstance(exc, Exception) and not self._was_ended()
 
     def _was_ended(self) -> bool:
         return bool(self._already_cancelled or self._already_revoked)
@@ -175,6 +183,13 @@ class Request(CeleryRequest):  # type: ignore[misc]
 def _exception_of(exc_info: Any) -> Any:
     exc = exc_info.exception
     return exc.exc if isinstance(exc, ExceptionWithTraceback) else exc
+
+
+def _as_result(exc: BaseException) -> Any:
+    try:
+        raise JobError(f"{type(exc).__name__}: {exc}") from None
+    except JobError:
+        return ExceptionInfo()
 
 
 def _limit(cause: Cause) -> int:

@@ -47,10 +47,11 @@ class Request(request.Request):
         :param settle: what to do about an error that is no refusal; without it, that is tried again, too.
         """
         try:
-            return deal()
+            with consequences.of_outcome(self.app):
+                return deal()
         except MemoryError:
             raise
-        except Exception as exc:
+        except (Exception, consequences.Refused) as exc:
             if settle is not None and not consequences.is_refusal(exc, self.app):
                 logger.exception("job %s[%s]: its outcome could not be dealt with", self.name, self.id)
                 return None if self.acknowledged else self._surely(settle)

@@ -43,7 +43,7 @@ def fail(self):
     raise ValueError("it always fails")
 
 
-@app.task(bind=True, name="jobs.replaced")
+@app.task(bind=True, name="jobs.replaced", shared=False)
 def replaced(self):
     """Leave the work to another."""
     begin(self)
@@ -66,8 +66,25 @@ def head(self):
     note(FOLDER, "done", self.request.id)
 
 
+@app.task(bind=True, name="jobs.adds")
+def adds(self):
+    """Add another job to the chord that this one is in."""
+    begin(self)
+    self.add_to_chord(work.si(0.1))
+    note(FOLDER, "done", self.request.id)
+
+
+@app.task(bind=True, name="jobs.limited", time_limit=20)
+def limited(self):
+    """Be ended by the worker's main process, while the fault is there."""
+    begin(self)
+    note(FOLDER, "done", self.request.id)
+    time.sleep(60)
+
+
 def begin(task):
     """Work until the fault is there; later attempts find it there."""
     note(FOLDER, "start", task.request.id)
+    Celery("another", broker="memory://")  # which is the current app of this thread from now on
     while not os.path.exists(f"{FOLDER}/fault"):
         time.sleep(0.1)

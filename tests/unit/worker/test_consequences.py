@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import Celery
+from celery import Celery, current_app
 from celery.exceptions import BackendStoreError, Reject
 from kombu.exceptions import OperationalError
 
@@ -37,7 +37,7 @@ def app() -> Iterator[Celery]:
 
 def ran(job: Callable[[], Any], task: str = "late", **request: Any) -> Any:
     """Run something as a job, and return why it is given back, or what it has returned."""
-    answer = consequences.run(lambda *_: job(), task, "j1", request)
+    answer = consequences.run(lambda *_: job(), current_app.tasks[task], task, "j1", request)
     return consequences.reason(answer[1]) if isinstance(answer, tuple) else answer
 
 
@@ -169,3 +169,20 @@ def test_nothing_changes_outside_of_a_job(app: Celery) -> None:
 def test_no_handler_of_exceptions_takes_a_refusal_for_its_own() -> None:
     """Chords and apps have those."""
     assert not issubclass(Refused, Exception)
+
+
+def test_a_job_may_make_another_app(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That one is the current app of the process from then on, and does not know the next job's task."""
+    monkeypatch.setattr(consequences.trace, "_localized", [app.tasks, frozenset(), "worker@host"])
+    monkeypatch.setattr(consequences, "fast_trace_task", lambda name, *_: name)
+    Celery("another", broker="memory://")
+    assert consequences.run_fast("late", "j1", {}) == "late"
+
+
+def test_the_worker_s_own_process_waits_for_nothing(app: Celery) -> None:
+    """It asks once, and hears of a refusal what a job would hear."""
+    producer, asked = failing(AWAY)
+    with pytest.raises(Refused), consequences.of_outcome(app):
+        owed(producer)
+    assert len(asked) == 1
+    assert consequences.is_refusal(Refused())

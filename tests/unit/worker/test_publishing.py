@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celerykit.worker.consequences import Refused
-from celerykit.worker.publishing import Cleanup
+from celerykit.worker.publishing import Cleanup, Part
 
 BACKEND = SimpleNamespace(_ensure_retryable=lambda call, *arguments: call(*arguments))
 
@@ -45,3 +45,23 @@ def test_a_chord_is_cleaned_up_as_ever(end: BaseException | None) -> None:
 def test_a_chord_whose_body_was_refused_can_be_ended_anew(claim: bytes, left: dict[str, bytes]) -> None:
     """Its parts stay, and nobody waits for the end of a claim."""
     assert after(Refused(), claim) == ([], left)
+
+
+@pytest.mark.parametrize(("end", "left"), [(Refused(), {"size": b"1"}), (ValueError(), {"claim": b"mine"})])
+def test_a_chord_whose_errbacks_were_refused_can_fail_anew(end: BaseException, left: dict[str, bytes]) -> None:
+    """Its size stays and its claim goes; Celery deletes the size whatever came of the errbacks."""
+    kept = {"claim": b"mine", "size": b"1"}
+    client = SimpleNamespace(get=kept.get, delete=kept.pop)
+    part = Part(BACKEND, lambda **_: None)
+    part(keys=["parts", "claim"], args=["part", "mine"], client=client)
+    delete = part.sparing(client.delete, client)
+
+    def fail() -> None:
+        try:
+            raise end
+        finally:  # as Celery has it
+            delete("size")
+
+    with pytest.raises(type(end)):
+        fail()
+    assert kept == left

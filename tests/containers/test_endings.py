@@ -1,0 +1,71 @@
+"""However a job ends, its worker goes on; however early a worker is stopped, it stops."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.containers.test_survival import POOLS
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from tests.rig.containers import Rig
+
+WAYS = [
+    "memory",
+    "exit",
+    "interrupt",
+    "generator_exit",
+    "cancelled",
+    "final",
+    "recursion",
+    "unpicklable",
+    "speechless",
+    "unserializable",
+    "sys.exit",
+]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_whatever_a_job_raises_is_its_result(stack: Rig, pool: str) -> None:
+    """It is FAILURE once, nothing is left of it, and the worker is the same one and takes the next job."""
+    worker = stack.worker(pool, "endings", restart=True)
+    before = worker.state["StartedAt"]
+    app = stack.client.app
+    jobs = {way: app.send_task("jobs.ends", [way]) for way in WAYS}
+    until(
+        lambda: all(job.ready() for job in jobs.values()),
+        90,
+        lambda: f"{[way for way, job in jobs.items() if not job.ready()]}\n{worker.logs[-3000:]}",
+    )
+    assert {way for way, job in jobs.items() if job.state != "FAILURE"} == set()
+    starts = Counter(entry.job for entry in stack.ledger.entries() if entry.kind == "start")
+    assert {way: starts[job.id] for way, job in jobs.items()} == dict.fromkeys(WAYS, 1)
+    stack.client.work(1, 0.1)
+    until(lambda: not stack.ledger.account().lost, 30, lambda: worker.logs[-3000:])
+    until(lambda: stack.client.queued() + stack.client.unacknowledged() == 0, 30, "an empty broker")
+    assert not stack.client.dead_letters()
+    assert worker.state["StartedAt"] == before
+
+
+def test_a_task_with_requests_of_its_own_is_bounded_too(stack: Rig) -> None:
+    """Its class is used, and what it does not override is the kit's: a job that always kills its child has an end."""
+    worker = stack.worker(app="endings", CELERYKIT_MAX_DELIVERIES=2)
+    job = stack.client.app.send_task("jobs.dies")
+    until(job.ready, 60, lambda: worker.logs[-3000:])
+    kinds = Counter(entry.kind for entry in stack.ledger.entries() if entry.job == job.id)
+    assert (kinds["start"], kinds["own"], job.state) == (2, 2, "FAILURE")
+    assert len(stack.client.dead_letters()) == 1
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3, 0.6, 1.0, 1.6])
+def test_a_worker_is_stopped_however_early(stack: Rig, seconds: float) -> None:
+    """While Python starts, while the app is imported, before there is a pool: it ends, and with no error."""
+    worker = stack.worker(ready=False)
+    time.sleep(seconds)
+    worker.signal("SIGTERM")
+    assert worker.wait_exit(30) == 0, worker.logs
+    assert "Traceback" not in worker.logs
