@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,6 +66,8 @@ def test_a_task_with_requests_of_its_own_is_bounded_too(stack: Rig) -> None:
 def test_a_worker_is_stopped_however_early(stack: Rig, seconds: float) -> None:
     """While Python starts, while the app is imported, before there is a pool: it ends, and with no error."""
     worker = stack.worker(ready=False)
+    program = Path(f"/proc/{worker.state['Pid']}/cmdline")
+    until(lambda: b"python" in program.read_bytes(), 30, "Python", pause=0.01)  # not the engine's own program
     time.sleep(seconds)
     worker.signal("SIGTERM")
     assert worker.wait_exit(30) == 0, worker.logs
