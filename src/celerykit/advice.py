@@ -150,7 +150,7 @@ def _advise(launch: Launch, app: Any, known: Profile, tasks: Mapping[str, Jobs],
     :raises ConfigurationError: if its memory has no room for a single job.
     """
     bounds = _bounds(launch)
-    terms = Terms(launch.settings.longest_job, launch.settings.pools, chosen=_chosen(launch))
+    terms = Terms(launch.settings.pools, chosen=_chosen(launch))
     size = _size(bounds, known, terms, app)
     threads = None
     if not terms.chosen and THREADS not in terms.pools and known.jobs:

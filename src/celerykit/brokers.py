@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from celerykit import envfile, names
 from celerykit.errors import Finding
-from celerykit.settings import AT_LEAST_ONCE, AT_MOST_ONCE
+from celerykit.settings import AT_LEAST_ONCE, AT_MOST_ONCE, STOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from celerykit.settings import Settings
 
 
 class Promise(Enum):
@@ -41,7 +43,8 @@ class Server:
 
 REDIS = ("redis", "rediss", "sentinel")
 AMQP = ("amqp", "amqps", "pyamqp")
-TIMED = ("sqs", "pgmq")
+TIMED = ("sqs",)
+"""Those that give a job to somebody else after a time, whatever its worker does."""
 """Those that give a job away when its time is over, whoever runs it."""
 USE = "RabbitMQ (amqp://) or Redis (redis://)"
 PGMQ = "PGMQ (pgmq://), which keeps them in PostgreSQL"
@@ -132,6 +135,12 @@ def broker_urls(conf: Any, name: str = "broker_read_url") -> list[str]:
 def is_rabbitmq(app: Any) -> bool:
     """Say whether workers of ``app`` read from RabbitMQ."""
     return scheme_of(broker_urls(app.conf)[0]) in AMQP
+
+
+def goes_by_time(app: Any, own: Settings) -> bool:
+    """Say whether a job that lasts longer than the visibility timeout runs twice, though its worker is alive."""
+    scheme = scheme_of(broker_urls(app.conf)[0])
+    return scheme in TIMED or (scheme in REDIS and own.redis_transport == STOCK)
 
 
 def scheme_of(url: str) -> str:

@@ -136,9 +136,10 @@ def _judge_autoscale(ready: launch.Launch) -> Iterator[Finding]:
 def _judge_visibility(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:
     options = app.conf.broker_transport_options or {}
     timeout = options.get("visibility_timeout")
-    if timeout is None:
+    if timeout is None or not brokers.goes_by_time(app, own):
         return
-    limits = {f"CELERYKIT_LONGEST_JOB={own.longest_job:g}": own.longest_job}
+    usual = "an hour, as CELERYKIT_LONGEST_JOB is not set"
+    limits = {usual if own.longest_job is None else f"CELERYKIT_LONGEST_JOB={own.longest_job:g}": own.presumed_job}
     limits |= {f"the time limit of task {task.name}": task.time_limit for task in app.tasks.values() if task.time_limit}
     name, longest = max(limits.items(), key=lambda item: item[1])
     if timeout < longest:

@@ -39,8 +39,12 @@ def app_defaults(settings: Settings, pool_class: str = PREFORK) -> list[Default]
     alone = [
         Default("worker_concurrency", 1, "The solo pool runs one job, and prefetches for as many as this says."),
     ]
+    bounded = [
+        Default("task_time_limit", settings.longest_job, "What CELERYKIT_LONGEST_JOB says; without it, no limit."),
+    ]
     return [
         *(alone if pool_class == SOLO else []),
+        *(bounded if settings.longest_job is not None else []),
         Default("task_acks_late", redeliver, "A job acknowledged at its start is lost when its worker dies."),
         Default(
             "task_reject_on_worker_lost",
@@ -51,11 +55,6 @@ def app_defaults(settings: Settings, pool_class: str = PREFORK) -> list[Default]
             "worker_prefetch_multiplier",
             4 if pool_class in GREEN_POOLS else 1,
             "A prefetched job waits behind a running one while other workers idle. Green pools stall on Redis below 4.",
-        ),
-        Default(
-            "task_time_limit",
-            settings.longest_job,
-            "A job that hangs holds its slot for ever; a stock worker's beyond the visibility timeout runs twice.",
         ),
         Default(
             "worker_eta_task_limit", 1000, "Without a bound a worker fetches every ETA job there is into its memory."
@@ -139,6 +138,8 @@ def transport_options(settings: Settings, scheme: str) -> list[Default]:
         ]
     if scheme in brokers.AMQP:
         return [Default("confirm_publish", True, "Without confirms a broker crash loses jobs that were accepted.")]
+    if scheme == "pgmq":
+        return _of_pgmq(settings)
     if scheme in brokers.TIMED:
         return [
             Default(
@@ -146,13 +147,17 @@ def transport_options(settings: Settings, scheme: str) -> list[Default]:
                 math.ceil(settings.visibility_timeout),
                 "The broker hands a job on when this is over, whoever runs it: it follows from CELERYKIT_LONGEST_JOB.",
             ),
-            *(_polling() if scheme == "pgmq" else []),
         ]
     return []
 
 
-def _polling() -> list[Default]:
+def _of_pgmq(settings: Settings) -> list[Default]:
     return [
+        Default(
+            "visibility_timeout",
+            math.ceil(settings.lease),
+            "When a dead worker's jobs run again. A worker that is alive renews it, however long a job lasts.",
+        ),
         Default("wait_time_seconds", 0, "One queue after the other would be waited for, and a stop wait with them."),
         Default("polling_interval", 0.1, "How often PostgreSQL is asked for jobs by a worker that has a free slot."),
     ]

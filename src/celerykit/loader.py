@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 WORKER_STEPS = (
     "celerykit.worker.vitals:Vitals",
     "celerykit.worker.stop:Stop",
+    "celerykit.worker.timers:Timers",
     "celerykit.worker.delivery:Delivery",
     "celerykit.worker.publishing:Publishing",
     "celerykit.worker.records:Records",

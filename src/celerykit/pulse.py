@@ -17,6 +17,8 @@ GRACE = 10.0
 """Seconds that systemd's watchdog leaves :mod:`faulthandler`, which writes the stacks, to be first."""
 LOOK = 1.0
 """Seconds between two looks at the main thread from beside it."""
+FOR_EVER = 10 * 365 * 86400.0
+"""Seconds: ten years, as neither :mod:`faulthandler` nor systemd has a word for no end."""
 SHORT = 0.1
 """Seconds within which the end of a job, and the next one's start, are no news to :mod:`faulthandler`."""
 

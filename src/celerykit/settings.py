@@ -26,6 +26,10 @@ STOCK = "stock"
 ON = "on"
 OFF = "off"
 FORCE = "force"
+PRESUMED_JOB = 3600.0
+"""Seconds: Celery's own visibility timeout on Redis."""
+MONTH = 30 * 86400.0
+"""Seconds. In milliseconds it fits into 32 bits, whatever timer RabbitMQ keeps it in."""
 POOL_KINDS = ("prefork", "threads", "gevent", "eventlet", "solo")
 CONFIG_DIR = Path("/etc/celery")
 
@@ -44,10 +48,10 @@ class Settings:
         "the queue. The stop time-outs of unit, container and program must be at least this long.",
         kind="seconds",
     )
-    longest_job: float = _setting(
-        3600.0,
-        "Seconds that a job may last; with stock workers on Redis, the wait for its ETA, too. The default hard time "
-        "limit of tasks and the broker's visibility timeout follow from it.",
+    longest_job: float | None = _setting(
+        None,
+        "Seconds that a job may last; with stock workers on Redis, the wait for its ETA, too. Without it there is no "
+        "limit. The default hard time limit of tasks and the broker's visibility timeout follow from it.",
         kind="seconds",
     )
     delivery: str = _setting(
@@ -116,20 +120,33 @@ class Settings:
         return {variable(item.name): as_text(getattr(self, item.name)) for item in fields(self)}
 
     @property
+    def presumed_job(self) -> float:
+        """Seconds that a job is taken to last at most by what goes by time alone: an hour where there is no limit."""
+        return PRESUMED_JOB if self.longest_job is None else self.longest_job
+
+    @property
     def visibility_timeout(self) -> float:
         """Seconds after which a broker without connections gives a job to somebody else.
 
         Longer than the hard time limit (:attr:`longest_job`), so that an overdue job is ended before it runs twice.
         """
-        return self.longest_job + 10.0
+        return self.presumed_job + 10.0
+
+    @property
+    def lease(self) -> float:
+        """Seconds for which PGMQ leaves a job to a worker, which renews them as long as it is alive.
+
+        Twice what ends a worker that is stuck, so that a busy machine costs no job; no longer than a job may last.
+        """
+        return min(self.visibility_timeout, 2 * self.stuck_after + 10.0)
 
     @property
     def consumer_timeout(self) -> float:
         """Seconds after which RabbitMQ takes a job away from a worker that neither ends it nor gives it back.
 
-        A worker may hold a job until its ETA, then run it, then stop.
+        A worker may hold a job until its ETA, then run it, then stop. Where a job may last for ever, that is a month.
         """
-        return 2 * self.longest_job + self.stop_timeout
+        return MONTH if self.longest_job is None else 2 * self.longest_job + self.stop_timeout
 
     @property
     def patience(self) -> float:
@@ -150,7 +167,9 @@ class Settings:
 
 
 def as_text(value: Any) -> str:
-    """Return a setting's value as a variable says it."""
+    """Return a setting's value as a variable says it; nothing for none."""
+    if value is None:
+        return ""
     if isinstance(value, tuple):
         return ",".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -183,11 +202,7 @@ def from_environment(environ: Mapping[str, str], sources: Mapping[str, str] | No
             values[item.name] = _PARSERS[item.metadata["kind"]](text)
         except ValueError as exc:
             source = (sources or {}).get(name, "environment")
-            remedy = (
-                f"The default is {as_text(item.default)}"
-                if item.default
-                else "Mend the file, or leave the variable out"
-            )
+            remedy = f"The default is {as_text(item.default)}" if item.default else "Mend it, or leave the variable out"
             findings.append(Finding(name, text, source, str(exc), remedy))
     if findings:
         raise ConfigurationError(*findings)
@@ -209,7 +224,7 @@ def _weight(text: str) -> float:
 
 
 def _positive(text: str, problem: str) -> float:
-    number = float(text) if text.replace(".", "", 1).isdigit() else 0.0
+    number = float(text) if text.replace(".", "", 1).isdecimal() else 0.0
     if number <= 0:
         raise ValueError(problem)
     return number

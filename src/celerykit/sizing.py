@@ -75,7 +75,6 @@ class Profile:
 class Terms:
     """What the operator and the app ask for or allow."""
 
-    longest_job: float
     pools: tuple[str, ...] = (PREFORK,)
     """The kinds of pool that may be chosen, the dearest first."""
     chosen: str = ""
@@ -113,7 +112,6 @@ class Plan:
     prefetch: int
     max_memory_per_child: int | None
     """In KiB, as Celery takes it."""
-    time_limit: float | None
     reasons: tuple[Reason, ...] = field(default=())
 
     def __str__(self) -> str:
@@ -147,7 +145,6 @@ def plan(limits: Limits, profile: Profile, terms: Terms) -> Plan:
     concurrency = _concurrency(pool, wanted, processes, bounds)
     recycled, why_recycled = _recycling(pool, terms.concurrency or concurrency, limits, profile)
     prefetch, why_prefetch = _prefetch(pool, profile)
-    limited, why_limited = _time_limit(pool, terms)
     reasons = (
         Reason("pool", why_pool),
         Reason("processes", why_processes),
@@ -155,9 +152,8 @@ def plan(limits: Limits, profile: Profile, terms: Terms) -> Plan:
         *bounds,
         Reason("prefetch", why_prefetch),
         Reason("max_memory_per_child", why_recycled),
-        Reason("time_limit", why_limited),
     )
-    return Plan(pool, processes, concurrency, prefetch, recycled, limited, reasons)
+    return Plan(pool, processes, concurrency, prefetch, recycled, reasons)
 
 
 def ceiling(limits: Limits, profile: Profile, terms: Terms) -> Reason:
@@ -321,9 +317,3 @@ def _prefetch(pool: str, profile: Profile) -> tuple[int, str]:
         return floor, "green pools stall below it" if floor > 1 else "a job that waits is another worker's to take"
     wanted = max(floor, int(PREFETCHED / max(profile.long, PREFETCHED / MOST_PREFETCHED)))
     return wanted, f"95 of 100 jobs take up to {profile.long:.3g} s"
-
-
-def _time_limit(pool: str, terms: Terms) -> tuple[float | None, str]:
-    if pool != PREFORK:
-        return None, f"the {pool} pool cannot end a job"
-    return terms.longest_job, "CELERYKIT_LONGEST_JOB"

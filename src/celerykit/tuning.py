@@ -109,7 +109,7 @@ def kind_of_pool(launch: Launch) -> str:
     if own.tune == settings.OFF or own.pools == (PREFORK,):
         return PREFORK
     record, _ = launch.seen
-    terms = Terms(own.longest_job, pools=own.pools)
+    terms = Terms(pools=own.pools)
     # How much memory a process takes says nothing about its kind; the app is not imported yet.
     return sizing.kind_of_pool(_bounds(launch), _known(record, process=0), terms)[0]
 
@@ -127,7 +127,6 @@ def tune(launch: Launch, app: Any) -> Tuning | None:
         return None
     given = {name: _given(launch, app.conf, layer, option) for name, option in OPTIONS.items()}
     terms = Terms(
-        launch.settings.longest_job,
         pools=(pool,) if launch.told_pool else launch.settings.pools,
         chosen=pool,
         processes=1,

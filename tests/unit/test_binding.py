@@ -129,7 +129,7 @@ def test_a_task_named_in_a_receiver_is_what_its_app_asks_for(ask: Ask, way: str)
     for kit in ("loader", "bound"):
         told = ask(way, "schedule", "producer", kit, OPPOSITES)
         assert {told[task][name] for task in ("say", "other") for name in SAFE} == {False}, kit
-        assert told["say"]["time_limit"] == 3600
+        assert told["say"]["time_limit"] is None
 
 
 @pytest.mark.parametrize("namer", NAMERS)
@@ -174,12 +174,15 @@ class Early(Task):  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("options", [{"acks_late": False, "reject_on_worker_lost": False}, {"base": Early}])
-def test_a_task_s_own_values_stay_when_the_kit_comes_late(options: dict[str, Any]) -> None:
+def test_a_task_s_own_values_stay_when_the_kit_comes_late(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
     """What the decorator or a base class says holds, though the task was bound before; the rest gets safe."""
+    monkeypatch.setenv("CELERYKIT_LONGEST_JOB", "7200")
     app = made()
     work = bound(app, **options)
     celerykit.configure(app)
-    assert (work.acks_late, work.reject_on_worker_lost, work.time_limit) == (False, False, 3600)
+    assert (work.acks_late, work.reject_on_worker_lost, work.time_limit) == (False, False, 7200)
     assert {(finding.variable, finding.remedy) for finding in findings(app)} == {
         (name, f"Drop {name}= there") for name in SAFE
     }
@@ -198,8 +201,9 @@ def test_annotations_stay_when_the_kit_comes_late(whose: str, options: dict[str,
     assert finding.remedy == "Drop acks_late from the app's task_annotations"
 
 
-def test_a_base_class_that_was_bound_is_mended_too() -> None:
+def test_a_base_class_that_was_bound_is_mended_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A base that somebody has looked at has Celery's defaults, and its tasks have them from there."""
+    monkeypatch.setenv("CELERYKIT_LONGEST_JOB", "7200")
     app = made()
 
     class Base(app.Task):  # type: ignore[misc,name-defined]
@@ -209,7 +213,7 @@ def test_a_base_class_that_was_bound_is_mended_too() -> None:
     work = bound(app, base=Base)
     assert work.acks_late is False
     celerykit.configure(app)
-    assert (work.acks_late, work.reject_on_worker_lost, work.time_limit) == (True, True, 3600)
+    assert (work.acks_late, work.reject_on_worker_lost, work.time_limit) == (True, True, 7200)
 
 
 def test_a_task_made_as_a_class_is_mended_too() -> None:

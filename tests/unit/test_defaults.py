@@ -57,8 +57,14 @@ def test_other_brokers_get_no_options_of_these() -> None:
     assert defaults.of_broker(Settings(), "filesystem") == {"broker_transport_options": {}}
 
 
-@pytest.mark.parametrize("scheme", ["sqs", "pgmq"])
-def test_a_broker_that_goes_by_time_alone_waits_for_the_longest_job(scheme: str) -> None:
+def test_a_broker_that_goes_by_time_alone_waits_for_the_longest_job() -> None:
     """In whole seconds, as Amazon wants them."""
-    options = defaults.of_broker(Settings(longest_job=20.5), scheme)["broker_transport_options"]
+    options = defaults.of_broker(Settings(longest_job=20.5), "sqs")["broker_transport_options"]
     assert options["visibility_timeout"] == 31
+
+
+@pytest.mark.parametrize(("longest", "seconds"), [(None, 130), (20.5, 31), (7200.0, 130)])
+def test_what_is_renewed_comes_back_soon(longest: float | None, seconds: int) -> None:
+    """A dead worker's jobs on PGMQ wait for its lease, not for the longest job."""
+    options = defaults.of_broker(Settings(longest_job=longest), "pgmq")["broker_transport_options"]
+    assert options["visibility_timeout"] == seconds

@@ -182,7 +182,7 @@ def test_explain_says_what_is_resolved_and_from_where(celerykit: Run, tmp_path: 
     )
     assert "CELERY_WORKER_HOSTNAME=mail@%h  # celerykit" in lines
     assert lines[-1] == "celery worker -P gevent -E  # arguments"
-    assert "CELERYKIT_LONGEST_JOB=3600  # default" in lines
+    assert "CELERYKIT_LONGEST_JOB=  # default" in lines
     assert any(line.startswith("task_acks_late=True  # celerykit, unless the app sets it: ") for line in lines)
     assert "worker_prefetch_multiplier=4  # tuned: green pools stall below it" in lines
     assert answer.stderr.startswith("celerykit: warning: CELERY_WORKER_QUEUS=a (environment): ")

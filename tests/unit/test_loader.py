@@ -16,8 +16,8 @@ LOADER = {"CELERY_LOADER": "celerykit.loader:Loader"}
 SAFE = {
     "acks_late": True,
     "reject_on_worker_lost": True,
-    "task_time_limit": 3600.0,
-    "worker_time_limit": 3600.0,
+    "task_time_limit": None,
+    "worker_time_limit": None,
     "prefetch_multiplier": 1,
     "consumer": "celerykit.worker.consumer:Consumer",
     "request": "celerykit.worker.settlement:Request",
@@ -30,6 +30,7 @@ STEPS = {
     "celerykit.worker.adapting:Adapting",
     "celerykit.worker.vitals:Vitals",
     "celerykit.worker.stop:Stop",
+    "celerykit.worker.timers:Timers",
 }
 
 
@@ -51,7 +52,7 @@ def of(told: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def test_an_app_that_sets_nothing_gets_the_safe_defaults(effective: Any) -> None:
-    """Late acknowledgement, requeue of a lost child's job, one prefetched job, a time limit, an exact beat."""
+    """Late acknowledgement, requeue of a lost child's job, one prefetched job, no time limit, an exact beat."""
     told = effective("nothing", **LOADER)
     assert of(told, *SAFE) == SAFE
     assert set(told["steps"]) == STEPS

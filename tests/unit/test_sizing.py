@@ -34,7 +34,7 @@ def limits(cpus: float = 2, memory: float = 8 * GIB, files: float = 65536) -> Li
 
 def made(profile: Profile, bounds: Limits | None = None, **terms: Any) -> Plan:
     """Return the plan for jobs on two CPUs, if nothing else is said."""
-    return sizing.plan(bounds or limits(), profile, Terms(3600, **terms))
+    return sizing.plan(bounds or limits(), profile, Terms(**terms))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_running_worker_grows_to_the_least_bound(
 
     Where the most that jobs take is known, that is more than it begins with: it sees what they have at the same time.
     """
-    bound = sizing.ceiling(bounds, profile, Terms(3600, **terms))
+    bound = sizing.ceiling(bounds, profile, Terms(**terms))
     assert (bound.allows, bound.text) == (allows, source)
 
 
@@ -218,7 +218,6 @@ bounds = st.builds(
 pools = st.sampled_from(["prefork", "solo", "threads", "gevent", "eventlet"])
 terms = st.builds(
     Terms,
-    longest_job=st.just(3600.0),
     pools=st.lists(pools, min_size=1, unique=True).map(tuple),
     chosen=st.just("") | pools,
     processes=st.none() | st.just(1),
@@ -262,7 +261,7 @@ def test_no_plan_exceeds_its_limits(bounds: Limits, profile: Profile, terms: Ter
 def test_every_value_of_a_plan_has_a_reason(bounds: Limits, profile: Profile, terms: Terms) -> None:
     """Nothing is tuned that nobody can ask why."""
     plan = planned(bounds, profile, terms)
-    values = {"pool", "processes", "concurrency", "prefetch", "max_memory_per_child", "time_limit"}
+    values = {"pool", "processes", "concurrency", "prefetch", "max_memory_per_child"}
     assert {reason.of for reason in plan.reasons} == values
     assert all(plan.why(name) for name in values)
 
@@ -277,7 +276,7 @@ def test_every_value_of_a_plan_has_a_reason(bounds: Limits, profile: Profile, te
     bounds=limits(16, 934 * MIB, 116),
     more=(1, 3, 1),
     profile=Profile(process=136 * MIB, jobs=1),
-    terms=Terms(3600.0, pools=("prefork", "solo", "threads")),
+    terms=Terms(pools=("prefork", "solo", "threads")),
 )
 def test_more_of_a_machine_never_makes_a_smaller_pool(
     bounds: Limits, more: tuple[float, float, int], profile: Profile, terms: Terms

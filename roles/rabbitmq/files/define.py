@@ -58,8 +58,10 @@ def _slowest(pools: list[dict[str, Any]]) -> settings.Settings:
     ]
     place = "celery_workers, celery_environment or celery_stop_timeout"
     each = [settings.from_environment(one, dict.fromkeys(one, place)) for one in said] or [settings.Settings()]
+    limits = [own.longest_job for own in each if own.longest_job is not None]
     return settings.Settings(
-        longest_job=max(own.longest_job for own in each), stop_timeout=max(own.stop_timeout for own in each)
+        longest_job=max(limits) if len(limits) == len(each) else None,
+        stop_timeout=max(own.stop_timeout for own in each),
     )
 
 

@@ -2,7 +2,8 @@
 
 PGMQ knows a job by its number and no worker by its connection. So a job that ran while the connection broke is
 acknowledged by the next one, and what a channel holds besides is given back at its end: nobody else does that, and
-it would wait until the visibility timeout is over.
+it would wait until the visibility timeout is over. What a worker has is renewed meanwhile: see
+:mod:`celerykit.transports.renewal`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from psycopg_pool import ConnectionPool
 from celerykit import postgresql
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.settings import patience
+from celerykit.transports.renewal import Renewal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,6 +82,7 @@ class Account:
             conninfo, min_size=1, max_size=options.get("pool_size", 10), max_idle=60, timeout=seconds, open=False
         )
         self.debts: deque[Debt] = deque()
+        self.renewal = Renewal(self)
         self._pool = pool
         self._process = os.getpid()
         # Its threads would hold up the end of the process.
@@ -95,6 +98,7 @@ class Account:
 
     def close(self) -> None:
         """End the pool's connections and threads; a fork that ends leaves those of its parent alone."""
+        self.renewal.stop()
         if os.getpid() == self._process:
             self._pool.close()
 
@@ -117,13 +121,13 @@ class Channel(pgmq.Channel):
     """A channel that gives back what it holds when it ends, and takes acknowledgements beyond that."""
 
     def __init__(self, connection: Any, **options: Any):
-        self._account = connection.account
+        self.account: Account = connection.account
         super().__init__(connection, **options)
 
     @property
     def pgmq(self) -> Any:
         """The process's client: this channel may be closed, and the job that is acknowledged run still."""
-        return self._account.client
+        return self.account.client
 
     def drain_events(self, timeout: float | None = None, callback: Any = None, **options: Any) -> None:
         """Fetch nothing more when the worker is to stop, and have its loop see at once that it is."""
@@ -132,13 +136,28 @@ class Channel(pgmq.Channel):
             raise TimeoutError
         super().drain_events(timeout, callback, **options)
 
+    def basic_consume(self, queue: str, no_ack: bool, *args: Any, **options: Any) -> None:
+        """Consume, and hold each job for as long as this process has it."""
+        super().basic_consume(queue, no_ack, *args, **options)
+        if not no_ack:
+            self.account.renewal.watch(self)
+
+    def fetched(self) -> list[Any]:
+        """Return the messages that are neither acknowledged nor given back; from any thread."""
+        return [] if self.closed or not self._qos else list(self._qos._delivered.values())
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Give a job back for good: no renewal may come after."""
+        with self.account.renewal.lock:
+            super().basic_reject(delivery_tag, requeue)
+
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """Acknowledge; while PostgreSQL is away, that waits for it instead of letting the job run again."""
         try:
             super().basic_ack(delivery_tag, multiple)
         except psycopg.OperationalError as exc:
             logger.warning("a job has ended, of which PostgreSQL is told when it answers again: %s", exc)
-            self._account.debts.extend(self._debts({delivery_tag}, ended=True))
+            self.account.debts.extend(self._debts({delivery_tag}, ended=True))
             self.qos.ack(delivery_tag)
 
     def ack_now(self, message: Any) -> bool:
@@ -158,13 +177,17 @@ class Channel(pgmq.Channel):
 
     def close(self) -> None:
         """Give back what has been fetched and does not run: the jobs that wait, for their ETA or for a slot."""
+        with self.account.renewal.lock:
+            self._give_back()
+            super().close()
+
+    def _give_back(self) -> None:
         if not self.closed and self._qos:
             running = {request.message.delivery_tag for request in tuple(state.active_requests)}
             waiting = set(self._qos._delivered) - set(self._qos._dirty) - running
-            self._account.debts.extend(self._debts(waiting, ended=False))
+            self.account.debts.extend(self._debts(waiting, ended=False))
             with suppress(psycopg.Error):
-                self._account.settle()
-        super().close()
+                self.account.settle()
 
     def _pgmq_send_kwargs(self, message: Any) -> dict[str, Any]:
         """Have PostgreSQL keep a job until it is due: in a worker, its time would be over, and it would run twice."""

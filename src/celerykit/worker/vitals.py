@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
 
-from celerykit import __version__, content, patience, reconnect, settings, statefile
+from celerykit import __version__, brokers, content, patience, reconnect, settings, statefile
 from celerykit.environment import DEFAULT_POOL
 from celerykit.loader import layer_of
-from celerykit.pulse import GRACE, Pulse
+from celerykit.pulse import FOR_EVER, GRACE, Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
 
+SET_LONGEST_JOB = "set CELERYKIT_LONGEST_JOB to more than the longest job and its wait for an ETA take"
 THREADS = frozenset({"celery.concurrency.thread", "celerykit.worker.threads"})
 """Where pools are whose jobs run beside the main thread, in the same interpreter."""
 
@@ -61,6 +62,9 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         # The stop, too, is watched over: the file goes when everything has been stopped.
         signals.worker_shutdown.connect(self._on_shutdown, weak=False)
         logger.info("%s", start_line(worker, self.settings))
+        if self.settings.longest_job is None and brokers.goes_by_time(worker.app, self.settings):
+            held = self.settings.visibility_timeout
+            logger.warning("a job that has not ended %g s after it was fetched runs twice: %s", held, SET_LONGEST_JOB)
         for finding in content.advice(worker.app, f"app {worker.app.main}"):
             logger.warning("%s", finding)
 
@@ -68,7 +72,7 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         self._pulse.stop()
 
     def _on_job_start(self, task_id: str, task: Any, **_: Any) -> None:
-        limit = (task.request.timelimit or (None, None))[0] or task.time_limit or self.settings.longest_job
+        limit = (task.request.timelimit or (None, None))[0] or task.time_limit or self.settings.longest_job or FOR_EVER
         self._pulse.begin(task_id, limit + self.settings.stuck_after)
 
     def _on_job_end(self, task_id: str, **_: Any) -> None:
@@ -116,9 +120,13 @@ def start_line(worker: Any, own: settings.Settings) -> str:
     return (
         f"worker {worker.hostname}: pool={pool} concurrency={worker.concurrency} ({_concurrency_reason(worker)}) "
         f"prefetch={worker.prefetch_multiplier} queues={queues} delivery={own.delivery} "
-        f"stop_timeout={own.stop_timeout:g}s longest_job={own.longest_job:g}s "
+        f"stop_timeout={own.stop_timeout:g}s longest_job={_limit(own)} "
         f"celerykit={__version__} celery={VERSION_BANNER}"
     )
+
+
+def _limit(own: settings.Settings) -> str:
+    return "unlimited" if own.longest_job is None else f"{own.longest_job:g}s"
 
 
 def _concurrency_reason(worker: Any) -> str:
@@ -145,5 +153,5 @@ def longest_silence(worker: Any) -> float:
     own = settings.from_environment(os.environ)
     silence = own.stuck_after + GRACE
     if runs_jobs_inside(worker):
-        silence += max(own.longest_job, *(task.time_limit or 0.0 for task in list(worker.app.tasks.values())))
+        silence += max(own.presumed_job, *(task.time_limit or 0.0 for task in list(worker.app.tasks.values())))
     return float(silence)

@@ -50,13 +50,14 @@ def test_every_pool_finds_its_queues() -> None:
 @pytest.mark.parametrize(
     ("told", "seconds"),
     [
-        ({}, 2 * 3600 + 600),
+        ({}, 30 * 86400),
         ({"environments": [{"CELERYKIT_LONGEST_JOB": 10}], "stop_timeouts": [60]}, 80),
         ({"environments": [{"CELERYKIT_LONGEST_JOB": 10}], "pools": [[{}, {"CELERYKIT_LONGEST_JOB": "9000"}]]}, 18600),
+        ({"pools": [[{}, {"CELERYKIT_LONGEST_JOB": "9000"}]]}, 30 * 86400),
     ],
 )
 def test_no_pool_s_longest_job_is_taken_from_it(told: dict[str, Any], seconds: int) -> None:
-    """RabbitMQ waits for the pool with the longest jobs and the longest stop."""
+    """RabbitMQ waits for the pool with the longest jobs and the longest stop, or a month where one has no limit."""
     (policy,) = [item for item in define(**told)["definitions"]["policies"] if item["name"] == "celerykit-jobs"]
     assert policy["definition"]["consumer-timeout"] == seconds * 1000
 
