@@ -38,8 +38,8 @@ result is taken. One that answers and [refuses](delivery.md#a-result-backend-tha
 A result is kept for a day, unless the app's `result_expires` says otherwise. Where nobody asks for
 results, none is needed. With `rpc://` the sender alone can read them, and a chord is refused.
 
-Where a broker gives a job away when its time is over, as SQS and PGMQ do, that time follows from
-[`CELERYKIT_LONGEST_JOB`](settings.md).
+Where a broker gives a job away when its time is over, as SQS does, that time follows from
+[`CELERYKIT_LONGEST_JOB`](settings.md). On PGMQ, a worker renews it.
 
 ## What the tests saw
 

@@ -82,11 +82,12 @@ def _own() -> Iterator[str]:
     yield _table(("variable", "default", "meaning"), rows)
     own = settings.Settings()
     yield (
-        f"The visibility timeout is `CELERYKIT_LONGEST_JOB` + {own.visibility_timeout - own.longest_job:g} s. "
+        f"The visibility timeout is `CELERYKIT_LONGEST_JOB` + {own.visibility_timeout - own.presumed_job:g} s, or "
+        f"{own.visibility_timeout:g} s without one. "
         f"A stop drains for `CELERYKIT_STOP_TIMEOUT` less a quarter of it, which is at least 3 and at most 10 s: "
         f"{own.drain:g} s by default. RabbitMQ takes a job away from a worker that holds it for longer than "
-        "twice `CELERYKIT_LONGEST_JOB` and `CELERYKIT_STOP_TIMEOUT` together: it may wait for its ETA there, then run, "
-        "then be part of a stop.\n"
+        f"{own.consumer_timeout / 86400:g} days; with a longest job, than twice `CELERYKIT_LONGEST_JOB` and "
+        "`CELERYKIT_STOP_TIMEOUT` together: it may wait for its ETA there, then run, then be part of a stop.\n"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from celery import chord
 
 from tests.containers.test_survival import POOLS
 from tests.rig.waiting import until
@@ -60,6 +61,27 @@ def test_a_task_with_requests_of_its_own_is_bounded_too(stack: Rig) -> None:
     kinds = Counter(entry.kind for entry in stack.ledger.entries() if entry.job == job.id)
     assert (kinds["start"], kinds["own"], job.state) == (2, 2, "FAILURE")
     assert len(stack.client.dead_letters()) == 1
+
+
+def test_whoever_waits_for_a_job_is_told_once_that_it_failed(stack: Rig) -> None:
+    """Beyond its hard limit, though the pool tells of that twice; of a task that nobody knows, as a part of a chord."""
+    worker = stack.worker(app="endings")
+    app = stack.client.app
+    told = app.signature("jobs.told")
+    body = app.signature("jobs.body", link_error=[told])
+    unknown = chord([app.signature("jobs.unheard_of"), app.signature("jobs.work", (0.1,))], body, app=app)()
+    overdue = app.signature("jobs.overdue", link_error=[told]).apply_async(time_limit=1)
+    until(lambda: unknown.ready() and overdue.ready(), 30, lambda: worker.logs[-3000:])
+    assert (unknown.state, overdue.state) == ("FAILURE", "FAILURE")
+    until(lambda: unknown.id in _told(stack) and overdue.id in _told(stack), 30, lambda: worker.logs[-3000:])
+    stack.client.work(1, 0.1)
+    until(lambda: not stack.ledger.account().lost, 30, lambda: worker.logs[-3000:])
+    assert _told(stack) == {unknown.id: 1, overdue.id: 1}
+
+
+def _told(stack: Rig) -> Counter[str]:
+    """Return how often an errback was called, by the job that it was told of."""
+    return Counter(entry.job for entry in stack.ledger.entries() if entry.kind == "told")
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3, 0.6, 1.0, 1.6])

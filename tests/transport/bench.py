@@ -35,10 +35,12 @@ TAKEOVER = 10.0
 class Consumer:
     """A consumer in this process; what it gets stays with it until it is told otherwise."""
 
-    def __init__(self, connection: Connection, queues: Sequence[str], prefetch: int):
+    def __init__(self, connection: Connection, queues: Sequence[str | Queue], prefetch: int):
         self.connection = connection
         self.messages: list[Any] = []
-        self.consumer = connection.Consumer([Queue(name) for name in queues], on_message=self.messages.append)
+        self.consumer = connection.Consumer(
+            [queue if isinstance(queue, Queue) else Queue(queue) for queue in queues], on_message=self.messages.append
+        )
         self.consumer.qos(prefetch_count=prefetch)
         self.consumer.consume()
 
@@ -104,7 +106,12 @@ class Bench:
             self.producer.publish(body, routing_key=queue, serializer="json", **options)
 
     def consume(
-        self, *queues: str, prefetch: int = 1, stock: bool = False, workplace: Workplace | None = None, **options: Any
+        self,
+        *queues: str | Queue,
+        prefetch: int = 1,
+        stock: bool = False,
+        workplace: Workplace | None = None,
+        **options: Any,
     ) -> Consumer:
         """Consume by the kit's transport, or by Kombu's."""
         if workplace is None and not stock:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from kombu import Exchange, Queue
 
 from celerykit import deadletters
 from celerykit.transports.redis import messages
@@ -151,6 +152,21 @@ def test_who_was_taken_for_dead_cannot_settle_for_the_new_owner(bench: Bench) ->
     assert bench.reserved == 1
     message.ack()
     until(lambda: heir.turn(0.1) or bench.reserved == 0, 30, "settled")
+
+
+def test_what_everybody_gets_is_nobody_s_job(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A broadcast that each worker has run once is not said to have run twice."""
+    news = Exchange("news", type="fanout")
+    readers = [bench.consume("jobs", Queue(name, news)) for name in ("one", "other")]
+    for reader in readers:
+        reader.turns(0.5)
+    bench.producer.publish("hello", exchange=news, serializer="json", declare=[news])
+    for reader in readers:
+        (message,) = reader.get(1)
+        message.ack()
+        reader.turns(1.5)
+        assert reader.lease.late == 0
+    assert "twice" not in caplog.text
 
 
 def test_a_job_longer_than_the_visibility_timeout_runs_once(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 
 from celerykit import rabbitmq
 from celerykit.errors import EX_CONFIG, ConfigurationError
-from celerykit.worker import delivery, handover, returns, routing
+from celerykit.worker import delivery, handover, returns, routing, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +102,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         """Keep a job that was deployed to its sender alone, or is another app's."""
         if self._kept(message, f"its worker knows no task {exc}"):
             super().on_unknown_task(body, message, exc)
+            unknown.tell(self.app, self.timer, message)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Any) -> None:
         """Keep a job whose arguments are none."""

@@ -25,6 +25,8 @@ class Request(request.Request):
 
     timer: Any = None
     """The worker's."""
+    _has_failed = False
+    """Whether its failure has been dealt with."""
 
     def on_success(self, failed__retval__runtime: Any, **kwargs: Any) -> Any:
         """Do what Celery does, or do it later."""
@@ -32,6 +34,9 @@ class Request(request.Request):
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:
         """Do what Celery does, or do it later; the job has had its time, and does not run again for a hook's error."""
+        if self._has_failed:
+            # A pool tells of a hard limit twice, as of a failure first: errbacks and chord have been told.
+            self._context.update(errbacks=None, chain=None, chord=None)
         return self._surely(partial(super().on_timeout, soft, timeout), None if soft else self.acknowledge)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
@@ -39,7 +44,12 @@ class Request(request.Request):
         reason = consequences.reason(exc_info)
         if reason is not None and not self.acknowledged and returns.can_go_back(self.message):
             return self._surely(partial(self._go_back, reason))
-        return self._surely(partial(super().on_failure, exc_info, send_failed_event, return_ok), self._come_again)
+        return self._surely(partial(self._fail_as_in_celery, exc_info, send_failed_event, return_ok), self._come_again)
+
+    def _fail_as_in_celery(self, *told: Any) -> Any:
+        result = super().on_failure(*told)
+        self._has_failed = True
+        return result
 
     def _surely(self, deal: Callable[[], Any], settle: Callable[[], Any] | None = None, attempt: int = 1) -> Any:
         """Deal with the outcome, now or later.

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 from celery import Celery, Task
 from celery.worker.request import Request
@@ -78,3 +79,16 @@ def dies(self):
     """Kill the pool child."""
     note(FOLDER, "start", self.request.id)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(bind=True, name="jobs.overdue")
+def overdue(self):
+    """Last longer than it may."""
+    note(FOLDER, "start", self.request.id)
+    time.sleep(30)
+
+
+@app.task(name="jobs.told")
+def told(request, exc, traceback):
+    """Note who has failed."""
+    note(FOLDER, "told", request.id)

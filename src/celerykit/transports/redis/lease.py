@@ -122,6 +122,8 @@ class Lease:
             self.lost.discard(job)
             self.is_late(1)
             return
+        if not job.startswith(f"{self.owner}."):
+            return  # of a fan-out exchange: nobody has reserved it
         self._settled.append(job)
         self.held.discard(job)
         for channel in tuple(self.channels)[:1]:
