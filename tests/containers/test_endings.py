@@ -62,6 +62,45 @@ def test_a_task_with_requests_of_its_own_is_bounded_too(stack: Rig) -> None:
     assert len(stack.client.dead_letters()) == 1
 
 
+@pytest.mark.parametrize(
+    ("pool", "signals"), [("prefork", ["SIGTERM", "SIGKILL", "SIGQUIT", "SIGHUP"]), ("gevent", ["SIGTERM"])]
+)
+def test_a_job_that_is_revoked_with_terminate_ends(stack: Rig, pool: str, signals: list[str]) -> None:
+    """At once, by any signal that ends one in Celery; its slot is free, and it does not run again."""
+    worker = stack.worker(pool, restart=True, CELERY_WORKER_CONCURRENCY=1, CELERY_WORKER_PREFETCH_MULTIPLIER=4)
+    before = worker.state["StartedAt"]
+    control = stack.client.app.control
+    ended = []
+    for signal in signals:
+        job = stack.client.app.send_task("jobs.work", [40])
+        until(lambda job=job: job.id in _kinds(stack, "start"), 30, lambda: worker.logs[-3000:])
+        control.revoke(job.id, terminate=True, signal=signal)
+        (other,) = stack.client.work(1, 0.1)
+        until(lambda other=other: other in _kinds(stack, "done"), 20, lambda: worker.logs[-3000:])
+        ended.append(job)
+    assert {job.state for job in ended} == {"REVOKED"}
+    until(lambda: stack.client.queued() + stack.client.unacknowledged() == 0, 30, "an empty broker")
+    starts, done = _kinds(stack, "start"), _kinds(stack, "done")
+    assert [(starts[job.id], done[job.id]) for job in ended] == [(1, 0)] * len(ended)
+    assert not stack.client.dead_letters()
+    assert worker.state["StartedAt"] == before
+
+
+def test_threads_say_that_they_end_no_job(stack: Rig) -> None:
+    """Whoever revokes it with `terminate` is told so, and the worker goes on."""
+    stack.worker("threads")
+    (job,) = stack.client.work(1, 5)
+    until(lambda: job in _kinds(stack, "start"), 30, "a running job")
+    (answer,) = stack.client.app.control.revoke(job, terminate=True, reply=True, timeout=3)
+    assert "cannot end a running job" in next(iter(answer.values()))["error"]
+    stack.client.work(1, 0.1)
+    until(lambda: not stack.ledger.account().lost, 30, "both jobs are done")
+
+
+def _kinds(stack: Rig, kind: str) -> Counter[str]:
+    return Counter(entry.job for entry in stack.ledger.entries() if entry.kind == kind)
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3, 0.6, 1.0, 1.6])
 def test_a_worker_is_stopped_however_early(stack: Rig, seconds: float) -> None:
     """While Python starts, while the app is imported, before there is a pool: it ends, and with no error."""
