@@ -18,6 +18,7 @@ from celerykit import (
     defaults,
     envfile,
     environment,
+    meanings,
     names,
     profile,
     settings,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from celerykit.environment import Environment
 
 LOADER = "celerykit.loader:Loader"
+OWN = "celerykit"
+"""Where what the kit gives by itself is from."""
 THREADS_POOL = "celerykit.worker.threads:TaskPool"
 POOL_ALIAS = {"prefork": "processes"}
 """``-P prefork`` gives way to an app's ``worker_pool``; its alias does not (``celery.bin.worker.WorkersPool``)."""
@@ -82,8 +85,11 @@ class Launch:
             return [self.process, *self.arguments]
         return [self.process, "-P", POOL_ALIAS.get(self.pool_class, self.pool_class), *_split_pool(self.arguments)[1]]
 
-    def explain(self, tuned: tuning.Tuning | None = None) -> Iterator[str]:
-        """Yield what was resolved and where each value comes from, a line each, secrets masked."""
+    def explain(self, tuned: tuning.Tuning | None = None, app: Any = None) -> Iterator[str]:
+        """Yield what was resolved and where each value comes from, a line each, secrets masked.
+
+        :param app: whose own settings are named, too, if they mean something else than in Celery.
+        """
         for name, shown, source in self.environment:
             yield f"{name}={shown}  # {source}"
         for name, value in self.settings.in_force().items():
@@ -94,6 +100,9 @@ class Launch:
             if default.name not in filled:
                 yield f"{default.name}={default.value}  # celerykit, unless the app sets it: {default.reason}"
         yield from tuned.explain() if tuned else ()
+        for meaning, value in meanings.set_by(app.conf) if app else ():
+            shown = "..." if isinstance(value, dict) else value
+            yield f"{meaning.name}={shown}  # the app; under celerykit: {meaning.text}"
         yield f"celery {' '.join(map(_shown, [*self.argv, *(tuned.options() if tuned else ())]))}  # arguments"
 
 
@@ -109,7 +118,7 @@ def prepare(
     values, sources = dict(resolved.values), dict(resolved.sources)
     for name, value in _own_values(process, pool, environ).items():
         if not values.get(name):
-            values[name], sources[name] = value, "celerykit"
+            values[name], sources[name] = value, OWN
     resolved = environment.Environment(values, sources)
     launch = Launch(process, pool, list(arguments), resolved, settings.from_environment(values, sources))
     os.environ["REMAP_SIGTERM"] = values.get("REMAP_SIGTERM", "")  # billiard reads it when it is imported
@@ -139,6 +148,11 @@ def enter(launch: Launch) -> None:
     os.environ.update(launch.environment.values)
     os.environ["CELERY_LOADER"] = LOADER
     os.environ[settings.POOL] = launch.pool
+    if remapped := launch.environment.values.get("REMAP_SIGTERM"):
+        # A worker that starts itself anew inherits the kit's own.
+        os.environ.setdefault(
+            settings.REMAPPED, OWN if launch.environment.sources["REMAP_SIGTERM"] == OWN else remapped
+        )
     if launch.process == "worker":
         os.environ["CELERY_WORKER_POOL"] = launch.pool_class
         _replace_threads()

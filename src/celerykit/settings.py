@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PREFIX = "CELERYKIT_"
 POOL = "CELERYKIT_POOL"
 """Set by ``celerykit worker POOL`` for its own process: the pool that it runs."""
+REMAPPED = "CELERYKIT_REMAPPED"
+"""Set by ``celerykit worker`` for its own process: the ``REMAP_SIGTERM`` of whoever started it, else ``celerykit``."""
 AUTHORITY = PREFIX + "TLS_CA"
 """Names the file of :attr:`Settings.tls_ca`."""
 AT_LEAST_ONCE = "at-least-once"
@@ -182,7 +184,7 @@ def variable(name: str) -> str:
 
 def names() -> frozenset[str]:
     """Return every variable that :func:`from_environment` reads."""
-    return frozenset(variable(item.name) for item in fields(Settings)) | {PREFIX + "CONFIG_DIR", POOL}
+    return frozenset(variable(item.name) for item in fields(Settings)) | {PREFIX + "CONFIG_DIR", POOL, REMAPPED}
 
 
 def from_environment(environ: Mapping[str, str], sources: Mapping[str, str] | None = None) -> Settings:

@@ -97,6 +97,31 @@ def test_threads_say_that_they_end_no_job(stack: Rig) -> None:
     until(lambda: not stack.ledger.account().lost, 30, "both jobs are done")
 
 
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_celery_s_soft_shutdown_is_kept(stack: Rig, pool: str) -> None:
+    """A QUIT lets jobs end for as long as the app says, and gives the others back; the log says why."""
+    worker = stack.worker(pool, "softly")
+    (short,) = stack.client.work(1, 2)
+    stack.client.work(1, 9)
+    until(lambda: len(_kinds(stack, "start")) == 2, 30, "both jobs run")
+    worker.signal("SIGQUIT")
+    assert worker.wait_exit(20) == 0, worker.logs
+    assert set(_kinds(stack, "done")) == {short}
+    assert stack.client.queued() == 1
+    assert "worker_soft_shutdown_timeout of 4 s is over: gave back 1 jobs" in worker.logs
+    assert "stop budget" not in worker.logs
+    assert "worker_enable_soft_shutdown_on_idle=True of the app" in worker.logs
+
+
+def test_celery_s_retry_of_a_lost_job_is_kept(stack: Rig) -> None:
+    """An app that sets `task_retry_on_worker_lost` has as many starts as it allows retries, and Celery's result."""
+    worker = stack.worker(app="softly")
+    job = stack.client.app.send_task("jobs.dies")
+    until(job.ready, 60, lambda: worker.logs[-3000:])
+    assert (_kinds(stack, "start")[job.id], job.state, type(job.result).__name__) == (2, "FAILURE", "WorkerLostError")
+    assert not stack.client.dead_letters()
+
+
 def _kinds(stack: Rig, kind: str) -> Counter[str]:
     return Counter(entry.job for entry in stack.ledger.entries() if entry.kind == kind)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
 
-from celerykit import __version__, brokers, content, patience, reconnect, settings, statefile
+from celerykit import __version__, brokers, content, defaults, meanings, patience, reconnect, settings, statefile
 from celerykit.environment import DEFAULT_POOL
 from celerykit.loader import layer_of
 from celerykit.pulse import FOR_EVER, GRACE, Pulse
@@ -65,6 +65,9 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         if self.settings.longest_job is None and brokers.goes_by_time(worker.app, self.settings):
             held = self.settings.visibility_timeout
             logger.warning("a job that has not ended %g s after it was fetched runs twice: %s", held, SET_LONGEST_JOB)
+        kind = os.environ.get("CELERY_WORKER_POOL") or defaults.PREFORK
+        for text in meanings.without_effect(worker.app.conf, kind, self.settings.drain):
+            logger.warning("%s", text)
         for finding in content.advice(worker.app, f"app {worker.app.main}"):
             logger.warning("%s", finding)
 
