@@ -22,6 +22,7 @@ from celerykit import (
     names,
     profile,
     settings,
+    starting,
     tuning,
 )
 from celerykit.errors import ConfigurationError, Finding
@@ -226,7 +227,7 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
     :param warn: is told what keeps nothing from running.
     """
     enter(launch)
-    app = load_app(launch)
+    app, tuned = _started(launch)
     from celerykit import encryption  # and with it Kombu, after green pools have patched what that imports
 
     for finding in encryption.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
@@ -236,9 +237,23 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
         from celerykit.beat import watch_over_beat
 
         watch_over_beat()
-    tuned = tune(launch, app)
     arguments = [*launch.argv, *(tuned.options() if tuned else ())]
     sys.exit(celery(args=arguments, prog_name="celery", auto_envvar_prefix="CELERY"))
+
+
+def _started(launch: Launch) -> tuple[Any, tuning.Tuning | None]:
+    """Import the app, and tune its worker, watched over as the rest of the start is."""
+    if launch.process not in {"worker", "beat"}:
+        return load_app(launch), None
+    pulse = starting.begin(launch.process, launch.pool, launch.settings)
+    try:
+        app = load_app(launch)
+        tuned = tune(launch, app)
+        pulse.starting(f"setting the {launch.process} up")
+        return app, tuned
+    except ConfigurationError:
+        pulse.stop()
+        raise
 
 
 def _own_values(process: str, pool: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -74,6 +74,12 @@ class Settings:
         "itself. A job in threads, solo or gevent may hold up its worker for as long as it may last, and so much more.",
         kind="seconds",
     )
+    start_within: float = _setting(
+        1800.0,
+        "Seconds that a start may take without progress before the process is stuck: the app's imports and handlers, "
+        "such as that of `worker_ready`. An attempt to reach the broker is progress. The log says when it takes long.",
+        kind="seconds",
+    )
     redis_transport: str = _setting(
         KIT,
         f"`{KIT}`: workers on Redis hold their jobs under a lease, and no job is lost or waits for the visibility "

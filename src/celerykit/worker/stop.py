@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -24,6 +23,7 @@ from celery.worker import state
 
 from celerykit import settings
 from celerykit.notify import notify
+from celerykit.voice import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,11 +145,6 @@ def _leave_at_once(exitcode: int, **_: Any) -> None:
     """In a pool child that was told to leave, and whose results have been read: spare its last second, a mere sleep."""
     if exitcode == EX_OK:
         billiard.pool.time = SimpleNamespace(sleep=lambda _seconds: None)
-
-
-def say(text: str) -> None:
-    """Write a line to the log's stream; logging takes locks, which a signal handler must not wait for."""
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"celerykit: {text}\n".encode())
 
 
 def _kill_children(pool: Any) -> None:
