@@ -1,9 +1,10 @@
-"""An app that loads its model once the worker is ready, as long as ``SECONDS`` says."""
+"""An app that loads its model once the worker is ready: until the test says that it has."""
 
 import os
 import time
 
 from celery import Celery, signals
+from celerykit_survival import FOLDER
 
 app = Celery("slow", include=["celerykit_survival"])
 
@@ -11,4 +12,5 @@ app = Celery("slow", include=["celerykit_survival"])
 @signals.worker_ready.connect
 def load(**_):
     """Load it."""
-    time.sleep(float(os.environ["SECONDS"]))
+    while not os.path.exists(f"{FOLDER}/loaded"):
+        time.sleep(0.1)
