@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import defaults, names, settings
+from celerykit import defaults, meanings, names, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,7 +66,7 @@ def page() -> str:
         config_dir=f"{settings.PREFIX}CONFIG_DIR",
         unprefixed=", ".join(f"`{name}`" for name in names.UNPREFIXED),
     )
-    return "\n".join([head, *_own(), START, *_app(), *_transport()])
+    return "\n".join([head, *_own(), START, *_app(), *_transport(), *_meanings()])
 
 
 def _own() -> Iterator[str]:
@@ -129,6 +129,16 @@ def _transport() -> Iterator[str]:
     for broker, scheme in kinds.items():
         yield f"### {broker}\n"
         yield _defaults(defaults.transport_options(settings.Settings(), scheme))
+
+
+def _meanings() -> Iterator[str]:
+    yield "## Settings that mean something else\n"
+    yield (
+        "Every other setting of Celery does what its documentation says, if the tables above do not name it. A worker "
+        "says at its start which of the app's own have no effect; `celerykit worker --explain` names all of these that "
+        "the app sets.\n"
+    )
+    yield _table(("setting", "with the kit"), [(f"`{item.name}`", item.text) for item in meanings.MEANINGS])
 
 
 def _defaults(items: Iterable[defaults.Default]) -> str:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from celery import beat, signals
 
-from celerykit import databaselock, duetimes, reconnect, redbeat, settings, statefile
+from celerykit import databaselock, duetimes, reconnect, redbeat, settings, starting
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.pulse import Pulse
 from celerykit.schedulefile import ScheduleFile
 from celerykit.ticks import SHORTEST_PAUSE, Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from celerykit.pulse import Pulse
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
@@ -74,8 +75,8 @@ def watch_over_beat() -> None:
 
 def _on_beat_init(sender: Any, **_: Any) -> None:
     own = settings.from_environment(os.environ)
-    pulse = Pulse(statefile.path(own.state_dir, "beat", ""), own.stuck_after)
-    pulse.not_ready("connecting to the broker")
+    pulse = starting.pulse_of("beat", "", own)
+    pulse.starting("connecting to the broker")
     reconnect.watch(sender.app, pulse.beat)
     scheduler = sender.scheduler
     if redbeat.is_of(scheduler):

@@ -175,7 +175,7 @@ def _start(arguments: argparse.Namespace) -> int:
 
 
 def _explain(ready: Launch) -> int:
-    tuned = None
+    tuned = app = None
     if ready.process == "worker":
         from celerykit import launch
 
@@ -183,11 +183,12 @@ def _explain(ready: Launch) -> int:
             # What an app prints while it is imported is no part of the answer.
             with contextlib.redirect_stdout(sys.stderr):
                 launch.enter(ready)
-                tuned = launch.tune(ready, launch.load_app(ready))
+                app = launch.load_app(ready)
+                tuned = launch.tune(ready, app)
         except ConfigurationError as exc:  # which is no reason to keep what is known
             for finding in exc.findings:
                 _warn(finding)
-    for line in ready.explain(tuned):
+    for line in ready.explain(tuned, app):
         print(line)
     return 0
 

@@ -61,8 +61,9 @@ def app_defaults(settings: Settings, pool_class: str = PREFORK) -> list[Default]
         ),
         Default(
             "worker_proc_alive_timeout",
-            60.0,
-            "A child that forks on a loaded machine needs longer than 4 s, and is killed and forked anew in a loop.",
+            600.0,
+            "A child that loads a model in `worker_process_init` needs longer than 4 s, and would be killed and forked "
+            "anew in a loop.",
         ),
         Default(
             "redis_socket_timeout",

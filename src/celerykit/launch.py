@@ -18,9 +18,11 @@ from celerykit import (
     defaults,
     envfile,
     environment,
+    meanings,
     names,
     profile,
     settings,
+    starting,
     tuning,
 )
 from celerykit.errors import ConfigurationError, Finding
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from celerykit.environment import Environment
 
 LOADER = "celerykit.loader:Loader"
+OWN = "celerykit"
+"""Where what the kit gives by itself is from."""
 THREADS_POOL = "celerykit.worker.threads:TaskPool"
 POOL_ALIAS = {"prefork": "processes"}
 """``-P prefork`` gives way to an app's ``worker_pool``; its alias does not (``celery.bin.worker.WorkersPool``)."""
@@ -82,8 +86,11 @@ class Launch:
             return [self.process, *self.arguments]
         return [self.process, "-P", POOL_ALIAS.get(self.pool_class, self.pool_class), *_split_pool(self.arguments)[1]]
 
-    def explain(self, tuned: tuning.Tuning | None = None) -> Iterator[str]:
-        """Yield what was resolved and where each value comes from, a line each, secrets masked."""
+    def explain(self, tuned: tuning.Tuning | None = None, app: Any = None) -> Iterator[str]:
+        """Yield what was resolved and where each value comes from, a line each, secrets masked.
+
+        :param app: whose own settings are named, too, if they mean something else than in Celery.
+        """
         for name, shown, source in self.environment:
             yield f"{name}={shown}  # {source}"
         for name, value in self.settings.in_force().items():
@@ -94,6 +101,9 @@ class Launch:
             if default.name not in filled:
                 yield f"{default.name}={default.value}  # celerykit, unless the app sets it: {default.reason}"
         yield from tuned.explain() if tuned else ()
+        for meaning, value in meanings.set_by(app.conf) if app else ():
+            shown = "..." if isinstance(value, dict) else value
+            yield f"{meaning.name}={shown}  # the app; under celerykit: {meaning.text}"
         yield f"celery {' '.join(map(_shown, [*self.argv, *(tuned.options() if tuned else ())]))}  # arguments"
 
 
@@ -109,7 +119,7 @@ def prepare(
     values, sources = dict(resolved.values), dict(resolved.sources)
     for name, value in _own_values(process, pool, environ).items():
         if not values.get(name):
-            values[name], sources[name] = value, "celerykit"
+            values[name], sources[name] = value, OWN
     resolved = environment.Environment(values, sources)
     launch = Launch(process, pool, list(arguments), resolved, settings.from_environment(values, sources))
     os.environ["REMAP_SIGTERM"] = values.get("REMAP_SIGTERM", "")  # billiard reads it when it is imported
@@ -139,6 +149,11 @@ def enter(launch: Launch) -> None:
     os.environ.update(launch.environment.values)
     os.environ["CELERY_LOADER"] = LOADER
     os.environ[settings.POOL] = launch.pool
+    if remapped := launch.environment.values.get("REMAP_SIGTERM"):
+        # A worker that starts itself anew inherits the kit's own.
+        os.environ.setdefault(
+            settings.REMAPPED, OWN if launch.environment.sources["REMAP_SIGTERM"] == OWN else remapped
+        )
     if launch.process == "worker":
         os.environ["CELERY_WORKER_POOL"] = launch.pool_class
         _replace_threads()
@@ -212,7 +227,7 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
     :param warn: is told what keeps nothing from running.
     """
     enter(launch)
-    app = load_app(launch)
+    app, tuned = _started(launch)
     from celerykit import encryption  # and with it Kombu, after green pools have patched what that imports
 
     for finding in encryption.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
@@ -222,9 +237,23 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
         from celerykit.beat import watch_over_beat
 
         watch_over_beat()
-    tuned = tune(launch, app)
     arguments = [*launch.argv, *(tuned.options() if tuned else ())]
     sys.exit(celery(args=arguments, prog_name="celery", auto_envvar_prefix="CELERY"))
+
+
+def _started(launch: Launch) -> tuple[Any, tuning.Tuning | None]:
+    """Import the app, and tune its worker, watched over as the rest of the start is."""
+    if launch.process not in {"worker", "beat"}:
+        return load_app(launch), None
+    pulse = starting.begin(launch.process, launch.pool, launch.settings)
+    try:
+        app = load_app(launch)
+        tuned = tune(launch, app)
+        pulse.starting(f"setting the {launch.process} up")
+        return app, tuned
+    except ConfigurationError:
+        pulse.stop()
+        raise
 
 
 def _own_values(process: str, pool: str, environ: Mapping[str, str]) -> dict[str, str]:

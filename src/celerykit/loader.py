@@ -40,6 +40,7 @@ WORKER_STEPS = (
     "celerykit.worker.records:Records",
     "celerykit.worker.reservations:Reservations",
     "celerykit.worker.revocations:Revocations",
+    "celerykit.worker.termination:Answers",
     "celerykit.worker.adapting:Adapting",
 )
 

@@ -31,21 +31,31 @@ class Pulse:
     time, :mod:`faulthandler`, which needs neither the GIL nor a turning loop, writes all stacks to the log and ends the
     process with exit code 1. Where systemd's watchdog is on, each sign of life also tells it how long to wait for the
     next: longer for a hold, and always a little longer than that.
+
+    Until the process is ready for the first time it starts, for as long as an app and its handlers take: then another
+    bound holds, which is long.
     """
 
-    def __init__(self, state_file: str, window: float):
-        """:param window: seconds without progress after which the process is stuck."""
+    def __init__(self, state_file: str, window: float, start: float = 0.0):
+        """Begin with no sign of life.
+
+        :param window: seconds without progress after which the process is stuck.
+        :param start: the same until it is ready for the first time, if that is longer.
+        """
         self._state_file = state_file
         self._window = window
+        self._start = max(start, window)
         self._held_until = 0.0
         self._jobs: dict[str, float] = {}
         self._beats = 0
-        self._alive_until = time.monotonic() + window
+        self.progress_at = time.monotonic()
+        """When the main thread made progress, on the clock of :func:`time.monotonic`."""
+        self._alive_until = self.progress_at + self._start
         self._written_at = 0.0
         self._written_until = 0.0
         self._armed_at = 0.0
         self._armed_until = 0.0
-        self._announced = False
+        self._announced = self._stopped = False
         self._ready = False
         self._reason = "starting"
         self._concurrency = 0
@@ -60,10 +70,27 @@ class Pulse:
         """Whether the last sign of life still holds."""
         return time.monotonic() < self._alive_until
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether it has never been ready, and may be yet."""
+        return not self._announced and not self._stopped
+
+    @property
+    def has_progressed(self) -> bool:
+        """Whether there was any sign of life."""
+        return self._beats > 0
+
+    def starting(self, reason: str) -> None:
+        """Say that the process starts, and what it does just now."""
+        self.progress_at, self._written_at = time.monotonic(), 0.0
+        self._reason = f"starting: {reason}"
+        self._tell(self.progress_at)
+        notify(f"STATUS={self._reason}")
+
     def beat(self) -> None:
         """Record that the main thread made progress."""
         self._beats += 1
-        now = time.monotonic()
+        now = self.progress_at = time.monotonic()
         if now - self._written_at >= 1.0:
             self._tell(now)
 
@@ -107,6 +134,7 @@ class Pulse:
         """Leave no file and no timer behind."""
         if os.getpid() != self._pid:
             return
+        self._stopped = True
         faulthandler.cancel_dump_traceback_later()
         with contextlib.suppress(OSError):
             Path(self._state_file).unlink()
@@ -125,7 +153,8 @@ class Pulse:
         if os.getpid() != self._pid:
             return  # a forked pool child speaks for nobody
         jobs_until = max(list(self._jobs.values()), default=0.0)  # a copy in one step: other threads begin and end some
-        alive_until = self._alive_until = max(now + self._window, self._held_until, jobs_until)
+        window = self._window if self._announced else self._start
+        alive_until = self._alive_until = max(now + window, self._held_until, jobs_until)
         self._arm(now, alive_until)
         # The end of one job of many a second, and the next one's start, are news to nobody outside.
         if now - self._written_at < 1.0 and alive_until < self._written_until + 1.0:
@@ -144,7 +173,8 @@ class Pulse:
         while looks * LOOK < self._window:
             time.sleep(LOOK)
             seen, beats = beats, self._beats
-            looks = looks + 1 if seen == beats and time.monotonic() > self._held_until else 0
+            is_due = self._announced and time.monotonic() > self._held_until
+            looks = looks + 1 if seen == beats and is_due else 0
         faulthandler.dump_traceback_later(0.001, exit=True, file=sys.__stderr__ or 2)
 
     def _state(self, alive_until: float) -> statefile.State:

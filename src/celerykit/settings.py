@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PREFIX = "CELERYKIT_"
 POOL = "CELERYKIT_POOL"
 """Set by ``celerykit worker POOL`` for its own process: the pool that it runs."""
+REMAPPED = "CELERYKIT_REMAPPED"
+"""Set by ``celerykit worker`` for its own process: the ``REMAP_SIGTERM`` of whoever started it, else ``celerykit``."""
 AUTHORITY = PREFIX + "TLS_CA"
 """Names the file of :attr:`Settings.tls_ca`."""
 AT_LEAST_ONCE = "at-least-once"
@@ -70,6 +72,12 @@ class Settings:
         60.0,
         "Seconds without progress of the main thread after which the process writes all stacks to the log and ends "
         "itself. A job in threads, solo or gevent may hold up its worker for as long as it may last, and so much more.",
+        kind="seconds",
+    )
+    start_within: float = _setting(
+        1800.0,
+        "Seconds that a start may take without progress before the process is stuck: the app's imports and handlers, "
+        "such as that of `worker_ready`. An attempt to reach the broker is progress. The log says when it takes long.",
         kind="seconds",
     )
     redis_transport: str = _setting(
@@ -182,7 +190,7 @@ def variable(name: str) -> str:
 
 def names() -> frozenset[str]:
     """Return every variable that :func:`from_environment` reads."""
-    return frozenset(variable(item.name) for item in fields(Settings)) | {PREFIX + "CONFIG_DIR", POOL}
+    return frozenset(variable(item.name) for item in fields(Settings)) | {PREFIX + "CONFIG_DIR", POOL, REMAPPED}
 
 
 def from_environment(environ: Mapping[str, str], sources: Mapping[str, str] | None = None) -> Settings:

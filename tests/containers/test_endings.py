@@ -73,15 +73,74 @@ def test_whoever_waits_for_a_job_is_told_once_that_it_failed(stack: Rig) -> None
     overdue = app.signature("jobs.overdue", link_error=[told]).apply_async(time_limit=1)
     until(lambda: unknown.ready() and overdue.ready(), 30, lambda: worker.logs[-3000:])
     assert (unknown.state, overdue.state) == ("FAILURE", "FAILURE")
-    until(lambda: unknown.id in _told(stack) and overdue.id in _told(stack), 30, lambda: worker.logs[-3000:])
+    until(lambda: {unknown.id, overdue.id} <= set(_kinds(stack, "told")), 30, lambda: worker.logs[-3000:])
     stack.client.work(1, 0.1)
     until(lambda: not stack.ledger.account().lost, 30, lambda: worker.logs[-3000:])
-    assert _told(stack) == {unknown.id: 1, overdue.id: 1}
+    assert _kinds(stack, "told") == {unknown.id: 1, overdue.id: 1}
 
 
-def _told(stack: Rig) -> Counter[str]:
-    """Return how often an errback was called, by the job that it was told of."""
-    return Counter(entry.job for entry in stack.ledger.entries() if entry.kind == "told")
+@pytest.mark.parametrize(
+    ("pool", "signals"), [("prefork", ["SIGTERM", "SIGKILL", "SIGQUIT", "SIGHUP"]), ("gevent", ["SIGTERM"])]
+)
+def test_a_job_that_is_revoked_with_terminate_ends(stack: Rig, pool: str, signals: list[str]) -> None:
+    """At once, by any signal that ends one in Celery; its slot is free, and it does not run again."""
+    worker = stack.worker(pool, restart=True, CELERY_WORKER_CONCURRENCY=1, CELERY_WORKER_PREFETCH_MULTIPLIER=4)
+    before = worker.state["StartedAt"]
+    control = stack.client.app.control
+    ended = []
+    for signal in signals:
+        job = stack.client.app.send_task("jobs.work", [40])
+        until(lambda job=job: job.id in _kinds(stack, "start"), 30, lambda: worker.logs[-3000:])
+        control.revoke(job.id, terminate=True, signal=signal)
+        (other,) = stack.client.work(1, 0.1)
+        until(lambda other=other: other in _kinds(stack, "done"), 20, lambda: worker.logs[-3000:])
+        ended.append(job)
+    assert {job.state for job in ended} == {"REVOKED"}
+    until(lambda: stack.client.queued() + stack.client.unacknowledged() == 0, 30, "an empty broker")
+    starts, done = _kinds(stack, "start"), _kinds(stack, "done")
+    assert [(starts[job.id], done[job.id]) for job in ended] == [(1, 0)] * len(ended)
+    assert not stack.client.dead_letters()
+    assert worker.state["StartedAt"] == before
+
+
+def test_threads_say_that_they_end_no_job(stack: Rig) -> None:
+    """Whoever revokes it with `terminate` is told so, and the worker goes on."""
+    stack.worker("threads")
+    (job,) = stack.client.work(1, 5)
+    until(lambda: job in _kinds(stack, "start"), 30, "a running job")
+    (answer,) = stack.client.app.control.revoke(job, terminate=True, reply=True, timeout=3)
+    assert "cannot end a running job" in next(iter(answer.values()))["error"]
+    stack.client.work(1, 0.1)
+    until(lambda: not stack.ledger.account().lost, 30, "both jobs are done")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_celery_s_soft_shutdown_is_kept(stack: Rig, pool: str) -> None:
+    """A QUIT lets jobs end for as long as the app says, and gives the others back; the log says why."""
+    worker = stack.worker(pool, "softly")
+    (short,) = stack.client.work(1, 2)
+    stack.client.work(1, 9)
+    until(lambda: len(_kinds(stack, "start")) == 2, 30, "both jobs run")
+    worker.signal("SIGQUIT")
+    assert worker.wait_exit(20) == 0, worker.logs
+    assert set(_kinds(stack, "done")) == {short}
+    assert stack.client.queued() == 1
+    assert "worker_soft_shutdown_timeout of 4 s is over: gave back 1 jobs" in worker.logs
+    assert "stop budget" not in worker.logs
+    assert "worker_enable_soft_shutdown_on_idle=True of the app" in worker.logs
+
+
+def test_celery_s_retry_of_a_lost_job_is_kept(stack: Rig) -> None:
+    """An app that sets `task_retry_on_worker_lost` has as many starts as it allows retries, and Celery's result."""
+    worker = stack.worker(app="softly")
+    job = stack.client.app.send_task("jobs.dies")
+    until(job.ready, 60, lambda: worker.logs[-3000:])
+    assert (_kinds(stack, "start")[job.id], job.state, type(job.result).__name__) == (2, "FAILURE", "WorkerLostError")
+    assert not stack.client.dead_letters()
+
+
+def _kinds(stack: Rig, kind: str) -> Counter[str]:
+    return Counter(entry.job for entry in stack.ledger.entries() if entry.kind == kind)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3, 0.6, 1.0, 1.6])

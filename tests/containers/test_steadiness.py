@@ -143,6 +143,22 @@ def test_a_blocked_main_loop_is_ended_with_its_stacks_and_comes_back(stack: Rig)
     until(lambda: not stack.ledger.account().lost, 60, lambda: str(stack.ledger.account()))
 
 
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_start_that_takes_its_time_is_let_be(stack: Rig, pool: str) -> None:
+    """A worker whose app loads a model for longer than anything stuck lives is alive, not ready, and then works."""
+    worker = stack.worker(pool, "slow", CELERYKIT_STUCK_AFTER=5, ready=False, restart=True)
+    before = start_of(worker)
+    # After 5 s and after 10 s.
+    until(lambda: worker.logs.count("still starting after") > 1, 60, lambda: worker.logs[-3000:])
+    assert worker.probe("live")
+    assert not worker.probe("ready") and not worker.probe("started")
+    (stack.ledger.folder / "loaded").touch()
+    worker.wait_ready()
+    stack.client.work(1, 0.1)
+    until(lambda: not stack.ledger.account().lost, 30, lambda: worker.logs[-3000:])
+    assert start_of(worker) == before
+
+
 def test_a_worker_that_starts_before_its_broker_waits_for_it(rig: Rig) -> None:
     """No broker at start: alive, not ready, says so in the log, and consumes when it is there."""
     redis = rig.redis()

@@ -53,6 +53,7 @@ def is_stuck():
     time.sleep(60)
 
 pulse = Pulse(sys.argv[1], 3.0)
+pulse.ready("working")
 pulse.watch_beside_jobs()
 pulse.beat()
 pulse.begin("job", 60)

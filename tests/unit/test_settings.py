@@ -39,6 +39,7 @@ def test_every_setting_is_read_from_its_variable(tmp_path: Path) -> None:
             "CELERYKIT_DELIVERY": "at-most-once",
             "CELERYKIT_MAX_DELIVERIES": "2",
             "CELERYKIT_STUCK_AFTER": "10",
+            "CELERYKIT_START_WITHIN": "90",
             "CELERYKIT_REDIS_TRANSPORT": "stock",
             "CELERYKIT_TUNE": "force",
             "CELERYKIT_POOLS": "threads,prefork",
@@ -50,7 +51,7 @@ def test_every_setting_is_read_from_its_variable(tmp_path: Path) -> None:
     )
     tuned = ("force", ("threads", "prefork"), 2.5)
     files = (str(tmp_path / "ca.pem"), "jobs", "/srv/state")
-    assert own == settings.Settings(30.0, 7.5, "at-most-once", 2, 10.0, "stock", *tuned, *files)
+    assert own == settings.Settings(30.0, 7.5, "at-most-once", 2, 10.0, 90.0, "stock", *tuned, *files)
 
 
 @pytest.mark.parametrize("name", ["CELERYKIT_STOP_TIMEOUT", "CELERYKIT_LONGEST_JOB", "CELERYKIT_STUCK_AFTER"])

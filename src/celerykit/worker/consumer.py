@@ -61,6 +61,13 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
                 task.Request = delivery.with_ours(task.Request)
         super().update_strategies()
 
+    def on_ready(self) -> None:
+        """Let the handlers of ``worker_ready`` take their time, and say that it is they who do."""
+        pulse = getattr(self.controller, "pulse", None)
+        if pulse is not None and pulse.is_starting:
+            pulse.starting("in the handlers of worker_ready")
+        super().on_ready()
+
     def on_close(self) -> None:
         """Forget what does not run, and know before what does."""
         pool = getattr(self.pool, "_pool", None)

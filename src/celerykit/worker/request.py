@@ -7,15 +7,15 @@ import os
 from typing import Any, NamedTuple
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
-from billiard.exceptions import WorkerLostError
+from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, TaskRevokedError
 from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 
 from celerykit import brokers, deadletters, settings
 from celerykit.definitions import DELIVERY_LIMIT
-from celerykit.worker import returns
+from celerykit.worker import returns, termination
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
@@ -53,6 +53,7 @@ class Request(CeleryRequest):  # type: ignore[misc]
     failed = 0
     """How many jobs of this worker have failed; a class attribute of :class:`Request` alone."""
     _cause = TIMED_OUT
+    _told_to_end = False
 
     def gave_up(self) -> bool:
         """Give the job up if as many workers were lost with it as it may be started, and say whether."""
@@ -78,9 +79,44 @@ class Request(CeleryRequest):  # type: ignore[misc]
         self._settle(settled)
         logger.warning("job %s[%s] runs again in %d s: %s", self.name, self.id, delay, reason)
 
+    def terminate(self, pool: Any, signal: Any = None) -> None:
+        """End the job as its pool can, by the signal that is told or a TERM.
+
+        :raises termination.NotPossibleError: if the pool can end no job.
+        """
+        if self.time_start is None:
+            # What is not accepted yet is looked at then, and comes here again.
+            super().terminate(pool, signal or termination.TERM)
+            return
+        self._told_to_end = True
+        try:
+            super().terminate(termination.reaching(pool), signal or termination.TERM)
+        except NotImplementedError as exc:
+            raise termination.NotPossibleError(self, pool) from exc
+
+    def on_accepted(self, pid: Any, time_accepted: float) -> None:
+        """Begin; a job that was to be ended before does not begin in a pool that runs it in this very thread.
+
+        :raises celery.exceptions.TaskRevokedError: instead.
+        """
+        if self._terminate_on_ack is not None and not termination.is_prefork(self._terminate_on_ack[0]):
+            self._announce_revoked("terminated", True, self._terminate_on_ack[1], False)
+            raise TaskRevokedError(self.id)
+        super().on_accepted(pid, time_accepted)
+
+    def on_timeout(self, soft: bool, timeout: float) -> Any:
+        """End what took too long; one that was ended already has its outcome, however long its child takes."""
+        return None if self._was_ended() else super().on_timeout(soft, timeout)
+
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """Count what failed; what has no result is delivered again, and given up in the end."""
         exc = _exception_of(exc_info)
+        if isinstance(exc, TimeLimitExceeded) and self._was_ended():
+            return None  # it was slow to end, and stays REVOKED
+        if isinstance(exc, Terminated) and not self._told_to_end and not self._was_ended():
+            # The signal was for another job of this child, which had just ended.
+            exc_info = termination.lost(exc)
+            exc = _exception_of(exc_info)
         if not isinstance(exc, (Ignore, Reject)):
             Request.failed += 1
         if self._is_own_exit(exc):

@@ -7,9 +7,9 @@ fails under gevent; its warm shutdown has no end. This one ends with the last ru
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
-import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -23,6 +23,7 @@ from celery.worker import state
 
 from celerykit import settings
 from celerykit.notify import notify
+from celerykit.voice import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,69 +38,96 @@ BROKER_PATIENCE = 2.0
 
 
 class Stop(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Replaces the handlers of TERM, INT and QUIT that Celery has installed by now."""
+    """Replaces the handlers of TERM, INT and QUIT that Celery has installed by now.
+
+    They do what Celery documents: TERM drains, and a second one changes nothing; so does INT, whose second one is a
+    QUIT; QUIT gives running jobs back, after ``worker_soft_shutdown_timeout`` if the app has one, and the next at once.
+    """
 
     requires = ("celerykit.worker.vitals:Vitals",)
 
     def __init__(self, worker: Any, **options: Any):
         super().__init__(worker, **options)
         self._settings = settings.from_environment(os.environ)
-        self._began = False
+        self._soft = float(worker.app.conf.worker_soft_shutdown_timeout or 0.0)
+        self._began = self._interrupted = self._softly = False
+        self._over = ""
         # Before the pool forks.
         signals.worker_process_shutdown.connect(_leave_at_once, weak=False, dispatch_uid="celerykit")
 
     def start(self, worker: Any) -> None:
         """Take over the signals."""
         self._worker = worker
-        signal.signal(signal.SIGTERM, self._on_stop)
+        remapped = os.environ.get(settings.REMAPPED) == "SIGQUIT"
+        signal.signal(signal.SIGTERM, self._on_quit if remapped else self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
         signal.signal(signal.SIGQUIT, self._on_quit)
 
     def stop(self, worker: Any) -> None:
         """Bound a stop that came by remote control, too."""
-        self._begin("shutdown")
+        self._begin("shutdown", "Warm")
 
     def terminate(self, worker: Any) -> None:
         """Celery ends by itself."""
 
     def _on_stop(self, signum: int, _frame: Any) -> None:
-        if self._began and signum == signal.SIGINT:
-            self._on_quit(signum, None)
-        self._begin(signal.Signals(signum).name)
+        if signum == signal.SIGINT:
+            if self._interrupted:
+                self._on_quit(signum, None)
+                return
+            self._interrupted = True
+        self._begin(signal.Signals(signum).name, "Warm")
         state.should_stop = EX_OK
 
-    def _on_quit(self, *_: Any) -> None:
+    def _on_quit(self, signum: int, _frame: Any) -> None:
+        name = signal.Signals(signum).name
+        if not self._over and self._soft and not self._softly and state.active_requests:
+            self._softly = True
+            self._begin(name, "Cold", self._soft, f"worker_soft_shutdown_timeout of {self._soft:g} s is over")
+            state.should_stop = EX_OK
+            return
+        cause = self._over or f"{name} ends running jobs"
         if self._worker.pool.is_green:
             # The handler may run in the hub of gevent, where nothing can wait for a socket.
-            self._worker.timer.call_after(0, self._give_back)
+            self._worker.timer.call_after(0, self._give_back, (cause,))
         else:
-            self._give_back()
+            self._give_back(cause)
 
-    def _begin(self, cause: str) -> None:
-        if self._began:
+    def _begin(self, cause: str, how: str, seconds: float = math.inf, over: str = "") -> None:
+        """Drain from now on; a second time only sooner.
+
+        :param how: as Celery calls it: ``Warm``, or ``Cold``.
+        :param seconds: how long at most, within the stop budget.
+        :param over: what to say when they are over.
+        """
+        if self._began and not over:
             return
-        self._began = True
         drain = self._settings.drain
-        say(f"{cause}: draining {len(state.active_requests)} running jobs for up to {drain:g} s")
-        # systemd's own limit of a stop is fixed in the unit, while the budget is a setting.
-        notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((self._settings.stop_timeout + MARGIN) * 1_000_000)}")
-        self._worker.pulse.hold((drain + self._settings.stop_timeout) / 2)
-        self._worker.pulse.not_ready("stopping")
-        signals.worker_shutting_down.send(sender=self._worker.hostname, sig=cause, how="Warm", exitcode=EX_OK)
+        if seconds >= drain:
+            seconds, over = drain, f"the stop budget of {self._settings.stop_timeout:g} s is used up"
+        say(f"{cause}: draining {len(state.active_requests)} running jobs for up to {seconds:g} s")
+        if not self._began:
+            # systemd's own limit of a stop is fixed in the unit, while the budget is a setting.
+            notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((self._settings.stop_timeout + MARGIN) * 1_000_000)}")
+            self._worker.pulse.hold((drain + self._settings.stop_timeout) / 2)
+            self._worker.pulse.not_ready("stopping")
+        self._began = True
+        signals.worker_shutting_down.send(sender=self._worker.hostname, sig=cause, how=how, exitcode=EX_OK)
         if self._worker.pool.is_green:
-            self._worker.timer.call_after(drain, self._give_back)
+            self._worker.timer.call_after(seconds, self._give_back, (over,))
         else:
-            threading.Thread(target=self._see_to_the_end, args=[drain], daemon=True).start()
+            threading.Thread(target=self._see_to_the_end, args=[seconds, over], daemon=True).start()
 
-    def _see_to_the_end(self, drain: float) -> None:
+    def _see_to_the_end(self, seconds: float, over: str) -> None:
         if self._worker.hub is not None:
             # A signal does not end the wait of an idle loop, and its handler must not wait for the loop's lock.
             self._worker.hub.call_soon(lambda: None)
-        time.sleep(drain)
+        time.sleep(seconds)
+        self._over = over
         # Only the main thread can be sure that nothing else uses the broker's connection meanwhile.
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGQUIT)
 
-    def _give_back(self) -> None:
+    def _give_back(self, cause: str) -> None:
         """End what runs, put every unacknowledged job back into its queue, and end the process."""
         worker = self._worker
         _kill_children(worker.pool)
@@ -107,7 +135,7 @@ class Stop(bootsteps.StartStopStep):  # type: ignore[misc]
         _close(worker.consumer)
         if worker._persistence is not None:
             worker._persistence.save()
-        say(f"the stop budget of {self._settings.stop_timeout:g} s is used up: gave back {returned} jobs")
+        say(f"{cause}: gave back {returned} jobs")
         worker.pulse.stop()
         logging.shutdown()
         os._exit(EX_OK)
@@ -117,11 +145,6 @@ def _leave_at_once(exitcode: int, **_: Any) -> None:
     """In a pool child that was told to leave, and whose results have been read: spare its last second, a mere sleep."""
     if exitcode == EX_OK:
         billiard.pool.time = SimpleNamespace(sleep=lambda _seconds: None)
-
-
-def say(text: str) -> None:
-    """Write a line to the log's stream; logging takes locks, which a signal handler must not wait for."""
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"celerykit: {text}\n".encode())
 
 
 def _kill_children(pool: Any) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
 
-from celerykit import __version__, brokers, content, patience, reconnect, settings, statefile
+from celerykit import __version__, brokers, content, defaults, meanings, patience, reconnect, settings, starting
 from celerykit.environment import DEFAULT_POOL
 from celerykit.loader import layer_of
-from celerykit.pulse import FOR_EVER, GRACE, Pulse
+from celerykit.pulse import FOR_EVER, GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,19 +37,20 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(worker, **options)
         self.settings = settings.from_environment(os.environ)
         pool = os.environ.get(settings.POOL) or DEFAULT_POOL
-        worker.pulse = Pulse(statefile.path(self.settings.state_dir, "worker", pool), self.settings.stuck_after)
+        worker.pulse = starting.pulse_of("worker", pool, self.settings)
         reconnect.watch(worker.app, worker.pulse.beat)
         reconnect.watch_results(worker.app, worker.pulse.beat)
         patience.install(worker.app)
         worker.app.events.dispatcher_cls = "celerykit.worker.events:Dispatcher"
 
     def start(self, worker: Any) -> None:
-        """Begin; from here on a main thread without progress ends the process."""
-        worker.pulse.not_ready("connecting to the broker")
+        """Begin to tell of progress; once the consumer's loop turns, a main thread without any ends the process."""
+        self._pulse = worker.pulse
+        worker.pulse.starting("connecting to the broker")
         if worker.hub is not None or worker.pool.is_green:
             # The loop's own timer: it fires when the loop turns, or when greenlets are switched. Elsewhere the timer is
             # a thread that would go on beside a stuck main thread, and the consumer tells instead.
-            worker.timer.call_repeatedly(1.0, worker.pulse.beat)
+            worker.timer.call_repeatedly(1.0, self._on_turn)
         slots = getattr(getattr(worker.pool, "_pool", None), "_putlock", None)
         if worker.hub is None and slots is not None:
             slots.acquire = telling(slots.acquire, worker.pulse.beat)
@@ -58,15 +59,22 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
             signals.task_postrun.connect(self._on_job_end, weak=False)
         if worker.pool_cls.__module__ in THREADS:
             worker.pulse.watch_beside_jobs()
-        self._pulse = worker.pulse
         # The stop, too, is watched over: the file goes when everything has been stopped.
         signals.worker_shutdown.connect(self._on_shutdown, weak=False)
         logger.info("%s", start_line(worker, self.settings))
         if self.settings.longest_job is None and brokers.goes_by_time(worker.app, self.settings):
             held = self.settings.visibility_timeout
             logger.warning("a job that has not ended %g s after it was fetched runs twice: %s", held, SET_LONGEST_JOB)
+        kind = os.environ.get("CELERY_WORKER_POOL") or defaults.PREFORK
+        for text in meanings.without_effect(worker.app.conf, kind, self.settings.drain):
+            logger.warning("%s", text)
         for finding in content.advice(worker.app, f"app {worker.app.main}"):
             logger.warning("%s", finding)
+
+    def _on_turn(self) -> None:
+        # Greenlets are switched during a start, too, which says nothing of its progress.
+        if not self._pulse.is_starting:
+            self._pulse.beat()
 
     def _on_shutdown(self, **_: Any) -> None:
         self._pulse.stop()
