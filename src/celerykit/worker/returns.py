@@ -56,6 +56,18 @@ def send_back(app: Any, message: Any, seconds: float, counter: str = "") -> bool
     return False
 
 
+def put_off(app: Any, message: Any, due: float, name: str) -> bool:
+    """Have the broker keep a job until its time has come, and settle its message.
+
+    :param due: in seconds since the epoch.
+    :param name: the job's id.
+    :returns: False if the broker cannot do that, or not now: nothing has been done then.
+    """
+    if hasattr(message.channel, "put_off"):
+        return bool(message.channel.put_off(message, due, name))
+    return False
+
+
 def bury(app: Any, message: Any, reason: str) -> bool:
     """Put a message into the dead letters, with the reason and where it came from.
 
