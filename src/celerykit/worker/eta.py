@@ -22,6 +22,11 @@ EXPIRED = 1.0
 """Seconds after its time limit of waiting at which a job is certain to be expired, by anybody's clock."""
 
 
+def ahead() -> str:
+    """Return a time, as Celery writes it, from which on a job's is not soon."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + SOON + 1.0))
+
+
 def due(headers: Mapping[str, Any], timezone: Any) -> float | None:
     """Return when something is to be done about a job: it runs at its ETA, or it expires before.
 

@@ -266,8 +266,8 @@ class LeasedChannel(stock.Channel):
         arguments = (
             lease.owner, lease.workplace.lease_seconds, number, want, slots or 0, int(slots is not None),
             int(self._takes_turns),
-            keys.bells, MOST_BYTES, BELIEF, *news.told(), int(lease.is_due), len(queues), len(self.priority_steps),
-            *lists,
+            keys.bells, MOST_BYTES, BELIEF, *news.told(), int(lease.is_due), BATCH, lease.workplace.ahead(), len(queues),
+            len(self.priority_steps), *lists,
         )  # fmt: skip
         return Request(news, number, queues, scripts.RESERVE.command(steps, arguments))
 
