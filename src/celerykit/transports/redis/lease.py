@@ -147,8 +147,11 @@ class Lease:
         :param name: the job's id.
         :returns: whether it is this worker's to be put off.
         """
+        if job in self.lost:
+            self.lost.discard(job)
+            return True  # whoever has it now puts it off
         if job not in self.held:
-            return job in self.lost
+            return False
         self._put_off.append(PutOff(job, due, name))
         self.held.discard(job)
         self.due_at = min(self.due_at, time.monotonic() + due - time.time())
