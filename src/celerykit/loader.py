@@ -40,6 +40,8 @@ WORKER_STEPS = (
     "celerykit.worker.records:Records",
     "celerykit.worker.reservations:Reservations",
     "celerykit.worker.revocations:Revocations",
+    "celerykit.worker.waiting:Scheduled",
+    "celerykit.worker.waiting:PuttingBack",
     "celerykit.worker.adapting:Adapting",
 )
 

@@ -135,7 +135,7 @@ def test_what_is_revoked_is_due_at_once(bench: Bench) -> None:
         put_off(consumer, message, LONG, f"id-{message.payload}")
     consumer.turns(0.3)
     keys = [consumer.lease.keys.revoked, consumer.lease.keys.waiting]
-    scripts.REVOKE(consumer.lease.client, keys, [60, 100, '["id-two"]', '["stamp", "value"]', '[7]'])
+    scripts.REVOKE(consumer.lease.client, keys, [60, 100, '["id-two"]', '["stamp", "value"]', "[7]"])
     assert [message.payload for message in consumer.get(1, 5)] == ["two"]
     assert waiting(bench) == 1
 

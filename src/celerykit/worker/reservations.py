@@ -41,6 +41,7 @@ class Reservations(bootsteps.Step):  # type: ignore[misc]
             free_slots=lambda: free_slots(worker),
             patience=lambda: longest_silence(worker),
             ahead=eta.ahead,
+            tell_waiting=worker.pulse.waits,
             running=lambda: [request.message.delivery_tag for request in tuple(state.active_requests)],
         )
         transports.install(worker.app, workplace)

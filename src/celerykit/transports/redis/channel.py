@@ -140,8 +140,11 @@ class LeasedChannel(stock.Channel):
         if self._looks or not self._wanted()[0]:
             return False
         keys = [self.lease.keys.line(self.active_queues), self.lease.keys.doorman(self.active_queues)]
-        lists = [key for queue in self.active_queues for key in self._queues.lists(queue)]
-        return bool(scripts.LOOK(client, keys, (self.lease.owner, BELIEF, *lists)))
+        return bool(scripts.LOOK(client, keys, (self.lease.owner, BELIEF, *self.consumed_lists())))
+
+    def consumed_lists(self) -> list[bytes]:
+        """Return the lists of the queues that this channel consumes."""
+        return [key for queue in tuple(self.active_queues) for key in self._queues.lists(queue)]
 
     def check_bell(self) -> None:
         """Drop a bell that does not answer."""
@@ -265,9 +268,9 @@ class LeasedChannel(stock.Channel):
         lists = [part for queue in queues for part in self._queues.tell(queue)]
         arguments = (
             lease.owner, lease.workplace.lease_seconds, number, want, slots or 0, int(slots is not None),
-            int(self._takes_turns),
-            keys.bells, MOST_BYTES, BELIEF, *news.told(), int(lease.is_due), BATCH, lease.workplace.ahead(), len(queues),
-            len(self.priority_steps), *lists,
+            int(self._takes_turns), keys.bells, MOST_BYTES, BELIEF,
+            *news.told(), int(lease.is_due), BATCH, lease.workplace.ahead(),
+            len(queues), len(self.priority_steps), *lists,
         )  # fmt: skip
         return Request(news, number, queues, scripts.RESERVE.command(steps, arguments))
 
@@ -365,7 +368,9 @@ class LeasedChannel(stock.Channel):
         if waits == AT_THE_DOOR:
             self._at_door = True
             lists = [key for queue in request.queues for key in self._queues.lists(queue)]
-            self._send(Request(News(), self.lease.ask(), request.queues, ("EXISTS", *lists)), ("CLIENT", "CACHING", "YES"))
+            self._send(
+                Request(News(), self.lease.ask(), request.queues, ("EXISTS", *lists)), ("CLIENT", "CACHING", "YES")
+            )
         elif not waits and jobs:
             self._looks = True  # there may be more
         return bool(jobs)

@@ -26,7 +26,7 @@ BEAT = 1.0
 LOOK = 2.0
 """Seconds between two looks for jobs that nobody has rung for: a bell may be lost with its connection."""
 AUDIT = 5.0
-"""Seconds between two looks for jobs whose answer never came; what both find goes back."""
+"""Seconds between two looks for jobs whose answer never came; what both find goes back. Also for those that wait."""
 
 WEIGH = 60.0
 """Seconds between two looks at the server's memory."""
@@ -99,6 +99,7 @@ class Keeper:
             if now - audit_at >= AUDIT:
                 audit_at = now
                 self._audit()
+                lease.workplace.tell_waiting(lease.count_waiting())
             if now - weigh_at >= WEIGH:
                 weigh_at = now
                 self._memory.look()

@@ -22,7 +22,7 @@ from celerykit.transports.redis.presence import Presence
 from celerykit.transports.redis.request import News, PutOff
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from celerykit.transports.redis.channel import LeasedChannel
     from celerykit.transports.redis.keys import Keys
@@ -63,7 +63,7 @@ class Lease:
         self.late = 0
         """Acknowledgements that came after the job was given to somebody else."""
         self.due_at = 0.0
-        """When the first of the jobs that wait is due, as far as is known here, on the clock of :func:`time.monotonic`."""
+        """When the first job that waits is due, as far as is known here, on the clock of :func:`time.monotonic`."""
         self.look_at = 0.0
         """When to look for such jobs without another reason."""
         self._settled: deque[str] = deque()
@@ -284,6 +284,16 @@ class Lease:
         now = time.monotonic()
         self.due_at = now + following / 1000 if following >= 0 else math.inf
         self.look_at = self.due_at if moved else max(self.due_at, now + PAUSE)
+
+    def count_waiting(self) -> int:
+        """Return how many jobs of the queues that are consumed here wait for their time."""
+        if self.due_at == math.inf:
+            return 0
+        lists = {name for channel in tuple(self.channels) for name in channel.consumed_lists()}
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in lists:
+                pipe.zcard(self.keys.waiting_for(bytes_to_str(name)))
+            return sum(pipe.execute())
 
     def take_over(self, owner: str, proof: str, why: str) -> int:
         """Put the jobs of a dead worker back, and return how many there were.

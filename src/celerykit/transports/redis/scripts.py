@@ -27,7 +27,9 @@ class Script:
     @cached_property
     def text(self) -> str:
         """The script itself."""
-        return "".join((FOLDER / f"{name}.lua").read_text(encoding="utf-8") for name in (self.before, self.name) if name)
+        return "".join(
+            (FOLDER / f"{name}.lua").read_text(encoding="utf-8") for name in (self.before, self.name) if name
+        )
 
     @cached_property
     def sha(self) -> str:
