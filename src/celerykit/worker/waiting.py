@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from contextlib import closing
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps
 from celery.worker import control, strategy
 from celery.worker.request import Request
-from kombu.connection import Connection
 from kombu.utils.json import loads
 
 from celerykit import brokers, settings
@@ -132,14 +130,10 @@ def put_back(app: Any) -> int:
 
     None while a worker with the kit's transport runs: it would put them off again.
     """
-    from celerykit.transports.redis.waiting import Room
+    from celerykit.transports.redis.waiting import room_of
 
-    with app.connection_for_read() as connection:
-        # Not by way of a worker's own class of connections, whose attempts are signs of life of its main thread.
-        connect: Any = Connection._ensure_connection
-        connect(connection, max_retries=1, reraise_as_library_errors=False)
-        with closing(connection.channel()) as channel:
-            return Room(channel).put_back()
+    with room_of(app) as room:
+        return room.put_back()
 
 
 def _is_on_redis(app: Any, transport: str) -> bool:

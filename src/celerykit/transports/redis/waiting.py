@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
+from kombu.connection import Connection
 from kombu.utils.encoding import bytes_to_str
 
 from celerykit.transports.redis import keys, scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+@contextmanager
+def room_of(app: Any) -> Iterator[Room]:
+    """Open the broker of an app for a while.
+
+    :raises OSError: or an error of the broker's client, if it does not answer at the first attempt.
+    """
+    with app.connection_for_read() as connection:
+        # Not by way of a worker's own class of connections, whose attempts are signs of life of its main thread.
+        connect: Any = Connection._ensure_connection
+        connect(connection, max_retries=1, reraise_as_library_errors=False)
+        with closing(connection.channel()) as channel:
+            yield Room(channel)
 
 
 class Waiting(NamedTuple):
