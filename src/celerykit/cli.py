@@ -115,7 +115,9 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _add_waiting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("waiting", help="count the jobs that wait on Redis for their ETA, countdown or retry")
     help_text = "put them into their queues, due or not, for workers without the kit; refused while one with it runs"
-    command.add_argument("--put-back", action="store_true", help=help_text)
+    done = command.add_mutually_exclusive_group()
+    done.add_argument("--put-back", action="store_true", help=help_text)
+    done.add_argument("--drop", metavar="QUEUE", default="", help="drop those of a queue, as purge drops what is in it")
     command.set_defaults(run=_waiting)
 
 
@@ -346,17 +348,18 @@ def _waiting(arguments: argparse.Namespace) -> int:
     from celerykit.transports.redis import waiting
 
     with waiting.room_of(app) as room:
-        back = room.put_back() if arguments.put_back else 0
+        if arguments.drop:
+            print(f"dropped {room.drop(room.lists([arguments.drop]))} jobs")
+        if arguments.put_back:
+            print(f"{room.put_back()} jobs are back in their queues")
         lists = room.all_lists()
-        for name, count in zip(lists, room.counts(lists), strict=True):
-            print(f"{name.encode('unicode_escape').decode():<32}{count}")
-    if not arguments.put_back:
-        print(f"{len(lists)} lists of queues have jobs that wait")
-        return 0
-    print(f"{back} jobs are back in their queues")
-    if lists:
+        counts = room.counts(lists)
+    for name, count in zip(lists, counts, strict=True):
+        print(f"{name.encode('unicode_escape').decode():<32}{count}")
+    print(f"{sum(counts)} jobs wait for their time")
+    if arguments.put_back and lists:
         print("celerykit: error: a worker with the kit's transport runs, and would put them off again", file=sys.stderr)
-    return 1 if lists else 0
+    return 1 if arguments.put_back and lists else 0
 
 
 def _pools(arguments: argparse.Namespace) -> int:

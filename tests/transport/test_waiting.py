@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celerykit.transports.redis import scripts
+from celerykit.transports.redis.waiting import Room
 from tests.rig.waiting import until
 from tests.transport.bench import RANKS
 
@@ -187,6 +189,28 @@ def test_all_that_waits_is_put_back_for_other_workers(bench: Bench) -> None:
     assert not bench.root.keys("celerykit.waiting*")
     stock = bench.consume(stock=True, prefetch=600)
     assert sorted(message.payload for message in stock.get(600)) == list(range(600))
+
+
+def test_those_of_a_queue_are_seen_and_dropped(bench: Bench) -> None:
+    """At each rank, with nothing left of them, and none of another queue's."""
+    for queue in ("jobs", "others"):
+        bench.send("first", queue=queue)
+        bench.send("second", queue=queue, priority=9)
+    consumer = bench.consume("jobs", "others", prefetch=4)
+    for message in list(consumer.get(4)):
+        put_off(consumer, message, LONG)
+    consumer.turns(0.3)
+    room = Room(consumer.channel)
+    lists = room.lists(["jobs"])
+    assert (room.counts(lists), room.all_lists()) == (
+        [1, 0, 0, 1],
+        ["jobs", "jobs\x06\x169", "others", "others\x06\x169"],
+    )
+    assert [json.loads(job.message)["properties"]["priority"] for job in room.first(lists, 1)] in ([0], [9])
+    assert (room.drop(lists), sum(room.counts(lists)), bench.root.hlen("celerykit.waiting.jobs")) == (2, 0, 2)
+    assert room.put_back() == 0, "a worker lives, and would put them off again"
+    consumer.connection.close()
+    assert (room.put_back(), bench.waiting("others")) == (2, 2)
 
 
 def test_many_workers_move_each_job_once(bench: Bench) -> None:

@@ -82,6 +82,14 @@ class Room:
             back += moved
         return back
 
+    def drop(self, lists: Iterable[str]) -> int:
+        """Drop the jobs that wait for some lists, and return how many."""
+        dropped = 0
+        for name in lists:
+            while number := scripts.DROP(self._client, [self._keys.waiting, name], ()):
+                dropped += number
+        return dropped
+
 
 def _message(row: bytes) -> bytes:
     """Return the message of a row of ``waiting.lua``: ``length:list`` goes before it."""
