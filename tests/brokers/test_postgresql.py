@@ -31,7 +31,7 @@ STOCK = '{"init_extension": false}'
 
 
 def send_late(worker: Process, seconds: float) -> None:
-    """Send a job with a delay as a producer without the kit does: a worker gets it, and gives it back until it is due."""
+    """Send a job with a delay as a producer without the kit does: a worker gets it, and gives it back until then."""
     worker.sh(f"python -m celerykit_submit 1 0.1 '{{\"countdown\": {seconds}}}'")
 
 
@@ -53,7 +53,7 @@ def test_a_stop_gives_back_what_a_worker_holds(rig: Rig) -> None:
     until(lambda: rig.client.unacknowledged() == 1, 60, "a job in the worker")
     rig.client.work(4, 9.0)
     wait_running(rig, 2)
-    # One waits for its time, in PostgreSQL by now; two run, and the worker fetches no more than one that waits for a slot.
+    # One waits in PostgreSQL by now, two run, and the worker fetches no more than one that waits for a slot.
     until(lambda: rig.client.unacknowledged() >= 4, 60, "jobs in the worker")
     assert worker.stop(seconds=20) < 12
     assert worker.state["ExitCode"] == 0
