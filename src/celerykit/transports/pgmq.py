@@ -177,13 +177,15 @@ class Channel(pgmq.Channel):
         told = message.delivery_info
         if "pgmq_msg_id" not in told:
             return False
-        try:
-            # The worker sees to the fraction.
-            self.pgmq.set_vt(told["pgmq_queue"], told["pgmq_msg_id"], int(due - time.time()))
-        except psycopg.Error as exc:
-            logger.info("a job waits in this worker until it is due, for PostgreSQL does not take it: %r", exc)
-            return False
-        self.qos.ack(message.delivery_tag)
+        with self.account.renewal.lock:
+            try:
+                # The worker sees to the fraction.
+                self.pgmq.set_vt(told["pgmq_queue"], told["pgmq_msg_id"], int(due - time.time()))
+            except psycopg.Error as exc:
+                logger.info("a job waits in this worker until it is due, for PostgreSQL does not take it: %r", exc)
+                return False
+            self.qos.ack(message.delivery_tag)
+            self.qos._flush()  # nothing renews it any more
         message._state = "REQUEUED"
         return True
 
