@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_passwords)
     _add_certificates(commands)
     _add_status(commands)
+    _add_waiting(commands)
     _add_pools(commands)
     _add_tune(commands)
     return parser
@@ -109,6 +110,15 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     help_text = "prometheus: as metrics, which say by themselves what is not ready, so the exit code is 0"
     command.add_argument("--format", choices=["text", "json", "prometheus"], default="text", help=help_text)
     command.set_defaults(run=_status)
+
+
+def _add_waiting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("waiting", help="count the jobs that wait on Redis for their ETA, countdown or retry")
+    help_text = "put them into their queues, due or not, for workers without the kit; refused while one with it runs"
+    done = command.add_mutually_exclusive_group()
+    done.add_argument("--put-back", action="store_true", help=help_text)
+    done.add_argument("--drop", metavar="QUEUE", default="", help="drop those of a queue, as purge drops what is in it")
+    command.set_defaults(run=_waiting)
 
 
 def _add_pools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -322,6 +332,35 @@ def _status(arguments: argparse.Namespace) -> int:
         for pool in found:
             print(pool)
     return 0 if found and all(pool.well for pool in found) else 1
+
+
+def _waiting(arguments: argparse.Namespace) -> int:
+    from celerykit import brokers, launch
+
+    arguments.command, arguments.celery_options = "worker", []
+    ready = _prepare(arguments, DEFAULT_POOL)
+    with contextlib.redirect_stdout(sys.stderr):
+        launch.enter(ready)
+        app = launch.load_app(ready)
+    url = brokers.broker_urls(app.conf)[0]
+    if brokers.scheme_of(url) not in brokers.REDIS:
+        print("jobs wait on the broker itself, and in no worker's way: only on Redis does the kit count them")
+        return 0
+    from celerykit.transports.redis import waiting
+
+    with waiting.room_of(app) as room:
+        if arguments.drop:
+            print(f"dropped {room.drop(room.lists([arguments.drop]))} jobs")
+        if arguments.put_back:
+            print(f"{room.put_back()} jobs are back in their queues")
+        lists = room.all_lists()
+        counts = room.counts(lists)
+    for name, count in zip(lists, counts, strict=True):
+        print(f"{name.encode('unicode_escape').decode():<32}{count}")
+    print(f"{sum(counts)} jobs wait for their time")
+    if arguments.put_back and lists:
+        print("celerykit: error: a worker with the kit's transport runs, and would put them off again", file=sys.stderr)
+    return 1 if arguments.put_back and lists else 0
 
 
 def _pools(arguments: argparse.Namespace) -> int:

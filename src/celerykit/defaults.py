@@ -57,9 +57,6 @@ def app_defaults(settings: Settings, pool_class: str = PREFORK) -> list[Default]
             "A prefetched job waits behind a running one while other workers idle. Green pools stall on Redis below 4.",
         ),
         Default(
-            "worker_eta_task_limit", 1000, "Without a bound a worker fetches every ETA job there is into its memory."
-        ),
-        Default(
             "worker_proc_alive_timeout",
             600.0,
             "A child that loads a model in `worker_process_init` needs longer than 4 s, and would be killed and forked "

@@ -41,6 +41,8 @@ WORKER_STEPS = (
     "celerykit.worker.reservations:Reservations",
     "celerykit.worker.revocations:Revocations",
     "celerykit.worker.termination:Answers",
+    "celerykit.worker.waiting:Scheduled",
+    "celerykit.worker.waiting:PuttingBack",
     "celerykit.worker.adapting:Adapting",
 )
 

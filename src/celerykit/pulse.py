@@ -61,6 +61,7 @@ class Pulse:
         self._concurrency = 0
         self._why = ""
         self._advised = False
+        self._waiting = 0
         self._patience = 0
         # A process that may write nowhere still works; only its probes cannot answer.
         self._pid = os.getpid()
@@ -130,6 +131,10 @@ class Pulse:
         """
         self._concurrency, self._why, self._advised = concurrency, why, advised
 
+    def waits(self, jobs: int) -> None:
+        """Say how many jobs of this worker's queues wait for their time on the broker, with the next sign of life."""
+        self._waiting = jobs
+
     def stop(self) -> None:
         """Leave no file and no timer behind."""
         if os.getpid() != self._pid:
@@ -178,7 +183,7 @@ class Pulse:
         faulthandler.dump_traceback_later(0.001, exit=True, file=sys.__stderr__ or 2)
 
     def _state(self, alive_until: float) -> statefile.State:
-        said = (self._ready, self._reason, self._concurrency, self._why, self._advised, self._announced)
+        said = (self._ready, self._reason, self._concurrency, self._why, self._advised, self._announced, self._waiting)
         return statefile.State(self._pid, alive_until, *said)
 
     def _arm(self, now: float, until: float) -> None:

@@ -92,14 +92,19 @@ def way_back(app: Any, connection: Any, queue: str, seconds: float) -> tuple[str
 
     :param connection: an open :class:`kombu.Connection`.
     """
+    return (seconds and way_later(app, connection, queue, seconds)) or ("", queue)
+
+
+def way_later(app: Any, connection: Any, queue: str, seconds: float) -> tuple[str, str] | None:
+    """Return the same, and nothing where the broker cannot keep a message for so long."""
     word = f"{AGAIN}{quote(queue).replace('.', '%2E')}"
     fits = LONGEST_KEY - 2 * native_delayed_delivery.MAX_NUMBER_OF_BITS_TO_USE
-    if not seconds or len(word) > fits or not _keeps_delays(app, connection) or not _bind(connection, queue, word):
-        return "", queue
+    if len(word) > fits or not keeps_delays(app, connection) or not _bind(connection, queue, word):
+        return None
     return DELAYED, delayed_key(int(seconds), word)
 
 
-def _keeps_delays(app: Any, connection: Any) -> bool:
+def keeps_delays(app: Any, connection: Any) -> bool:
     """Say whether the broker delays messages, and no queue of the app takes whatever has been delayed."""
     if not detect_quorum_queues(app, connection.transport.driver_type)[0]:
         return False

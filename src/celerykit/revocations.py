@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     import amqp
 
+    from celerykit.transports.redis.keys import Keys
+
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
@@ -110,28 +112,28 @@ class InRedis:
         from celerykit.transports.redis import scripts
 
         with closing(connection.channel()) as channel:
-            client, key = _redis(channel)
+            client, names = _redis(channel)
             for some in _parts(revocations):
-                scripts.REVOKE(client, [key], [keep_seconds(), state.REVOKES_MAX, *some])
+                scripts.REVOKE(client, [names.revoked, names.waiting], [keep_seconds(), state.REVOKES_MAX, *some])
 
     def read(self, connection: Any, found: deque[Said]) -> None:
         """Append what was written since the last look; a minute of it is read again, for clocks are set."""
         with closing(connection.channel()) as channel:
-            client, key = _redis(channel)
+            client, names = _redis(channel)
             now = client.time()[0]
             since = max(self._last, now - keep_seconds())
-            said = client.zrangebyscore(key, since, "+inf", withscores=True)
+            said = client.zrangebyscore(names.revoked, since, "+inf", withscores=True)
         self._last = now - 60.0
         found.extend((revocation.decode(), when) for revocation, when in said)
 
 
-def _redis(channel: Any) -> tuple[Any, str]:
-    """Return a client of a channel's server that leaves keys as they are, and the key of the revocations."""
+def _redis(channel: Any) -> tuple[Any, Keys]:
+    """Return a client of a channel's server that leaves keys as they are, and the keys there."""
     import redis
 
     from celerykit.transports.redis import keys
 
-    return redis.Redis(connection_pool=channel.pool), keys.of(channel).revoked
+    return redis.Redis(connection_pool=channel.pool), keys.of(channel)
 
 
 class InRabbitMQ:

@@ -20,7 +20,7 @@ STATE_DIR = "/run/celery"
 class State:
     """What a process says of itself."""
 
-    __slots__ = ("advised", "alive_until", "concurrency", "pid", "ready", "reason", "started", "why")
+    __slots__ = ("advised", "alive_until", "concurrency", "pid", "ready", "reason", "started", "waiting", "why")
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class State:
         why: str = "",
         advised: bool = False,
         started: bool = False,
+        waiting: int = 0,
     ):
         """Hold the facts.
 
@@ -42,6 +43,7 @@ class State:
         :param why: why that is so, if it has changed while it runs.
         :param advised: whether its jobs were lately seen to need what only another start of it brings.
         :param started: whether it has ever been ready.
+        :param waiting: how many jobs of its queues wait for their time on the broker, if it knows.
         """
         self.pid = pid
         self.alive_until = alive_until
@@ -51,6 +53,7 @@ class State:
         self.why = why
         self.advised = advised
         self.started = started
+        self.waiting = waiting
 
 
 def folder(environ: Mapping[str, str]) -> str:

@@ -33,6 +33,8 @@ class Status:
     """Why that is so, if it has changed while it runs."""
     advised: bool = False
     """Whether its jobs were lately seen to need what only another start of it brings."""
+    waiting: int = 0
+    """How many jobs of its queues wait for their time on the broker."""
 
     @property
     def well(self) -> bool:
@@ -48,7 +50,8 @@ class Status:
         state = self.unit or ("running" if self.pid else "not running")
         pid = f"PID {self.pid}" if self.pid else "-"
         note = "" if self.wanted else " (not enabled)"
-        said = f"{self.reason}{f'; {self.size}' if self.size else ''}{note}"
+        later = f"{self.waiting} jobs wait for their time" if self.waiting else ""
+        said = "; ".join(part for part in (self.reason, self.size, later) if part) + note
         return f"{self.pool:<16}{state:<14}{pid:<12}{'ready' if self.ready else 'not ready':<11}{said}"
 
 
@@ -83,7 +86,7 @@ def _of_itself(pool: str, folder: str) -> Status:
     ready, reason = statefile.judge(state, "ready")
     if state is None or not live:
         return Status(pool, "", True, 0, ready, why_not)
-    return Status(pool, "", True, state.pid, ready, reason, state.concurrency, state.why, state.advised)
+    return Status(pool, "", True, state.pid, ready, reason, state.concurrency, state.why, state.advised, state.waiting)
 
 
 def _state_dir(environ: Mapping[str, str]) -> str:

@@ -131,6 +131,13 @@ CELLS = {
             _in_turn(measure.idle),
             (Bar("broker ms/idle s", at_most=2), Bar("broker us/job", at_most=1.5)),
         ),
+        Cell(
+            "later",
+            "100,000 jobs with an ETA, 1,000 due a second, 2 solo workers: memory while they wait, how late they start",
+            _in_turn(measure.later),
+            (Bar("MB more", at_most=20, unit="MB"), Bar("p99 s late", at_most=1, unit="s")),
+            rounds=1,
+        ),
         *(
             Cell(
                 f"looking-{pool}",

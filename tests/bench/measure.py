@@ -198,6 +198,32 @@ def latency(side: Side, queues: int, count: int = 1500, pause: float = 0.005) ->
         return {"p50 ms": cuts[49], "p99 ms": cuts[98]}
 
 
+def later(side: Side, count: int = 100_000, rate: float = 1_000.0) -> dict[str, float]:
+    """Return what jobs whose time is to come cost two solo workers, and how late they are when they are due.
+
+    The memory is that of the worker that takes more, from before the jobs are sent until just before the first is due.
+    """
+    with Scene.of(side) as scene:
+        workers = [scene.worker("solo", 1) for _ in range(2)]
+        time.sleep(WARM_UP)
+        before = [memory(worker) for worker in workers]
+        first = time.time() + 60 + count / 1_000
+        scene.publish("bench.late", count, first=first, rate=rate)
+        until(lambda: not scene.rig.client.queued(), first - time.time(), "all jobs fetched once", pause=0.5)
+        taken = time.time()
+        time.sleep(max(0.0, first - taken - 1))
+        more = max(memory(worker) - least for worker, least in zip(workers, before, strict=True))
+        until(lambda: len(scene.notes()) == count, 60 + count / rate, "all jobs done", pause=1.0)
+        cuts = statistics.quantiles((seconds for (seconds,) in scene.notes()), n=100)
+        return {"MB more": more / 1e6, "p50 s late": cuts[49], "p99 s late": cuts[98]}
+
+
+def memory(process: Process) -> int:
+    """Return the bytes of memory that the processes of a container have of their own, or their part of."""
+    lines = process.sh("cat /proc/[0-9]*/smaps_rollup 2>/dev/null | grep ^Pss:").splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines)
+
+
 def idle(side: Side, seconds: float = 6.0, pause: float = 0.02) -> dict[str, float]:
     """Return what many idle workers cost the broker, while nothing comes and while a few jobs come."""
     jobs = int(seconds / pause)

@@ -31,7 +31,7 @@ STOCK = '{"init_extension": false}'
 
 
 def send_late(worker: Process, seconds: float) -> None:
-    """Send a job with a delay as a producer without the kit does: a worker keeps it until it is due."""
+    """Send a job with a delay as a producer without the kit does: a worker gets it, and gives it back until then."""
     worker.sh(f"python -m celerykit_submit 1 0.1 '{{\"countdown\": {seconds}}}'")
 
 
@@ -46,18 +46,18 @@ def queues(rig: Rig) -> set[str]:
 
 
 def test_a_stop_gives_back_what_a_worker_holds(rig: Rig) -> None:
-    """What runs beyond the budget, waits for a slot or for its time is the next worker's at once."""
+    """What runs beyond the budget or waits for a slot is the next worker's at once; what waits for its time, then."""
     rig.pgmq()
     worker = long_worker(rig, CELERYKIT_STOP_TIMEOUT=8, CELERY_WORKER_PREFETCH_MULTIPLIER=4)
     send_late(worker, 30)
     until(lambda: rig.client.unacknowledged() == 1, 60, "a job in the worker")
     rig.client.work(4, 9.0)
     wait_running(rig, 2)
-    # One waits for its time, two run, and the worker fetches no more than one that waits for a slot.
+    # One waits in PostgreSQL by now, two run, and the worker fetches no more than one that waits for a slot.
     until(lambda: rig.client.unacknowledged() >= 4, 60, "jobs in the worker")
     assert worker.stop(seconds=20) < 12
     assert worker.state["ExitCode"] == 0
-    assert (rig.client.queued(), rig.client.unacknowledged()) == (5, 0)
+    assert (rig.client.queued(), rig.client.unacknowledged()) == (4, 1)
     long_worker(rig, CELERY_WORKER_CONCURRENCY=4)
     assert_nothing_lost(rig, 60, twice=4)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,6 +59,20 @@ def test_everything_together(server: Process, rig: Rig) -> None:
     poison = rig.client.submit("jobs.kill_child") or ""
     until(lambda: len(rig.client.dead_letters()) == 1, 60, "a dead letter")
     assert poison.encode() in rig.client.dead_letters()[0]
+
+
+def test_jobs_that_a_stock_producer_delays_take_no_slot(server: Process, rig: Rig) -> None:
+    """A worker of two slots that gets ten has RabbitMQ keep them: it runs what is due, and they are on time."""
+    rig.worker()
+    app = stock(rig)
+    sent = time.time()
+    for number in range(10):
+        job = app.send_task("jobs.work", args=[0.1], queue="celery", countdown=15 + number / 10).id
+        note(str(rig.ledger.folder), "accepted", job)
+    now = rig.client.work(2, 0.1)
+    until(lambda: set(now) <= set(rig.ledger.account().done), 12, "jobs for now")
+    assert_nothing_lost(rig)
+    assert sent + 15 <= (rig.ledger.first("start", job) or 0.0) < sent + 15.9 + 5
 
 
 def test_a_job_that_its_workers_never_end_is_kept(server: Process, rig: Rig) -> None:

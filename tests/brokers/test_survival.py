@@ -140,3 +140,16 @@ def test_a_delayed_job_sent_before_any_worker_is_on_time(broker: Broker, rig: Ri
     assert_nothing_lost(rig)
     started = [rig.ledger.first("start", job) or 0.0 for job in jobs]
     assert sent + 30 <= started[2] + 0.05 and started[2] < sent + 35
+
+
+def test_what_is_due_runs_however_many_jobs_wait(broker: Broker, rig: Rig) -> None:
+    """A thousand jobs for next week take no slot: one for now runs now, and one that is due in a moment runs then."""
+    rig.worker()
+    for _ in range(1010):
+        rig.client.app.send_task("jobs.work", args=[0.1], countdown=7 * 86400)
+    due = time.time() + 4
+    soon = rig.client.submit("jobs.work", 0.1, countdown=4) or ""
+    now = rig.client.work(2, 0.1)
+    until(lambda: set(now) <= set(rig.ledger.account().done), 30, "jobs for now")
+    until(lambda: rig.ledger.first("start", soon), 30, "the job that is due")
+    assert due - 0.05 <= (rig.ledger.first("start", soon) or 0.0) < due + 5

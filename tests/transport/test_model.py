@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64decode
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from celerykit.transports.redis import lease
+from celerykit.transports.redis import lease, scripts
 from celerykit.transports.redis.keeper import Keeper
 from celerykit.transports.redis.workplace import Workplace
 from tests.transport.bench import Bench
@@ -40,6 +41,10 @@ for _, key in ipairs(KEYS) do
 end
 for _, key in ipairs(redis.call('KEYS', 'celerykit.owned:*')) do
   for _, job in ipairs(redis.call('HKEYS', key)) do owned[#owned + 1] = job end
+end
+for _, row in ipairs(redis.call('HVALS', 'celerykit.waiting.jobs')) do
+  local message = string.match(row, '^%d+:[^{]*({.*)$')
+  queued[#queued + 1] = message
 end
 local rows, index = redis.call('HKEYS', 'unacked'), redis.call('ZRANGE', 'unacked_index', 0, -1)
 return {queued, rows, redis.call('HVALS', 'unacked'), index, owned}
@@ -106,6 +111,24 @@ class Protocol(RuleBasedStateMachine):
         if message := self.pick(number):
             message.requeue()
 
+    @rule(number=st.integers(0, 99), seconds=st.sampled_from((0.0, 3600.0)))
+    def put_off(self, number: int, seconds: float) -> None:
+        """A job's time has not come; the server learns it later."""
+        if message := self.pick(number):
+            message.channel.put_off(message, time.time() + seconds, f"job-{message.payload % 7}")
+
+    @rule(worker=workers)
+    def move_due(self, worker: Consumer) -> None:
+        """The keeper moves the jobs whose time has come."""
+        if worker not in self.stopped:
+            worker.lease.move_due()
+
+    @rule()
+    def revoke(self) -> None:
+        """Somebody revokes jobs that may wait."""
+        keys = ["celerykit.revoked", "celerykit.waiting"]
+        scripts.REVOKE(self.server.root, keys, [3600, 1000, '["job-1"]', '["job-2"]', '["job-8"]'])
+
     @rule(worker=workers)
     def flush(self, worker: Consumer) -> None:
         """The keeper sends what is settled."""
@@ -118,6 +141,7 @@ class Protocol(RuleBasedStateMachine):
         self.stopped.discard(worker)
         self.live.remove(worker)
         worker.connection.close()
+        self.end_lease(worker)  # what it was given and never heard of comes back then
 
     @rule(worker=consumes(workers))
     def crash(self, worker: Consumer) -> None:
@@ -192,6 +216,8 @@ class Protocol(RuleBasedStateMachine):
             self.end_lease(worker)
         heir = self.bench.consume(*QUEUES, prefetch=1000)
         heir.lease.beat()
+        while scripts.RELEASE(self.server.root, ["celerykit.waiting"], ()):
+            continue
         heir.channel.ring()
         left = set(range(self.sent)) - set(self.done)
         heir.get(len(left), 5)

@@ -55,10 +55,20 @@ def test_a_pool_s_size_and_its_last_change_are_shown(folder: Path) -> None:
     assert str(ask(folder, systemd)["default"]).endswith("consuming celery")
 
 
+def test_jobs_that_wait_for_their_time_are_counted(folder: Path) -> None:
+    """They are in no queue, and no worker's yet."""
+    state = State(os.getpid(), time.monotonic() + 60, True, "consuming celery", 6, waiting=1100)
+    write(f"{folder}/worker-default.json", state)
+    systemd = Systemd({"default": {**RUNS, "MainPID": str(os.getpid())}})
+    assert str(ask(folder, systemd)["default"]).endswith("concurrency 6; 1100 jobs wait for their time")
+
+
 def test_what_status_says_can_be_scraped(celerykit: Run, tmp_path: Path, etc: Path) -> None:
     """A pool's size, and that it wants another one, as Prometheus reads it; one that is not there says so itself."""
     (etc / "worker-imports.env").touch()
-    state = State(os.getpid(), time.monotonic() + 60, True, "consuming celery", 6, "9 jobs wait", advised=True)
+    state = State(
+        os.getpid(), time.monotonic() + 60, True, "consuming celery", 6, "9 jobs wait", advised=True, waiting=7
+    )
     write(f"{tmp_path}/worker-default.json", state)
     (etc / "worker-default.env").touch()
     told = celerykit("status", "--format", "prometheus")
@@ -73,6 +83,7 @@ def test_what_status_says_can_be_scraped(celerykit: Run, tmp_path: Path, etc: Pa
         ("ready", "default"): 1,
         ("concurrency", "default"): 6,
         ("restart_advised", "default"): 1,
+        ("waiting", "default"): 7,
         ("wanted", "imports"): 1,
         ("ready", "imports"): 0,
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -170,6 +171,23 @@ class Channel(pgmq.Channel):
         self.qos.ack(message.delivery_tag)
         message._state = "ACK"
         return was_there
+
+    def put_off(self, message: Any, due: float, _name: str) -> bool:
+        """Have PostgreSQL keep a job until it is due, which whoever sent it has not; say whether it does."""
+        told = message.delivery_info
+        if "pgmq_msg_id" not in told:
+            return False
+        with self.account.renewal.lock:
+            try:
+                # The worker sees to the fraction.
+                self.pgmq.set_vt(told["pgmq_queue"], told["pgmq_msg_id"], int(due - time.time()))
+            except psycopg.Error as exc:
+                logger.info("a job waits in this worker until it is due, for PostgreSQL does not take it: %r", exc)
+                return False
+            self.qos.ack(message.delivery_tag)
+            self.qos._flush()  # nothing renews it any more
+        message._state = "REQUEUED"
+        return True
 
     def _get_message_estimate(self, max_if_unlimited: int = 1) -> int:
         """Fetch one job at a time: a stop gives back what the channel holds, not what is on its way there."""

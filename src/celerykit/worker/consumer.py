@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 
 from celerykit import rabbitmq
 from celerykit.errors import EX_CONFIG, ConfigurationError
-from celerykit.worker import delivery, handover, returns, routing, unknown
+from celerykit.worker import delivery, eta, handover, returns, routing, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +67,10 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         if pulse is not None and pulse.is_starting:
             pulse.starting("in the handlers of worker_ready")
         super().on_ready()
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
+        """Return what takes messages; jobs whose time has not come go back to a broker that keeps them until then."""
+        return eta.putting_off(self, super().create_task_handler(*args, **options))
 
     def on_close(self) -> None:
         """Forget what does not run, and know before what does."""

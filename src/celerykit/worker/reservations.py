@@ -10,6 +10,7 @@ from celery import bootsteps
 from celery.worker import state
 
 from celerykit import brokers, deadletters, settings
+from celerykit.worker import eta
 from celerykit.worker.vitals import longest_silence
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Reservations(bootsteps.Step):  # type: ignore[misc]
             is_alive=lambda: worker.pulse.is_alive,
             free_slots=lambda: free_slots(worker),
             patience=lambda: longest_silence(worker),
+            ahead=eta.ahead,
+            tell_waiting=worker.pulse.waits,
             running=lambda: [request.message.delivery_tag for request in tuple(state.active_requests)],
         )
         transports.install(worker.app, workplace)

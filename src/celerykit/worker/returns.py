@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kombu.entity import Queue
+from kombu.exceptions import OperationalError
 
-from celerykit import deadletters, rabbitmq
+from celerykit import brokers, deadletters, rabbitmq
 from celerykit.worker import origins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+logger = logging.getLogger(__name__)
+
+PAUSE = 60.0
+"""Seconds for which RabbitMQ is not asked again to delay jobs after it has refused one."""
 OWN = frozenset(
     {
         *("application_headers", "body_encoding", "content_encoding", "content_type", "delivery_info"),
@@ -54,6 +61,61 @@ def send_back(app: Any, message: Any, seconds: float, counter: str = "") -> bool
     delay = 0.0 if message.properties.get("expiration") else seconds
     _copy(app, message, headers, lambda connection: rabbitmq.way_back(app, connection, origin["queue"], delay))
     return False
+
+
+def put_off(app: Any, message: Any, due: float, name: str) -> bool:
+    """Have the broker keep a job until its time has come, and settle its message.
+
+    :param due: in seconds since the epoch.
+    :param name: the job's id.
+    :returns: False if the broker cannot do that, or not now: nothing has been done then.
+    """
+    if hasattr(message.channel, "put_off"):
+        return bool(message.channel.put_off(message, due, name))
+    # RabbitMQ forgets when a message expires once it has delayed it.
+    if not brokers.is_rabbitmq(app) or message.properties.get("expiration"):
+        return False
+    return DELAYS.put_off(app, message, due)
+
+
+class Delays:
+    """The delays of RabbitMQ, as long as it takes jobs into them."""
+
+    def __init__(self) -> None:
+        self._refused_until = 0.0
+
+    def put_off(self, app: Any, message: Any, due: float) -> bool:
+        """Have RabbitMQ keep a copy of a job, and acknowledge the message; say whether it does.
+
+        Senders with the kit have it delayed on the way to its queue; not those without, or to a topic's many queues.
+        """
+        if time.monotonic() < self._refused_until or not rabbitmq.keeps_delays(app, _connection_of(message)):
+            return False
+        origin = origins.origin_of(message)
+
+        def way(connection: Any) -> tuple[str, str]:
+            told = rabbitmq.way_later(app, connection, origin["queue"], due - time.time())
+            if told is None:
+                raise OperationalError(f"it cannot delay jobs of queue {origin['queue']}")
+            return told
+
+        headers = _headers(message, lambda headers: None)
+        headers.setdefault(deadletters.ORIGIN, origin)
+        try:
+            _copy(app, message, headers, way)
+        except Exception as exc:  # whatever it is, Celery holds the job as it would without the kit
+            self._refused_until = time.monotonic() + PAUSE
+            logger.warning("jobs wait in this worker until they are due, for RabbitMQ does not take them: %s", exc)
+            return False
+        message.ack_log_error(logger, _connection_of(message).connection_errors)
+        return True
+
+
+DELAYS = Delays()
+
+
+def _connection_of(message: Any) -> Any:
+    return message.channel.connection.client
 
 
 def bury(app: Any, message: Any, reason: str) -> bool:

@@ -140,19 +140,28 @@ class Revoked:
 
     def applies_to(self, request: Any) -> bool:
         """Say whether a job is revoked."""
+        return self._applies(request.id, lambda: request.stamps, request.request_dict)
+
+    def applies_to_headers(self, headers: Mapping[str, Any]) -> bool:
+        """Say the same of a job that is no request yet."""
+        stamps = headers.get("stamps") or {}
+        told = {name: stamps.get(name) for name in headers.get("stamped_headers") or ()}
+        return self._applies(headers.get("id"), lambda: told, headers)
+
+    def _applies(self, job: Any, stamps: Callable[[], Mapping[str, Any]], headers: Mapping[str, Any]) -> bool:
         if not self._is_read:
             self.read()
         if self._keeper.found:
             self._take(self._keeper.take_found())
         if not self._said:
             return False
-        when = max((self._said.get(what, 0.0) for what in self._names(request)), default=0.0)
-        return bool(when) and not is_later(request.request_dict, when)
+        when = max((self._said.get(what, 0.0) for what in self._names(job, stamps)), default=0.0)
+        return bool(when) and not is_later(headers, when)
 
-    def _names(self, request: Any) -> Iterator[Revocation]:
-        yield revocations.revocation(request.id)
+    def _names(self, job: Any, stamps: Callable[[], Mapping[str, Any]]) -> Iterator[Revocation]:
+        yield revocations.revocation(job)
         if self._any_stamps:
-            for header, values in request.stamps.items():
+            for header, values in stamps().items():
                 yield from (revocations.revocation(header, value) for value in maybe_list(values) or ())
 
     def _take(self, said: Iterable[Said]) -> None:

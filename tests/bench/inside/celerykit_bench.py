@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from datetime import datetime
 
 from celery import Celery, signals
 
@@ -29,6 +30,12 @@ def wait(seconds):
 def latency(self):
     """Note the seconds since it was sent, which its publisher has written into its id."""
     note(str(time.time() - float(self.request.id)))
+
+
+@app.task(bind=True, name="bench.late")
+def late(self):
+    """Note the seconds since it was due."""
+    note(str(time.time() - datetime.fromisoformat(self.request.eta).timestamp()))
 
 
 @signals.worker_ready.connect

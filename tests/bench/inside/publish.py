@@ -7,6 +7,7 @@ stay out of the way of what is measured.
 import json
 import sys
 import time
+from datetime import datetime, timezone
 
 from celerykit_bench import app
 
@@ -17,16 +18,19 @@ AT_ONCE = 500
 """Messages in one round trip."""
 
 
-def main(task, count, arguments=(), size=0, queues=("celery",), pause=0.0):
+def main(task, count, arguments=(), size=0, queues=("celery",), pause=0.0, first=0.0, rate=0.0):
     """Send ``count`` jobs to the queues in turn, ``pause`` seconds apart; 0 is all at once.
 
     :param size: bytes of one argument more.
+    :param rate: how many of them are due a second, from ``first`` on, in seconds since the epoch; 0 is all of them now.
     """
     with app.connection_for_write() as connection:
         redis = connection.default_channel.client
         raw = message(redis, task, [*arguments, *(["x" * size] if size else [])])
         templates = [(queue, raw.replace(QUEUE.encode(), queue.encode())) for queue in queues]
-        if pause:
+        if rate:
+            for_later(redis, raw.replace(QUEUE.encode(), b"celery"), count, first, rate)
+        elif pause:
             at_a_pace(redis, templates, count, pause)
         else:
             at_once(redis, templates, count)
@@ -47,6 +51,18 @@ def at_once(redis, templates, count):
             for number in range(first, min(first + AT_ONCE, count)):
                 queue, raw = templates[number % len(templates)]
                 pipe.lpush(queue, raw.replace(ID.encode(), f"{time.time()}{number:09}".encode()))
+            pipe.execute()
+
+
+def for_later(redis, raw, count, first, rate):
+    """Fill the queue with jobs whose time is to come."""
+    raw = raw.replace(b'"eta": null', b'"eta": "' + ID.encode() + b'-eta"')
+    for start in range(0, count, AT_ONCE):
+        with redis.pipeline(transaction=False) as pipe:
+            for number in range(start, min(start + AT_ONCE, count)):
+                eta = datetime.fromtimestamp(first + number / rate, timezone.utc).isoformat()
+                own = raw.replace(f"{ID}-eta".encode(), eta.encode())
+                pipe.lpush("celery", own.replace(ID.encode(), f"{time.time()}{number:09}".encode()))
             pipe.execute()
 
 

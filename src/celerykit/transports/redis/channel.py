@@ -22,7 +22,7 @@ from celerykit.transports.redis.keys import BATCH
 from celerykit.transports.redis.messages import LAST, Return, redelivered
 from celerykit.transports.redis.poller import ALARM, ANSWER, BELL
 from celerykit.transports.redis.qos import QoS
-from celerykit.transports.redis.request import Queues, Request
+from celerykit.transports.redis.request import News, Queues, Request
 from celerykit.transports.redis.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class LeasedChannel(stock.Channel):
             return super().basic_get(queue, no_ack, **kwargs)
         self._become_leased()
         number = self.lease.ask()
-        request = self._ask([], number, [queue], want=1, slots=None)
+        request = self._ask(News(), number, [queue], want=1, slots=None)
         if not self._take(request, scripts.run(self.lease.client, request.command, scripts.RESERVE)):
             return None
         job, _, body = self._arrived.pop()
@@ -123,14 +123,14 @@ class LeasedChannel(stock.Channel):
         """Send what is due, unless an answer is."""
         if self._request is not None:
             return
-        settled = self.lease.take_settled()
-        want, slots = self._wanted() if self._looks or settled else (0, 0)
-        if not settled and not want:
+        news = self.lease.take_news()
+        want, slots = self._wanted() if self._looks or news else (0, 0)
+        if not news and not want:
             return
         if want:
             self._looks = False
         queues = self._queue_cycle.consume(len(self.active_queues)) if want else []
-        self._send(self._ask(settled, self.lease.ask(), queues, want=want, slots=slots))
+        self._send(self._ask(news, self.lease.ask(), queues, want=want, slots=slots))
 
     def has_work(self, client: Any) -> bool:
         """Say whether there is work for this channel that nobody has rung for.
@@ -140,8 +140,11 @@ class LeasedChannel(stock.Channel):
         if self._looks or not self._wanted()[0]:
             return False
         keys = [self.lease.keys.line(self.active_queues), self.lease.keys.doorman(self.active_queues)]
-        lists = [key for queue in self.active_queues for key in self._queues.lists(queue)]
-        return bool(scripts.LOOK(client, keys, (self.lease.owner, BELIEF, *lists)))
+        return bool(scripts.LOOK(client, keys, (self.lease.owner, BELIEF, *self.consumed_lists())))
+
+    def consumed_lists(self) -> list[bytes]:
+        """Return the lists of the queues that this channel consumes."""
+        return [key for queue in tuple(self.active_queues) for key in self._queues.lists(queue)]
 
     def check_bell(self) -> None:
         """Drop a bell that does not answer."""
@@ -155,6 +158,19 @@ class LeasedChannel(stock.Channel):
         self.qos._quick_ack(message.delivery_tag)
         message._state = "ACK"
         return settled
+
+    def put_off(self, message: Any, due: float, name: str) -> bool:
+        """Have a message wait on the server until its time has come, as it is.
+
+        :param due: in seconds since the epoch.
+        :param name: the id of its job.
+        :returns: whether that settles it; a message that was acknowledged before stays here.
+        """
+        if not self.lease.put_off(message.delivery_tag, due, name):
+            return False
+        self.qos._quick_ack(message.delivery_tag)
+        message._state = "REQUEUED"
+        return True
 
     def put_back(self, message: Any, change: Callable[[dict[str, Any]], None], queue: str = "") -> None:
         """Settle a message by putting it into a queue again, in one step of the server.
@@ -241,21 +257,22 @@ class LeasedChannel(stock.Channel):
             want = min(want, slots)
         return want, slots
 
-    def _ask(self, settled: list[str], number: int, queues: Sequence[str], *, want: int, slots: int | None) -> Request:
+    def _ask(self, news: News, number: int, queues: Sequence[str], *, want: int, slots: int | None) -> Request:
         """Return a request; without slots it is not one of a worker that waits to be woken."""
         lease = self.lease
         keys = lease.keys
         steps = [
             keys.unacked, keys.index, lease.owned, keys.owners, keys.line(self.active_queues),
-            keys.doorman(self.active_queues),
+            keys.doorman(self.active_queues), keys.waiting,
         ]  # fmt: skip
         lists = [part for queue in queues for part in self._queues.tell(queue)]
         arguments = (
             lease.owner, lease.workplace.lease_seconds, number, want, slots or 0, int(slots is not None),
-            int(self._takes_turns),
-            keys.bells, MOST_BYTES, BELIEF, len(settled), *settled, len(queues), len(self.priority_steps), *lists,
+            int(self._takes_turns), keys.bells, MOST_BYTES, BELIEF,
+            *news.told(), int(lease.is_due), BATCH, lease.workplace.ahead(),
+            len(queues), len(self.priority_steps), *lists,
         )  # fmt: skip
-        return Request(settled, number, queues, scripts.RESERVE.command(steps, arguments))
+        return Request(news, number, queues, scripts.RESERVE.command(steps, arguments))
 
     @property
     def _takes_turns(self) -> bool:
@@ -280,7 +297,7 @@ class LeasedChannel(stock.Channel):
         self._at_door = False
         self._looks = True
         if request is not None:
-            self.lease.settle_again(request.settled)
+            self.lease.take_back(request.news)
             self.lease.answered(request.number)
 
     # Hearing.
@@ -351,7 +368,9 @@ class LeasedChannel(stock.Channel):
         if waits == AT_THE_DOOR:
             self._at_door = True
             lists = [key for queue in request.queues for key in self._queues.lists(queue)]
-            self._send(Request([], self.lease.ask(), request.queues, ("EXISTS", *lists)), ("CLIENT", "CACHING", "YES"))
+            self._send(
+                Request(News(), self.lease.ask(), request.queues, ("EXISTS", *lists)), ("CLIENT", "CACHING", "YES")
+            )
         elif not waits and jobs:
             self._looks = True  # there may be more
         return bool(jobs)

@@ -26,7 +26,7 @@ BEAT = 1.0
 LOOK = 2.0
 """Seconds between two looks for jobs that nobody has rung for: a bell may be lost with its connection."""
 AUDIT = 5.0
-"""Seconds between two looks for jobs whose answer never came; what both find goes back."""
+"""Seconds between two looks for jobs whose answer never came; what both find goes back. Also for those that wait."""
 
 WEIGH = 60.0
 """Seconds between two looks at the server's memory."""
@@ -72,7 +72,7 @@ class Keeper:
                 self._fail(exc)
                 turn = self._turns()
                 stopped.wait(BEAT)
-            stopped.wait(TICK)
+            stopped.wait(self._lease.seconds_to_look(TICK))
         self._lease.presence.close()
 
     def _turns(self) -> Iterator[None]:
@@ -83,19 +83,23 @@ class Keeper:
         waiting = False
         while True:
             lease.return_unwanted()
-            if waiting and lease.has_settled:
+            if waiting and lease.has_news:
                 lease.flush()
-            waiting = lease.has_settled
+            waiting = lease.has_news
             now = time.monotonic()
             if now - beat_at >= BEAT:
                 beat_at = now
                 self._beat()
+                lease.look_at = 0.0  # others may have put off jobs, and be gone
+            if now >= lease.look_at:
+                lease.move_due()
             if now - look_at >= LOOK and lease.workplace.is_alive():
                 look_at = now
                 self._look()
             if now - audit_at >= AUDIT:
                 audit_at = now
                 self._audit()
+                lease.workplace.tell_waiting(lease.count_waiting())
             if now - weigh_at >= WEIGH:
                 weigh_at = now
                 self._memory.look()

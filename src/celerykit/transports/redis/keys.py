@@ -61,6 +61,20 @@ class Keys:
         """Sorted set: each revocation with the time at which it was last said."""
         return f"{self.prefix}celerykit.revoked"
 
+    @property
+    def waiting(self) -> str:
+        """Sorted set: each list that jobs wait for, with the time to look at them next; see ``waiting.lua``."""
+        return f"{self.prefix}celerykit.waiting"
+
+    @property
+    def waiting_jobs(self) -> str:
+        """Hash: each job that waits for its time, with its list and its message."""
+        return f"{self.waiting}.jobs"
+
+    def waiting_for(self, queue_list: str) -> str:
+        """Name a sorted set: the jobs that wait for a list, each with its time."""
+        return f"{self.waiting}:{queue_list}"
+
     def line(self, queues: Iterable[str]) -> str:
         """Name a sorted set: idle workers that consume just these queues, those that wait longest first."""
         return f"{self.prefix}celerykit.line:{_digest(queues)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import threading
 import time
 import uuid
@@ -18,9 +19,10 @@ from celerykit.transports.redis import keys as names
 from celerykit.transports.redis.keeper import Keeper
 from celerykit.transports.redis.messages import AS_IT_CAME, FIRST, LAST, Return
 from celerykit.transports.redis.presence import Presence
+from celerykit.transports.redis.request import News, PutOff
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from celerykit.transports.redis.channel import LeasedChannel
     from celerykit.transports.redis.keys import Keys
@@ -34,6 +36,10 @@ OUTAGE = 3.0
 """Seconds without a beat of any worker after which no lease has run out: it was the server that was away."""
 PATIENCE = 2.0
 """Seconds that one answer is waited for. Several fit into a lease."""
+SHORTEST = 0.05
+"""Seconds between two looks at jobs whose time has come."""
+PAUSE = 0.25
+"""Seconds until the next look, if jobs are due and those that were due before are still at the heads of queues."""
 CLOSED = "is gone"
 SILENT = "is connected, but has been silent for longer than a worker that is not stuck"
 ANOTHER = "Another worker of the name %s runs: give each machine a host name of its own"
@@ -56,7 +62,12 @@ class Lease:
         """Jobs that are to go back and could not be put back yet."""
         self.late = 0
         """Acknowledgements that came after the job was given to somebody else."""
+        self.due_at = 0.0
+        """When the first job that waits is due, as far as is known here, on the clock of :func:`time.monotonic`."""
+        self.look_at = 0.0
+        """When to look for such jobs without another reason."""
         self._settled: deque[str] = deque()
+        self._put_off: deque[PutOff] = deque()
         self._requests = itertools.count()
         self._asked: set[int] = set()
         self._renew_every = max(0.5, min(visibility_timeout / 4, 30.0))
@@ -129,6 +140,26 @@ class Lease:
         for channel in tuple(self.channels)[:1]:
             channel.wake()
 
+    def put_off(self, job: str, due: float, name: str) -> bool:
+        """Have a job wait on the server until its time has come; Redis learns it with the next request.
+
+        :param due: in seconds since the epoch.
+        :param name: the job's id.
+        :returns: whether it is this worker's to be put off.
+        """
+        if job in self.lost:
+            self.lost.discard(job)
+            return True  # whoever has it now puts it off
+        if job not in self.held:
+            return False
+        self._put_off.append(PutOff(job, due, name))
+        self.held.discard(job)
+        self.due_at = min(self.due_at, time.monotonic() + due - time.time())
+        self.look_at = min(self.look_at, self.due_at)
+        for channel in tuple(self.channels)[:1]:
+            channel.wake()
+        return True
+
     def begin(self, job: str) -> bool:
         """Note that a job is begun that has been with a dead worker; say whether it is this worker's still."""
         return bool(scripts.BEGIN(self.client, [self.owned], [job]))
@@ -136,35 +167,30 @@ class Lease:
     def settle_now(self, job: str) -> bool:
         """Settle a job and wait for Redis to know; say whether it was this worker's still."""
         self.held.discard(job)
-        return not self._reserve_nothing([job])
+        return not self._reserve_nothing(News([job]))
 
-    def take_settled(self) -> list[str]:
-        """Return what Redis does not know to be done yet; give it back by :meth:`settle_again` if it never heard."""
-        taken: list[str] = []
-        try:
-            while len(taken) < 500:
-                taken.append(self._settled.popleft())
-        except IndexError:
-            pass
-        return taken
+    def take_news(self) -> News:
+        """Return what Redis does not know yet; give it back by :meth:`take_back` if it never heard."""
+        return News(_taken(self._settled, 500), _taken(self._put_off, 250))
 
-    def settle_again(self, jobs: Iterable[str]) -> None:
+    def take_back(self, news: News) -> None:
         """Take back what Redis may not have heard."""
-        self._settled.extend(jobs)
+        self._settled.extend(news.settled)
+        self._put_off.extend(news.put_off)
 
     @property
-    def has_settled(self) -> bool:
+    def has_news(self) -> bool:
         """Whether there is something that Redis does not know yet."""
-        return bool(self._settled)
+        return bool(self._settled or self._put_off)
 
     def flush(self) -> int:
-        """Tell Redis all that is settled, and return how many acknowledgements came too late."""
+        """Tell Redis all that it does not know yet, and return how many acknowledgements came too late."""
         late = 0
-        while jobs := self.take_settled():
+        while news := self.take_news():
             try:
-                late += self._reserve_nothing(jobs)
+                late += self._reserve_nothing(news)
             except BaseException:
-                self.settle_again(jobs)
+                self.take_back(news)
                 raise
         self.is_late(late)
         return late
@@ -243,6 +269,32 @@ class Lease:
         if not connections:
             self.presence.renew()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the time of a job that waits may have come."""
+        return time.monotonic() >= self.due_at
+
+    def seconds_to_look(self, most: float) -> float:
+        """Return the seconds until then, within reason."""
+        return max(SHORTEST, min(most, self.look_at - time.monotonic()))
+
+    def move_due(self) -> None:
+        """Move jobs whose time has come into their queues, whoever consumes these."""
+        moved, following = scripts.DUE(self.client, [self.keys.waiting], ())
+        now = time.monotonic()
+        self.due_at = now + following / 1000 if following >= 0 else math.inf
+        self.look_at = self.due_at if moved else max(self.due_at, now + PAUSE)
+
+    def count_waiting(self) -> int:
+        """Return how many jobs of the queues that are consumed here wait for their time."""
+        if self.due_at == math.inf:
+            return 0
+        lists = {name for channel in tuple(self.channels) for name in channel.consumed_lists()}
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in lists:
+                pipe.zcard(self.keys.waiting_for(bytes_to_str(name)))
+            return sum(pipe.execute())
+
     def take_over(self, owner: str, proof: str, why: str) -> int:
         """Put the jobs of a dead worker back, and return how many there were.
 
@@ -290,7 +342,7 @@ class Lease:
     def find_unknown(self) -> set[str]:
         """Return jobs that are owned by this worker and unknown to it: their answer never came."""
         unknown = set(messages.owned(self.client, self.keys, self.owner))
-        unknown -= self.held | self.unwanted.keys() | set(self._settled)
+        unknown -= self.held | self.unwanted.keys() | set(self._settled) | {late.job for late in tuple(self._put_off)}
         return {job for job in unknown if names.number_of(job) // names.BATCH not in self._asked}
 
     def _namesakes(self) -> list[str]:
@@ -303,12 +355,24 @@ class Lease:
     def _beat_keys(self) -> list[str]:
         return [self.keys.owners, self.owned, self.keys.clock, self.keys.index, self.keys.patience]
 
-    def _reserve_nothing(self, jobs: list[str]) -> int:
-        keys = [self.keys.unacked, self.keys.index, self.owned, self.keys.owners, self.keys.access, self.keys.access]
-        arguments = (self.owner, 0, 0, 0, 0, 0, 0, "", 0, 0, len(jobs), *jobs)
+    def _reserve_nothing(self, news: News) -> int:
+        nobody = self.keys.access
+        keys = [self.keys.unacked, self.keys.index, self.owned, self.keys.owners, nobody, nobody, self.keys.waiting]
+        arguments = (self.owner, 0, 0, 0, 0, 0, 0, "", 0, 0, *news.told())
         return int(scripts.RESERVE(self.client, keys, arguments)[0])
 
     def _requeue(self, why: str, owner: str, push: str, jobs: Sequence[Returned]) -> int:
         keys = [self.keys.unacked, self.keys.index, self.keys.owned_by + owner, self.keys.owners, self.keys.patience]
         arguments = (owner, why, self.keys.present + owner, push, *(part for job in jobs for part in job))
         return int(scripts.REQUEUE(self.client, keys, arguments))
+
+
+def _taken(waiting: deque[Any], most: int) -> list[Any]:
+    """Take so many off a queue that other threads add to."""
+    taken: list[Any] = []
+    try:
+        while len(taken) < most:
+            taken.append(waiting.popleft())
+    except IndexError:
+        pass
+    return taken

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kombu.utils.json import dumps
@@ -11,11 +12,42 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 
+@dataclass(frozen=True)
+class PutOff:
+    """A job whose time has not come."""
+
+    job: str
+    due: float
+    """In seconds since the epoch, by this machine's clock: the server is told of the seconds that are left."""
+    name: str
+    """By which a revocation finds it: its id."""
+
+    def told(self) -> tuple[Any, ...]:
+        """Return what the server is told."""
+        return self.job, max(0.0, self.due - time.time()), self.name
+
+
+@dataclass
+class News:
+    """What Redis does not know yet of jobs that this worker has."""
+
+    settled: list[str] = field(default_factory=list)
+    put_off: list[PutOff] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.settled or self.put_off)
+
+    def told(self) -> tuple[Any, ...]:
+        """Return what the server is told."""
+        later = [part for job in self.put_off for part in job.told()]
+        return (len(self.settled), *self.settled, len(self.put_off), *later)
+
+
 @dataclass
 class Request:
     """What has been asked of the server and not been answered yet."""
 
-    settled: list[str]
+    news: News
     number: int
     queues: Sequence[str]
     command: tuple[Any, ...]

@@ -21,11 +21,15 @@ class Script:
     """A Lua script that the server keeps until it restarts, and is told again when it has forgotten it."""
 
     name: str
+    before: str = ""
+    """The file that it begins with, if it shares one with others."""
 
     @cached_property
     def text(self) -> str:
         """The script itself."""
-        return (FOLDER / f"{self.name}.lua").read_text(encoding="utf-8")
+        return "".join(
+            (FOLDER / f"{name}.lua").read_text(encoding="utf-8") for name in (self.before, self.name) if name
+        )
 
     @cached_property
     def sha(self) -> str:
@@ -53,11 +57,15 @@ def run(client: Any, command: Sequence[Any], script: Script) -> Any:
         return client.execute_command(*command)
 
 
-RESERVE = Script("reserve")
+WAITING = "waiting"
+RESERVE = Script("reserve", WAITING)
 BEAT = Script("beat")
 LOOK = Script("look")
 REQUEUE = Script("requeue")
 OVERDUE = Script("overdue")
 BEGIN = Script("begin")
 ACCESS = Script("access")
-REVOKE = Script("revoke")
+REVOKE = Script("revoke", WAITING)
+DUE = Script("due", WAITING)
+RELEASE = Script("release", WAITING)
+DROP = Script("drop", WAITING)

@@ -35,6 +35,12 @@ class Workplace:
     patience: Callable[[], float] = lambda: 70.0
     """Seconds that it may be silent for while it is connected, as while a job keeps its threads from running."""
 
+    ahead: Callable[[], str] = lambda: ""
+    """The time from which on a job is one that is put off, as senders write it in UTC; nothing if none ever is."""
+
+    tell_waiting: Callable[[int], None] = lambda _: None
+    """Is told how many jobs of the worker's queues wait for their time on the server."""
+
     def __post_init__(self) -> None:
         self._leases: dict[Any, Lease] = {}
         self._lock = threading.Lock()

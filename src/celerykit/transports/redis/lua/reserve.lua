@@ -1,15 +1,18 @@
--- Settles jobs that are done and reserves the next ones, in one step.
+-- Settles jobs that are done, puts off those whose time has not come, and reserves the next ones, in one step.
 --
--- KEYS  unacked, unacked_index, owned:<me>, owners, line, doorman
+-- KEYS  unacked, unacked_index, owned:<me>, owners, line, doorman, waiting
 -- ARGV  me, seconds of the lease, number of the first reservation, jobs wanted, jobs that can start at once,
 --       1 to be woken when the queues were short, 1 to take the queues in turn, prefix of the bells, bytes at most,
---       seconds a doorman is believed, acknowledgements, their ids ..., queues, keys a queue,
+--       seconds a doorman is believed, acknowledgements, their ids ...,
+--       jobs to be put off, for each: its id, for how many seconds, its name,
+--       1 to move jobs before whose time has come, jobs at most, the time as their senders write it from which on
+--       a job is one to be put off, so that it takes nobody's place; queues, keys a queue,
 --       for each queue: its name as JSON, its keys by rising rank ...
 -- Returns acknowledgements that came too late, what to wait for (0 nothing, 1 at the door, 2 in line),
 --       and for each reserved job: the place of its queue in ARGV's order, its message.
 --
 -- Removals come first: a server that is full lets a script go on that has begun to write.
-local unacked, index, owned, owners, line, doorman = unpack(KEYS)
+local unacked, index, owned, owners, line, doorman, waiting = unpack(KEYS)
 local me, ttl, first, want, slots = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local stands, turns, bells, most, belief = ARGV[6] == '1', ARGV[7] == '1', ARGV[8], tonumber(ARGV[9]), ARGV[10]
 local time = redis.call('TIME')
@@ -26,10 +29,31 @@ if settled > 0 then
   redis.call('HDEL', owned, unpack(ids))
   redis.call('ZREM', index, unpack(ids))
 end
+
+-- A job goes back to where it came from when its time comes; somebody else's is left alone.
+local function put_off(id, seconds, name)
+  local row, list = redis.call('HGET', unacked, id), redis.call('HGET', owned, id)
+  local message = row and list and string.match(row, '^%[(.*),"",')
+  if not message then return end
+  redis.call('HDEL', unacked, id)
+  redis.call('HDEL', owned, id)
+  redis.call('ZREM', index, id)
+  if redis.call('HEXISTS', waiting .. '.jobs', name) == 1 then name = name .. ' ' .. id end
+  wait(waiting, name, string.gsub(list, '^!', ''), message, now + seconds)
+end
+
+local off = tonumber(ARGV[at])
+at = at + 1
+for _ = 1, off do
+  put_off(ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2])
+  at = at + 3
+end
 if want == 0 then return {late, 0} end
 
-local queues, ranks = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-at = at + 2
+if ARGV[at] == '1' then move_all_due(waiting, now) end
+local at_once, ahead = tonumber(ARGV[at + 1]), ARGV[at + 2]
+local queues, ranks = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+at = at + 5
 local all, order = {}, {}
 for q = 1, queues do
   order[q] = q
@@ -72,10 +96,17 @@ local function take()
   end
 end
 
+-- As far as can be told without reading a message: its worker does, and puts it off or not.
+local function is_ahead(body)
+  local eta = string.find(body, '"eta": "', 1, true)
+  local time, zone = string.match(body, '^(%d[%d%-]*T[%d:%.]+)([^"]*)"', eta and eta + 8 or #body)
+  return time and zone == '+00:00' and time > ahead
+end
+
 local taken, rows, scores, origins = {}, {}, {}, {}
-local count, bytes, short, greedy = 0, 0, unknown == 0, nil
-while not short and count < want and bytes < most do
-  if stands and count == slots then
+local count, fit, bytes, short, greedy = 0, 0, 0, unknown == 0, nil
+while not short and fit < want and count < at_once and bytes < most do
+  if stands and fit == slots then
     greedy = not others_wait()
   end
   if greedy == false then break end
@@ -84,6 +115,7 @@ while not short and count < want and bytes < most do
     short = true
   else
     count = count + 1
+    if ahead == '' or not is_ahead(body) then fit = fit + 1 end
     bytes = bytes + #body
     local id = me .. '.' .. string.format('%.0f', first + count - 1)
     taken[#taken + 1] = q
@@ -129,7 +161,7 @@ if count > 0 then
     woken = wake(1)
   end
 end
-if not short or count >= slots then return {late, 0, unpack(taken)} end
+if not short or fit >= slots then return {late, 0, unpack(taken)} end
 -- A full server refuses these two; then the next beat looks into the queues.
 if woken == 0 and (not there or there == me) then
   redis.pcall('SET', doorman, me, 'EX', belief)
