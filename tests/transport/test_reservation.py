@@ -92,6 +92,23 @@ def test_an_idle_worker_is_woken(bench: Bench, queues: int) -> None:
     assert sorted(delays)[len(delays) // 2] < 0.5, delays
 
 
+def test_a_worker_may_consume_thousands_of_queues(bench: Bench) -> None:
+    """As where each tenant has one: whatever waits is taken, by priority first, and what comes later, too."""
+    names = [f"tenant-{number}" for number in range(2500)]
+    urgent, usual = names[::250], names[1::250]
+    for name in usual:
+        bench.send(name, queue=name, priority=9)
+    for name in urgent:
+        bench.send(name, queue=name, priority=0)
+    worker = bench.consume(*names, prefetch=40)
+    worker.get(20)
+    assert (sorted(worker.bodies[:10]), sorted(worker.bodies[10:])) == (sorted(urgent), sorted(usual))
+    worker.turns(1)
+    for number, name in enumerate((names[-1], names[1300])):
+        bench.send(name, queue=name)
+        worker.get(21 + number)
+
+
 def test_an_idle_worker_takes_only_what_it_can_start(bench: Bench) -> None:
     """Of four jobs two idle workers with two slots get two each, however many more they may prefetch."""
     consumers: list[Consumer] = []

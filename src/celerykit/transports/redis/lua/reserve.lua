@@ -54,11 +54,27 @@ if ARGV[at] == '1' then move_all_due(waiting, now) end
 local at_once, ahead = tonumber(ARGV[at + 1]), ARGV[at + 2]
 local queues, ranks = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
 at = at + 5
-local all, order = {}, {}
-for q = 1, queues do
-  order[q] = q
-  for r = 1, ranks do all[#all + 1] = ARGV[at + (q - 1) * (ranks + 1) + r] end
+local function key_of(q, r) return ARGV[at + (q - 1) * (ranks + 1) + r] end
+
+-- How many lists of these queues have jobs, and which queues are among NEIGHBOURS of which some has: Lua hands over no
+-- more than some thousand arguments, and a worker may consume thousands of queues, most of them empty.
+local NEIGHBOURS = 25
+local function with_jobs(some)
+  local lists, near = 0, {}
+  for from = 1, #some, NEIGHBOURS do
+    local keys, to = {}, math.min(from + NEIGHBOURS - 1, #some)
+    for place = from, to do
+      for r = 1, ranks do keys[#keys + 1] = key_of(some[place], r) end
+    end
+    local found = redis.call('EXISTS', unpack(keys))
+    lists = lists + found
+    for place = from, found > 0 and to or 0 do near[#near + 1] = some[place] end
+  end
+  return lists, near
 end
+
+local all = {}
+for q = 1, queues do all[q] = q end
 
 -- Somebody else is idle: waits in line, or is on the way to the door.
 local function others_wait()
@@ -70,13 +86,13 @@ end
 
 -- Take the next job: by rank first, then from each queue in turn. Once every list that has jobs is known, no other is
 -- tried: most of what wakes a worker is one job in one of many lists.
-local unknown = redis.call('EXISTS', unpack(all))
+local unknown, order = with_jobs(all)
 local empty, known = {}, {}
 local function take()
   for r = 1, ranks do
-    for place = 1, queues do
+    for place = 1, #order do
       local q = order[place]
-      local key = ARGV[at + (q - 1) * (ranks + 1) + r]
+      local key = key_of(q, r)
       if not empty[key] and (unknown > 0 or known[key]) then
         local body = redis.call('RPOP', key)
         if body then
@@ -86,7 +102,7 @@ local function take()
           end
           if turns then
             table.remove(order, place)
-            order[queues] = q
+            order[#order + 1] = q
           end
           return q, key, body
         end
@@ -155,7 +171,7 @@ if count > 0 then
     redis.call('DEL', doorman)
     there = false
   end
-  if not short and redis.call('EXISTS', unpack(all)) > 0 then
+  if not short and with_jobs(order) > 0 then
     woken = wake(2)
   elseif not there then
     woken = wake(1)
