@@ -283,6 +283,13 @@ def test_two_servers_never_share_a_disk(rig: Rig) -> None:
     assert rig.client.ping()
 
 
+def test_arguments_that_postgresql_cannot_hold_as_text_are_taken(rig: Rig) -> None:
+    """The zero byte and the half of a character, as a file's name may have: other brokers take them as well."""
+    rig.pgmq()
+    assert rig.client.submit("any", "a\0b", "\ud800")
+    assert len(rig.client.bodies("celery")) == 1
+
+
 def test_a_broker_that_is_read_only_for_a_while_ends_no_worker(rig: Rig) -> None:
     """As after a failover: what ends meanwhile is done, and nothing waits until a visibility timeout is over."""
     server = rig.pgmq()

@@ -57,6 +57,9 @@ STILL_OURS = "UPDATE {} SET vt = clock_timestamp() WHERE msg_id = %s AND read_ct
 AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 """What PostgreSQL says that will take jobs again: it is away, full, or read-only until a failover is over."""
 
+SHOWN = frozenset({"argsrepr", "kwargsrepr"})
+"""Headers by which people see what a job is for."""
+
 
 @dataclass(frozen=True)
 class Debt:
@@ -197,6 +200,9 @@ class Channel(pgmq.Channel):
 
         :raises LookupError: then.
         """
+        for name in SHOWN & (message.get("headers") or {}).keys():
+            # PostgreSQL takes no NUL and no half of a character; nobody reads the arguments from here.
+            message["headers"][name] = _storable(message["headers"][name])
         if exchange and options.get("mandatory") and self.typeof(exchange).type == "direct":
             _require(self._lookup(exchange, routing_key), exchange, routing_key)
         return super().basic_publish(message, exchange, routing_key, **options)
@@ -290,6 +296,12 @@ class Transport(pgmq.Transport):
             keepalives_count=3,
             tcp_user_timeout=int(seconds * 1000),
         )
+
+
+def _storable(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
 
 
 def _require(found: object, exchange: str, routing_key: str) -> None:
