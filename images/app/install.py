@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -106,9 +107,10 @@ def stage(source: Path, root: Path, name: str) -> None:
 def _build(source: Path, root: Path, release: Path) -> None:
     """Copy the code, link the requirements to it, and give it its name as the last step."""
     draft = root / f".draft-{release.name}"
-    shutil.rmtree(draft, ignore_errors=True)
+    _remove(draft)
     print(f"installing {release.name}", flush=True)
     shutil.copytree(source, draft, ignore=lambda _, names: {name for name in names if _is_left_out(name)})
+    _open(draft)
     (draft / ".deps").symlink_to(Path("..", _requirements(source, root).name))
     compileall.compile_dir(draft, quiet=2)
     draft.rename(release)
@@ -123,7 +125,7 @@ def _requirements(source: Path, root: Path) -> Path:
     folder = root / f"deps-{digest.hexdigest()[:12]}"
     if not folder.exists():
         draft = root / f".draft-{folder.name}"
-        shutil.rmtree(draft, ignore_errors=True)
+        _remove(draft)
         install_requirements(source, draft)
         draft.rename(folder)
     return folder
@@ -212,15 +214,31 @@ def _prune(root: Path) -> None:
     """Remove all but the latest releases: a worker that was not restarted since may still run the one before."""
     current = (root / "current").resolve()
     for draft in root.glob(".draft-*"):
-        shutil.rmtree(draft)
+        _remove(draft)
     releases = sorted(root.glob("release-*"), key=lambda path: path.stat().st_ctime, reverse=True)
     for release in releases[KEPT_RELEASES:]:
         if release != current:
-            shutil.rmtree(release)
+            _remove(release)
     used = {(release / ".deps").resolve() for release in root.glob("release-*")}
     for folder in root.glob("deps-*"):
         if folder.resolve() not in used:
-            shutil.rmtree(folder)
+            _remove(folder)
+
+
+def _open(folder: Path) -> None:
+    """Let its owner write into each folder of a copy: what is closed in the source is closed in a copy, too."""
+    folder.chmod(folder.stat().st_mode | stat.S_IRWXU)
+    for parent, names, _ in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | stat.S_IRWXU)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of this program's own, if it is there."""
+    if folder.is_dir():
+        _open(folder)
+        shutil.rmtree(folder)
 
 
 def _normal(name: str) -> str:

@@ -266,8 +266,11 @@ def _passwords(arguments: argparse.Namespace) -> int:
     who = owner.owner(os.environ, owner.MOUNTS.read_text(encoding="utf-8", errors="replace"))
     if who and owner.claim(Path(arguments.folder), who, os.environ):
         print(f"from now on, this stack is that of {who}")
-    for finding in owner.overlooked(Path(owner.CHECKOUT), os.environ.get("COMPOSE_FILE", "")):
+    files = Path(owner.CHECKOUT), os.environ.get("COMPOSE_FILE", "")
+    for finding in owner.overlooked(*files):
         _warn(finding)
+    if findings := owner.on_another_broker(*files):
+        raise ConfigurationError(*findings)
     queues = [name for name in arguments.rabbitmq.split(",") if name]
     written = passwords.write(Path(arguments.folder), arguments.server, queues, postgresql=arguments.postgresql)
     for path in written:

@@ -23,6 +23,10 @@ MOUNTS = Path("/proc/self/mountinfo")
 MARKER = "celery/owner"
 OVERRIDES = ("compose.override.yaml", "compose.override.yml", "docker-compose.override.yml")
 
+BROKERS = {"rabbitmq.yaml": "rabbitmq-worker-url", "pgmq.yaml": "postgresql-broker"}
+"""The stack's files that choose another broker than Redis, each with the file of the URL that its workers have."""
+OF_THE_STACK = re.compile(r"extends:[^#\n]*(?:\n\s+)?file:\s*['\"]?(?:\./)?compose/stack\.yaml")
+
 
 def owner(environ: Mapping[str, str], mounts: str) -> str:
     """Return what this stack is known by: its name, else its folder on the host, nothing where it has neither."""
@@ -53,6 +57,36 @@ def overlooked(checkout: Path, files: str) -> list[Finding]:
         Finding("COMPOSE_FILE", files, "environment or .env", f"{name} {problem}", f"Let it end in :{name}")
         for name in found
     ]
+
+
+def on_another_broker(checkout: Path, files: str) -> list[Finding]:
+    """Return the files of ``COMPOSE_FILE`` whose pools would take jobs from Redis, where the broker is another.
+
+    A pool that extends the worker of ``compose/stack.yaml`` has what that file says, and nothing of the others.
+    """
+    names = files.split(":")
+    wanted = {url for name in names if (url := BROKERS.get(Path(name).name))}
+    return [
+        Finding(
+            "COMPOSE_FILE",
+            files,
+            name,
+            "a pool of it extends the worker of compose/stack.yaml, whose broker is Redis: no job reaches it",
+            f"Give each pool there CELERY_BROKER_URL_FILE: /secrets/celery/{url} under its environment, and what else "
+            "the worker has in the named files; see compose/examples/pools.yaml",
+        )
+        for name in names
+        for url in wanted
+        if (text := _read(checkout / name)) and OF_THE_STACK.search(text) and url not in text
+    ]
+
+
+def _read(path: Path) -> str:
+    """Return what a file of the checkout says without its comments, nothing if it may not be read."""
+    try:
+        return re.sub(r"#.*", "", path.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ""
 
 
 def _folder(mounts: str) -> str:

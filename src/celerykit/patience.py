@@ -51,6 +51,7 @@ def install(app: Any) -> None:
             replace(module.RedisBackend, name, waiting)
         replace(module.RedisBackend, "on_chord_part_return", _returning_part)
         replace(module.RedisBackend, "_create_client", _creating)
+        replace(module.ResultConsumer, "consume_from", _listening)
         backend.__dict__.pop("client", None)
     if module := sys.modules.get("celery.backends.database"):
         replace(module.DatabaseBackend, "exception_safe_to_retry", _unless_final)
@@ -163,8 +164,28 @@ def _patient(retry: Any) -> Any:
     return Patience(retry._backoff, retry._retries, retry._supported_errors)
 
 
-def _is_lost(backend: Any, exc: Exception) -> bool:
+def _is_lost(backend: Any, exc: BaseException) -> bool:
     return bool(backend.exception_safe_to_retry(exc))
+
+
+def _listening(method: Any) -> Any:
+    """Wait until the results of a job that was sent can be listened for: the rest of its group is to be sent as well.
+
+    Celery says that by an error of its own, and believes afterwards that it listens.
+    """
+
+    def consume_from(consumer: Any, task_id: str) -> None:
+        def listen() -> None:
+            try:
+                method(consumer, task_id)
+            except Exception:
+                consumer.subscribed_to.discard(consumer._get_key_for_task(task_id))
+                raise
+
+        backend = consumer.backend
+        wait(backend, listen, lambda exc: exc.__cause__ is not None and _is_lost(backend, exc.__cause__))
+
+    return consume_from
 
 
 def _unless_final(method: Any) -> Any:

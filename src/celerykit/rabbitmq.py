@@ -178,6 +178,10 @@ class Producer(KombuProducer):
         listeners.add(take_back)
         try:
             answer = super()._publish(*args, **options)  # type: ignore[no-untyped-call]
+            if returned:  # somebody may have deleted the queue since this connection has declared it
+                returned.clear()
+                self.connection.declared_entities.clear()
+                answer = super()._publish(*args, **options)  # type: ignore[no-untyped-call]
         finally:
             listeners.discard(take_back)
         if returned:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from kombu.connection import Connection
@@ -12,6 +14,26 @@ if TYPE_CHECKING:
 
 LONGEST_PAUSE = 5.0
 """Seconds between two attempts at most. Kombu backs off to 30 s, which an outage then costs once more."""
+
+FIRST_PAUSE = 0.5
+"""Seconds before the third attempt, if the second has failed as soon as it was connected."""
+
+
+class Rest:
+    """The pause before a worker connects anew, which grows while it is refused as soon as it has connected."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic):
+        self._now = now
+        self._until = -math.inf
+        self._pause = 0.0
+
+    def seconds(self) -> float:
+        """Return the seconds to wait after an error that has come now: none after the first in a while."""
+        now = self._now()
+        soon = now - self._until < 2 * LONGEST_PAUSE
+        self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE) if soon else 0.0
+        self._until = now + self._pause
+        return self._pause
 
 
 def watch(app: Any, progress: Callable[[], None]) -> None:

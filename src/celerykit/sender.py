@@ -44,6 +44,8 @@ class Sender:
         :raises amqp.exceptions.NotFound: if the exchange that the sender names is not there, nor known to the app.
         :raises amqp.exceptions.AccessRefused: if the user may not do what the first way needs.
         """
+        if producer.connection.transport.driver_type == "pgmq":
+            return self._send(producer, name, message, **self._known_to_this_process(options))
         if producer.connection.transport.driver_type != "amqp":
             return self._send(producer, name, message, **options)
         options = self._completed(options)
@@ -57,6 +59,29 @@ class Sender:
                 problems.append(exc)
                 self._refuse(place, number + 1, ways, exc)
         raise problems[0]
+
+    def _known_to_this_process(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` for PGMQ, of whose exchanges each process knows what it has declared itself."""
+        exchange, key = _name(options.get("exchange")), options.get("routing_key")
+        told = self._unless_nobody_listens(options)
+        if exchange and key and options.get("declare") is None and options.get("queue") is None:
+            told["declare"] = routes.leading(self._amqp.queues.values(), exchange, key)
+        return told
+
+    def _unless_nobody_listens(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return ``options`` by which the sender is told that no queue takes the job: nobody would ever run it.
+
+        A broadcast is for all that listen, and these may be none.
+        """
+        exchange, queue = options.get("exchange"), options.get("queue")
+        if isinstance(queue, str):
+            queue = self._amqp.queues.get(queue)
+        queues = [queue, *self._amqp.queues.values()]
+        known = [exchange, *(options.get("declare") or ()), *(getattr(each, "exchange", None) for each in queues)]
+        fanouts = {_name(each) for each in known if getattr(each, "type", "") == "fanout"}
+        name = _name(exchange) or _name(getattr(queue, "exchange", None))
+        is_for_all = options.get("exchange_type") == "fanout" or name in fanouts
+        return {**options} if is_for_all else {**options, "mandatory": True}
 
     def _completed(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``options`` with the queue as such, and the default one where Celery would send to nowhere."""
@@ -79,7 +104,8 @@ class Sender:
                 yield _through(queue, options, routes.DELAYED, _delayed_key(seconds, queue.name), routes.Delayed)
         if self._is_for_a_name(options):
             queue = options["queue"]
-            yield _through(queue, options, defaults.EXCHANGE, queue.name, routes.Bound)
+            told = {**options, "mandatory": True} if self._is_confirmed else options
+            yield _through(queue, told, defaults.EXCHANGE, queue.name, routes.Bound)
         else:
             yield from self._ways_of_exchange(options)
 
@@ -89,8 +115,9 @@ class Sender:
         if declared is None and routes.is_named(queue):
             declared = routes.bound(queue)
         known = routes.leading(self._amqp.queues.values(), exchange, key) if exchange and key else []
-        # What reaches nobody is dropped without a word; where the app knows who listens, that is not meant.
-        told = {**options, "mandatory": True} if known and self._is_confirmed else options
+        told = options
+        if self._is_confirmed:  # what reaches nobody would be dropped without a word
+            told = {**options, "mandatory": True} if known else self._unless_nobody_listens(options)
         yield {**told, "declare": declared}
         if options.get("declare") is None and declared:
             yield {**told, "declare": []}  # who may not bind a queue finds it bound by its workers

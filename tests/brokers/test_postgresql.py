@@ -281,3 +281,27 @@ def test_two_servers_never_share_a_disk(rig: Rig) -> None:
     assert other.wait_exit(90) == 78
     assert "another container runs on the volume" in other.logs
     assert rig.client.ping()
+
+
+def test_arguments_that_postgresql_cannot_hold_as_text_are_taken(rig: Rig) -> None:
+    """The zero byte and the half of a character, as a file's name may have: other brokers take them as well."""
+    rig.pgmq()
+    assert rig.client.submit("any", "a\0b", "\ud800")
+    assert len(rig.client.bodies("celery")) == 1
+
+
+def test_a_broker_that_is_read_only_for_a_while_ends_no_worker(rig: Rig) -> None:
+    """As after a failover: what ends meanwhile is done, and nothing waits until a visibility timeout is over."""
+    server = rig.pgmq()
+    worker = long_worker(rig, CELERY_RESULT_BACKEND="UNSET")
+    rig.client.work(2, 3.0)
+    wait_running(rig, 2)
+    with read_only(server):
+        until(lambda: not rig.ledger.account().lost, 30, "the end of both")
+        worker.wait_log("Trying to re-establish", 30)
+        time.sleep(5)  # for attempts that follow each other without a pause
+    rig.client.work(2, 0.1)
+    assert_nothing_lost(rig)
+    until(lambda: rig.client.queued() + rig.client.unacknowledged() == 0, 30, "an empty queue")
+    assert not rig.ledger.account().started_twice
+    assert worker.state["Status"] == "running" and worker.logs.count("Trying to re-establish") < 9

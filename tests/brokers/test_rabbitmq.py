@@ -145,6 +145,14 @@ def test_a_producer_may_send_jobs_and_nothing_else(server: Process, rig: Rig) ->
         connection.Producer().publish({}, exchange="", routing_key="celery", retry=False)
 
 
+def test_a_queue_that_was_deleted_is_made_again(server: Process, rig: Rig) -> None:
+    """A sender that has declared it an hour ago would go on to send into nothing."""
+    rig.client.submit("jobs.work", 0.1)
+    server.sh("rabbitmqctl -q delete_queue -p celery celery")
+    rig.client.submit("jobs.work", 0.1)
+    assert rig.client.queued() == 1
+
+
 def test_a_worker_may_not_look_at_dead_letters(server: Process, rig: Rig) -> None:
     """They hold other pools' arguments, too."""
     with stock(rig).connection_for_read() as connection, pytest.raises(AccessRefused):

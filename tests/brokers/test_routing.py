@@ -6,7 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from amqp.exceptions import AccessRefused, NotFound
+from kombu import Exchange, Queue
+from kombu.common import Broadcast
 
+from tests.brokers.conftest import PGMQ, RabbitMQ
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -96,6 +100,24 @@ def test_rabbitmq_routes_as_celery_does(rig: Rig) -> None:
         assert_as_in_celery(rig, who)
     assert set(early) <= set(rig.ledger.account().done)
     assert "Failed to setup delayed delivery" not in worker.logs
+
+
+@pytest.mark.parametrize("made", [RabbitMQ, PGMQ], ids=["rabbitmq", "pgmq"])
+def test_a_job_that_no_queue_takes_is_refused(rig: Rig, made: type[RabbitMQ | PGMQ]) -> None:
+    """Whoever sends it is told: it would be accepted and never run. What is for all may reach none."""
+    made(rig)
+    app = rig.client.app
+    media = Exchange("media", type="topic")
+    app.conf.task_queues = [Queue("celery"), Queue("videos", media, routing_key="media.#"), Broadcast("news")]
+    del app.amqp.queues
+    for options in (
+        {"exchange": "media", "routing_key": "nothing"},
+        {"exchange": "media", "routing_key": "nothing", "declare": [media]},
+        {"exchange": "nowhere", "routing_key": "nothing"},
+    ):
+        with pytest.raises((NotFound, AccessRefused, LookupError)):
+            app.send_task("any", **options)
+    app.send_task("any", exchange="news", routing_key="nothing", declare=[Exchange("news", "fanout")])
 
 
 @pytest.mark.slow

@@ -10,7 +10,9 @@ import pytest
 from celery import Celery
 from celery.app.task import Context
 from celery.backends import base, redis
+from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, OutOfMemoryError
+from redis.retry import Retry
 
 from celerykit import patience
 from tests.rig.client import results_of
@@ -37,6 +39,7 @@ def app(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     monkeypatch.setattr(base.Backend, "_ensure_retryable", base.Backend._ensure_retryable)
     for name in REPLACED:
         monkeypatch.setattr(redis.RedisBackend, name, getattr(redis.RedisBackend, name))
+    monkeypatch.setattr(redis.ResultConsumer, "consume_from", redis.ResultConsumer.consume_from)
     app = Celery("any", broker="memory://", backend=results_of(server.url), set_as_current=False)
     app.conf.update(result_backend_always_retry=True, result_backend_max_sleep_between_retries_ms=500)
     app.conf.result_backend_thread_safe = True  # one for the threads of a test, too
@@ -69,6 +72,11 @@ def while_refused(server: Server, app: Celery, word: str, action: Callable[[], o
     """Do something while the server refuses, look that it waits, and that it ends when the server relents."""
     refuse, relent = REFUSE[word]
     server.root.execute_command(refuse)
+    until_relented(app, action, lambda: server.root.execute_command(relent))
+
+
+def until_relented(app: Celery, action: Callable[[], object], relent: Callable[[], object]) -> None:
+    """Look that something waits, and that it ends after the server has relented."""
     pauses: list[float] = []
     pause = app.backend._sleep
     app.backend._sleep = lambda seconds: (pauses.append(seconds), pause(seconds))
@@ -78,7 +86,7 @@ def while_refused(server: Server, app: Celery, word: str, action: Callable[[], o
         until(lambda: len(pauses) > 3, 10, "several attempts", pause=0.02)
         assert thread.is_alive()
     finally:
-        server.root.execute_command(relent)
+        relent()
     thread.join(20)
     assert not thread.is_alive()
 
@@ -120,6 +128,16 @@ def test_a_chord_whose_body_is_sent_has_not_failed(
     relents.join()
     assert sent(app) == [[20]]
     assert app.AsyncResult(group).state == "PENDING"
+
+
+def test_who_sends_a_group_waits_for_a_server_that_is_away(server: Server, app: Celery) -> None:
+    """Celery listens for the result of each member once it is sent; the others are not to be given up for that."""
+    app.conf.result_backend_transport_options = {"retry_policy": {"max_retries": 1, "interval_start": 0.1}}
+    app.backend.client.set_retry(Retry(NoBackoff(), 0))  # of its own it takes seconds for each attempt
+    server.kill()
+    until_relented(app, lambda: app.backend.result_consumer.consume_from("job"), server.start)
+    key = app.backend.get_key_for_task("job")
+    assert server.root.pubsub_numsub(key) == [(key, 1)]
 
 
 def test_who_asks_for_no_retries_or_lacks_a_right_is_told_at_once(server: Server, app: Celery) -> None:

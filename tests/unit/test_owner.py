@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from celerykit import owner
 from celerykit.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).parents[2]
 MOUNTS = "64 107 0:48 / /sys/firmware ro - tmpfs tmpfs ro\n149 103 254:0 {} /checkout ro,relatime - ext4 /dev/vda rw\n"
 """What a kernel says."""
 A, B = "/srv/a", "/srv/b"
@@ -69,3 +67,21 @@ def test_an_override_that_compose_does_not_read_is_named(tmp_path: Path, files: 
     (tmp_path / "compose.override.yaml").touch()
     found = [finding.remedy for finding in owner.overlooked(tmp_path, files)]
     assert found == (["Let it end in :compose.override.yaml"] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("files", "refused"),
+    [
+        ("compose.yaml:pools.yaml", []),
+        ("compose.yaml:compose/rabbitmq.yaml:pools.yaml", ["/secrets/celery/rabbitmq-worker-url"]),
+        ("compose.yaml:compose/postgresql.yaml:compose/pgmq.yaml:pools.yaml", ["/secrets/celery/postgresql-broker"]),
+        ("compose.yaml:compose/rabbitmq.yaml:mended.yaml", []),
+    ],
+)
+def test_pools_on_another_broker_are_refused(tmp_path: Path, files: str, refused: list[str]) -> None:
+    """The example as it is waits at Redis for ever where the stack's broker is another; with its line it does not."""
+    example = (ROOT / "compose" / "examples" / "pools.yaml").read_text(encoding="utf-8")
+    (tmp_path / "pools.yaml").write_text(example)
+    (tmp_path / "mended.yaml").write_text(example.replace("# CELERY_BROKER", "CELERY_BROKER", 1))
+    found = [finding.remedy for finding in owner.on_another_broker(tmp_path, files)]
+    assert [url for remedy, url in zip(found, refused, strict=True) if url in remedy] == refused

@@ -54,6 +54,12 @@ AS $$ SELECT pgmq.send_topic(routing_key, msg, headers, 0) $$"""
 MAY_CREATE = "SELECT has_schema_privilege('pgmq', 'CREATE')"
 STILL_OURS = "UPDATE {} SET vt = clock_timestamp() WHERE msg_id = %s AND read_ct = %s"
 
+AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+"""What PostgreSQL says that will take jobs again: it is away, full, or read-only until a failover is over."""
+
+SHOWN = frozenset({"argsrepr", "kwargsrepr"})
+"""Headers by which people see what a job is for."""
+
 
 @dataclass(frozen=True)
 class Debt:
@@ -156,7 +162,7 @@ class Channel(pgmq.Channel):
         """Acknowledge; while PostgreSQL is away, that waits for it instead of letting the job run again."""
         try:
             super().basic_ack(delivery_tag, multiple)
-        except psycopg.OperationalError as exc:
+        except AWAY as exc:
             logger.warning("a job has ended, of which PostgreSQL is told when it answers again: %s", exc)
             self.account.debts.extend(self._debts({delivery_tag}, ended=True))
             self.qos.ack(delivery_tag)
@@ -188,6 +194,23 @@ class Channel(pgmq.Channel):
             self.qos._flush()  # nothing renews it any more
         message._state = "REQUEUED"
         return True
+
+    def basic_publish(self, message: Any, exchange: str, routing_key: str, **options: Any) -> Any:
+        """Publish; what must reach a queue is refused where there is none.
+
+        :raises LookupError: then.
+        """
+        for name in SHOWN & (message.get("headers") or {}).keys():
+            # PostgreSQL takes no NUL and no half of a character; nobody reads the arguments from here.
+            message["headers"][name] = _storable(message["headers"][name])
+        if exchange and options.get("mandatory") and self.typeof(exchange).type == "direct":
+            _require(self._lookup(exchange, routing_key), exchange, routing_key)
+        return super().basic_publish(message, exchange, routing_key, **options)
+
+    def _put_topic(self, exchange: str, message: Any, routing_key: str, **options: Any) -> None:
+        key = self._topic_key(exchange, routing_key)
+        taken = self.pgmq.send_topic(key, message, **self._pgmq_send_kwargs(message))
+        _require(taken or not options.get("mandatory"), exchange, routing_key)
 
     def _get_message_estimate(self, max_if_unlimited: int = 1) -> int:
         """Fetch one job at a time: a stop gives back what the channel holds, not what is on its way there."""
@@ -229,6 +252,7 @@ class Transport(pgmq.Transport):
 
     Channel = Channel
     client: Any
+    connection_errors: Any = (*pgmq.Transport.connection_errors, psycopg.errors.ReadOnlySqlTransaction)
 
     @property
     def account(self) -> Account:
@@ -272,6 +296,17 @@ class Transport(pgmq.Transport):
             keepalives_count=3,
             tcp_user_timeout=int(seconds * 1000),
         )
+
+
+def _storable(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
+
+
+def _require(found: object, exchange: str, routing_key: str) -> None:
+    if not found:
+        raise LookupError(f"no queue takes what is sent to exchange {exchange!r} with routing key {routing_key!r}")
 
 
 def _address(told: Any, port: int) -> dict[str, Any]:

@@ -8,11 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Task
+from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.mingle import Mingle
 from kombu.exceptions import OperationalError
 
-from celerykit import rabbitmq
+from celerykit import rabbitmq, reconnect
 from celerykit.errors import EX_CONFIG, ConfigurationError
 from celerykit.worker import delivery, eta, handover, returns, routing, unknown
 
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 PAUSE = 2.0
 """Seconds between two attempts at what was refused."""
+SLICE = 0.2
+"""Seconds for which a pause does not notice that the worker is to stop."""
 
 
 class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc]
@@ -41,6 +44,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
+        self._rest = reconnect.Rest()
         for step in self.steps:
             if isinstance(step, Mingle):
                 step.send_hello = forgiving(step.send_hello)
@@ -103,6 +107,10 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         """Do the same where it has let the worker in, but not to its queues."""
         super().on_connection_error_after_connected(exc)
         self._advise(exc)
+        end = time.monotonic() + self._rest.seconds()
+        while time.monotonic() < end and state.should_stop is None and state.should_terminate is None:
+            self._beat()
+            time.sleep(SLICE)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """Keep what is no job."""

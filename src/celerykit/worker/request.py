@@ -12,6 +12,7 @@ from celery import signals
 from celery.exceptions import Ignore, Reject, TaskRevokedError
 from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
+from kombu.utils.encoding import safe_repr
 
 from celerykit import brokers, deadletters, settings
 from celerykit.definitions import DELIVERY_LIMIT
@@ -212,8 +213,9 @@ class Request(CeleryRequest):  # type: ignore[misc]
             signals.task_failure.send(sender=self.task, task_id=self.id, einfo=exc_info, **told)
         finally:
             self.task.request_stack.pop()
-        self.send_event("task-failed", exception=repr(exc), traceback=exc_info.traceback)
-        logger.error("job %s[%s] failed: %r", self.name, self.id, exc)
+        shown = safe_repr(exc)  # type: ignore[no-untyped-call]
+        self.send_event("task-failed", exception=shown, traceback=exc_info.traceback)
+        logger.error("job %s[%s] failed: %s", self.name, self.id, shown)
 
 
 def _exception_of(exc_info: Any) -> Any:
@@ -223,9 +225,16 @@ def _exception_of(exc_info: Any) -> Any:
 
 def _as_result(exc: BaseException) -> Any:
     try:
-        raise JobError(f"{type(exc).__name__}: {exc}") from None
+        raise JobError(f"{type(exc).__name__}: {_words(exc)}") from None
     except JobError:
         return ExceptionInfo()
+
+
+def _words(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except Exception:  # the app's own code, which may raise anything
+        return "(it cannot be shown)"
 
 
 def _limit(cause: Cause) -> int:

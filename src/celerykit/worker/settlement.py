@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 ROOM = room.Room()
 UNSETTLED = request.Cause(deadletters.DELIVERIES, "its outcome could not be dealt with")
 
+OUT_OF_MEMORY = 6
+"""Attempts, half a minute, after which a lack of memory is the job's own: a hook may need more than there is."""
+
 
 class Request(request.Request):
     """A request whose outcome is dealt with once more if a broker or a result backend refuses a part of that."""
@@ -59,10 +62,10 @@ class Request(request.Request):
         try:
             with consequences.of_outcome(self.app):
                 return deal()
-        except MemoryError:
-            raise
         except (Exception, consequences.Refused) as exc:
-            if settle is not None and not consequences.is_refusal(exc, self.app):
+            short = isinstance(exc, MemoryError) and attempt < OUT_OF_MEMORY
+            passes = short or consequences.is_refusal(exc, self.app)
+            if settle is not None and not passes:
                 logger.exception("job %s[%s]: its outcome could not be dealt with", self.name, self.id)
                 return None if self.acknowledged else self._surely(settle)
             delay = deadletters.redelivery_delay(attempt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,6 +65,23 @@ def test_old_releases_go_and_the_current_one_never(app: Path, root: Path) -> Non
     for number in range(6):
         install.stage(app, root, f"release-{number}")
     assert releases(root) == {current, "release-3", "release-4", "release-5"}
+
+
+def test_a_source_that_nobody_may_write_to_makes_a_release(app: Path, root: Path) -> None:
+    """It is copied and compiled in the end, and gone like any other, even if a start before was cut short."""
+    (app / "parts").mkdir()
+    (app / "parts" / "part.py").write_text("")
+    for folder in (app / "parts", app):
+        folder.chmod(0o555)
+    shutil.copytree(app, root / f".draft-release-{install._digest(app)}")
+    install.make_release(app, root)
+    current = root / "current"
+    closed = [path for path in [current, *current.rglob("*")] if path.is_dir() and not path.stat().st_mode & 0o200]
+    assert not closed  # of root, the mode alone tells
+    assert list((current / "parts" / "__pycache__").glob("part.*.pyc"))
+    for number in range(4):
+        install.stage(app, root, f"release-{number}")
+    assert "release-0" not in releases(root) and not list(root.glob(".draft-*"))
 
 
 def test_requirements_that_cannot_be_had_leave_no_release(

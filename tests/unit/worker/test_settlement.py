@@ -47,6 +47,7 @@ class Request(settlement.Request):
         self._app = Celery("app", broker="memory://", set_as_current=False)
         self.settled: list[Any] = []
         self.refusals = list(refusals)
+        self.turned: list[None] = []
 
     def acknowledge(self) -> None:
         """Note it."""
@@ -104,6 +105,16 @@ def test_an_outcome_that_cannot_be_dealt_with_is_counted() -> None:
 
 
 @pytest.mark.usefixtures("celery_refuses")
+def test_a_lack_of_memory_is_waited_out_for_a_while() -> None:
+    """It ended the whole worker. Where memory never suffices, the job is one without a result."""
+    request = Request(*[MemoryError()] * settlement.OUT_OF_MEMORY)
+    request.on_success((0, "1", 0.1))
+    while request.timer.delays[len(request.turned) :]:
+        request.turned.append(request.timer.turn())
+    assert (request.settled, request.timer.delays) == ([settlement.UNSETTLED], [1, 2, 4, 8, 16])
+
+
+@pytest.mark.usefixtures("celery_refuses")
 def test_a_job_beyond_its_limit_does_not_run_again_for_a_hook_s_error() -> None:
     """Its FAILURE has been stored before."""
     request = Request(ValueError("in a hook"))
@@ -129,10 +140,3 @@ def test_a_job_whose_connection_to_rabbitmq_is_gone_is_left_to_it() -> None:
     request._app.conf.broker_url = "amqp://nowhere"
     request.on_failure(einfo(consequences.GivenBack("refused", True)))
     assert (request.settled, request.timer.delays) == ([], [])
-
-
-@pytest.mark.usefixtures("celery_refuses")
-def test_a_worker_out_of_memory_is_celery_s_to_end() -> None:
-    """Nothing is tried again then."""
-    with pytest.raises(MemoryError):
-        Request(MemoryError()).on_failure(einfo(ValueError()))
