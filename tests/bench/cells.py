@@ -140,6 +140,16 @@ CELLS = {
         ),
         *(
             Cell(
+                f"grown-{pool}",
+                f"{count} no-op jobs with a time limit, {pool}: what its process that grows most has more in the end",
+                _in_turn(measure.grown, pool_class=pool, count=count),
+                (Bar("MB more", at_most=5, unit="MB"),),
+                rounds=1,
+            )
+            for pool, count in (("prefork", 200_000), ("threads", 200_000), ("solo", 200_000))
+        ),
+        *(
+            Cell(
                 f"looking-{pool}",
                 f"{pool}, by turns: what it costs to see what no-op jobs do, beside `CELERYKIT_TUNE=off` as stock",
                 partial(measure.cost, pool_class=pool),

@@ -24,6 +24,8 @@ WARM_UP = 1.0
 WINDOW = 3.0
 """Seconds over which a rate is taken."""
 FLEET = 50
+SETTLED = 10_000
+"""Jobs after which a worker has all that it needs for any."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,27 @@ def later(side: Side, count: int = 100_000, rate: float = 1_000.0) -> dict[str, 
         until(lambda: len(scene.notes()) == count, 60 + count / rate, "all jobs done", pause=1.0)
         cuts = statistics.quantiles((seconds for (seconds,) in scene.notes()), n=100)
         return {"MB more": more / 1e6, "p50 s late": cuts[49], "p99 s late": cuts[98]}
+
+
+def grown(side: Side, pool_class: str, count: int) -> dict[str, float]:
+    """Return the MB that the process of a worker that grows most has more after so many jobs than at their start.
+
+    Each job has a time limit, which prefork keeps a timer for.
+    """
+    with Scene.of(side) as scene:
+        scene.publish("bench.nothing", count)
+        worker = scene.worker(pool_class, 2, CELERY_WORKER_PREFETCH_MULTIPLIER=4)
+        until(lambda: scene.left(["celery"]) < count - SETTLED, 300, "the first jobs done")
+        before = resident(worker)
+        until(lambda: not scene.left(["celery"]), 60 + count / 50, "all jobs done", pause=1.0)
+        after = resident(worker)
+        return {"MB more": max(after[pid] - size for pid, size in before.items() if pid in after) / 1e6}
+
+
+def resident(process: Process) -> dict[str, int]:
+    """Return the bytes of memory that each process of a container has, by its number there."""
+    lines = process.sh("grep -H ^VmRSS: /proc/[0-9]*/status 2>/dev/null").splitlines()
+    return {line.split("/")[2]: int(line.split()[1]) * 1024 for line in lines}
 
 
 def memory(process: Process) -> int:

@@ -93,7 +93,7 @@ def test_a_job_that_is_revoked_with_terminate_ends(stack: Rig, pool: str, signal
         until(lambda job=job: job.id in _kinds(stack, "start"), 30, lambda: worker.logs[-3000:])
         control.revoke(job.id, terminate=True, signal=signal)
         (other,) = stack.client.work(1, 0.1)
-        until(lambda other=other: other in _kinds(stack, "done"), 20, lambda: worker.logs[-3000:])
+        until(lambda other=other: other in _kinds(stack, "done"), 35, lambda: worker.logs[-3000:])
         ended.append(job)
     assert {job.state for job in ended} == {"REVOKED"}
     until(lambda: stack.client.queued() + stack.client.unacknowledged() == 0, 30, "an empty broker")
