@@ -79,7 +79,7 @@ def test_an_idle_worker_is_woken_for_what_is_due(bench: Bench) -> None:
     putter.connection.close()
     other = bench.consume()
     other.get(1, 10)
-    assert -0.1 < time.monotonic() - due < 0.7
+    assert -0.1 < time.monotonic() - due < 2
 
 
 def test_those_due_first_run_first_and_before_what_is_queued(bench: Bench) -> None:
@@ -87,12 +87,12 @@ def test_those_due_first_run_first_and_before_what_is_queued(bench: Bench) -> No
     consumer = bench.consume(prefetch=1000)
     jobs = 700
     bench.send(*range(jobs))
-    first = time.time() + 2
+    first = time.time() + 8
     for message in list(consumer.get(jobs)):
         put_off(consumer, message, first + (message.payload * 7919 % jobs) / 1000 - time.time())
-    until(lambda: consumer.turn(0.02) or waiting(bench) == jobs, 1.5, "put off")
+    until(lambda: consumer.turn(0.02) or waiting(bench) == jobs, 6, "put off")
     consumer.connection.close()
-    time.sleep(2.7)
+    until(lambda: time.time() > first + 0.9, 10, "the last one's time")
     bench.send(*(f"queued{number}" for number in range(3)))
     late = bench.consume(prefetch=1)
     while len(late.messages) < jobs + 3:
