@@ -45,6 +45,23 @@ def test_a_broker_outage_restarts_nothing(rig: Rig, pool: str) -> None:
     until(lambda: not rig.ledger.account().lost, 60, lambda: str(rig.ledger.account()))
 
 
+def test_a_worker_that_gets_no_job_is_not_ready_and_says_why(rig: Rig) -> None:
+    """As where Redis lets it in and refuses each request for jobs; when it does so no more, the worker works."""
+    redis = rig.redis(users="user admin on nopass ~* &* +@all\n")
+    worker = rig.worker(restart=True)
+    ask = "redis-cli --user admin --pass any"
+    redis.sh(f"{ask} rename celerykit.owners kept && {ask} set celerykit.owners 'no set'")
+    rig.client.work(1, 0.1)
+    until(lambda: not worker.probe("ready"), 30, "not ready")
+    for _ in range(12):
+        time.sleep(0.4)
+        assert not worker.probe("ready")
+    assert "WRONGTYPE" in worker.sh("celerykit probe worker --live")
+    redis.sh(f"{ask} rename kept celerykit.owners")
+    worker.wait_ready()
+    until(lambda: not rig.ledger.account().lost, 60, lambda: str(rig.ledger.account()))
+
+
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
 def test_a_broker_that_is_cut_off_is_noticed(rig: Rig, pool: str) -> None:
     """A connection over which nothing comes any more, not even its end, is given up and made anew."""

@@ -41,6 +41,8 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     """The consumer of every worker under the kit's settings (``worker_consumer``)."""
 
     Blueprint = Blueprint
+    loss = ""
+    """What is to be said of why the connection was lost."""
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
@@ -105,6 +107,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
     def on_connection_error_after_connected(self, exc: Any) -> None:
         """Do the same where it has let the worker in, but not to its queues."""
+        self.loss = f": {exc}" if isinstance(exc, self.connection.channel_errors) else ""
         super().on_connection_error_after_connected(exc)
         self._advise(exc)
         end = time.monotonic() + self._rest.seconds()

@@ -24,6 +24,8 @@ logger.setLevel(logging.INFO)
 
 
 SET_LONGEST_JOB = "set CELERYKIT_LONGEST_JOB to more than the longest job and its wait for an ETA take"
+SOON = 0.02
+"""Seconds between two looks whether the broker has answered."""
 THREADS = frozenset({"celery.concurrency.thread", "celerykit.worker.threads"})
 """Where pools are whose jobs run beside the main thread, in the same interpreter."""
 
@@ -92,16 +94,28 @@ class Consuming(bootsteps.StartStopStep):  # type: ignore[misc]
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
+    _waits: Any = None
+
     def start(self, consumer: Any) -> None:
-        """Say so as soon as the loop, which asks the broker for jobs, has been entered."""
+        """Say so as soon as the loop, which asks the broker for jobs, has been entered, and been answered."""
         queues = ", ".join(sorted(consumer.app.amqp.queues.consume_from))
-        consumer.call_soon(consumer.controller.pulse.ready, f"consuming {queues}")
+        consumer.call_soon(self._say_ready, consumer, f"consuming {queues}")
+
+    def _say_ready(self, consumer: Any, reason: str) -> None:
+        if consumer.connection is None:
+            return
+        if getattr(consumer.connection.transport, "is_served", True):
+            consumer.controller.pulse.ready(reason)
+        else:
+            self._waits = consumer.timer.call_after(SOON, self._say_ready, (consumer, reason))
 
     def stop(self, consumer: Any) -> None:
         """Not ready: the broker is away, or the worker stops."""
+        if self._waits is not None:
+            self._waits.cancel()
         stopping = state.should_stop is not None or state.should_terminate is not None
-        why = "stopping" if stopping else "not consuming: the connection to the broker is lost"
-        consumer.controller.pulse.not_ready(why)
+        why = f"not consuming: the connection to the broker is lost{consumer.loss}"
+        consumer.controller.pulse.not_ready("stopping" if stopping else why)
 
     def shutdown(self, consumer: Any) -> None:
         """Say that this is the end and no outage."""

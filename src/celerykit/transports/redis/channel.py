@@ -63,6 +63,7 @@ class LeasedChannel(stock.Channel):
         self._at_door = False
         self._hung_on: Any = None
         self._looks = True
+        self._was_answered = False
         self._unacknowledged: set[str] = set()
         self._arrived: deque[tuple[str, str, bytes]] = deque()
         self._queues = Queues(self._lists_of)
@@ -102,6 +103,11 @@ class LeasedChannel(stock.Channel):
         message = self.Message(self._payload(job, body), channel=self)
         self.qos.append(message, job)
         return message
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the server has answered a request for jobs, or none is to be made."""
+        return self._was_answered or (self._request is None and not self._wanted()[0])
 
     def ring(self) -> None:
         """Look into the queues at the next turn; from any thread."""
@@ -336,6 +342,7 @@ class LeasedChannel(stock.Channel):
             raise
         request = self._request
         self._request = self._in_poll = None
+        self._was_answered = True
         if request is None:
             return False
         if self._at_door:

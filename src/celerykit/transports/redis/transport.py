@@ -26,6 +26,11 @@ class Transport(stock.Transport):
         super().__init__(*args, **kwargs)
         self.cycle = Poller()
 
+    @property
+    def is_served(self) -> bool:
+        """Whether jobs come by each channel that is to get some: a server may let a worker in, and refuse that."""
+        return all(channel.is_served for channel in self.channels if channel.is_leased)
+
     def close_connection(self, connection: Any) -> None:
         """Close the channels that hold jobs first: where the server is away, the others may fail to close."""
         for channel in [channel for channel in self.channels if channel.is_leased]:
