@@ -53,8 +53,8 @@ def test_a_worker_grows_while_jobs_wait_for_it(stack: Rig, pool: str, first: int
 def test_a_worker_shrinks_before_its_memory_is_used_up(stack: Rig) -> None:
     """Jobs that become larger leave room for fewer at once: neither the worker nor a child is ever killed."""
     worker = stack.worker(**OWN, cpuset_cpus="0,1", mem_limit="512m", memswap_limit="512m")
-    for _ in range(15):
-        stack.client.submit("jobs.hold", 1, 1.0)
+    for _ in range(30):
+        stack.client.submit("jobs.hold", 1, 1.0)  # they wait until a worker of three has grown once more
     wait_slots(worker, 4)
     most = slots(worker)["default"]
     for megabytes in range(25, 75):

@@ -51,7 +51,7 @@ UNSAID = {"CELERY_WORKER_CONCURRENCY": "UNSET"}
 
 def inspect(worker: Process, what: str) -> dict[str, Any]:
     """Return what each worker answers to `celery inspect`."""
-    answers: dict[str, Any] = json.loads(worker.sh(f"celery inspect {what} --json --timeout 2"))
+    answers: dict[str, Any] = json.loads(worker.sh(f"celery inspect {what} --json --timeout 5"))
     return {node.partition("@")[0]: answer for node, answer in answers.items()}
 
 
