@@ -114,7 +114,7 @@ class Consuming(bootsteps.StartStopStep):  # type: ignore[misc]
         if self._waits is not None:
             self._waits.cancel()
         stopping = state.should_stop is not None or state.should_terminate is not None
-        why = f"not consuming: the connection to the broker is lost{consumer.loss}"
+        why = f"not consuming: the connection to the broker is lost{getattr(consumer, 'loss', '')}"
         consumer.controller.pulse.not_ready("stopping" if stopping else why)
 
     def shutdown(self, consumer: Any) -> None:
