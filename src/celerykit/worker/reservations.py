@@ -27,8 +27,7 @@ class Reservations(bootsteps.Step):  # type: ignore[misc]
 
     def include_if(self, worker: Any) -> bool:
         """Only there, and unless it is switched off."""
-        scheme = worker.app.connection_for_read().transport_cls
-        return scheme in brokers.REDIS and settings.from_environment(os.environ).redis_transport == settings.KIT
+        return is_on_redis(worker.app, settings.KIT)
 
     def create(self, worker: Any) -> None:
         """Make the workplace known, and leave alone what was given to others."""
@@ -49,6 +48,12 @@ class Reservations(bootsteps.Step):  # type: ignore[misc]
         worker._process_task = of_this_worker(worker)
         if is_direct:
             worker.process_task = worker._process_task
+
+
+def is_on_redis(app: Any, transport: str) -> bool:
+    """Say whether an app's jobs come from Redis by this transport: ``settings.KIT`` or ``settings.STOCK``."""
+    scheme = app.connection_for_read().transport_cls
+    return scheme in brokers.REDIS and settings.from_environment(os.environ).redis_transport == transport
 
 
 def free_slots(worker: Any) -> int:

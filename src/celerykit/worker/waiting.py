@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,8 @@ from celery.worker import control, strategy
 from celery.worker.request import Request
 from kombu.utils.json import loads
 
-from celerykit import brokers, settings
+from celerykit import settings
+from celerykit.worker.reservations import is_on_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ class Scheduled(bootsteps.Step):  # type: ignore[misc]
 
     def include_if(self, worker: Any) -> bool:
         """Only where the kit's transport has them wait."""
-        return _is_on_redis(worker.app, settings.KIT)
+        return is_on_redis(worker.app, settings.KIT)
 
     def create(self, worker: Any) -> None:
         """Put the command before Celery's, or an app's own."""
@@ -102,7 +102,7 @@ class PuttingBack(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def include_if(self, worker: Any) -> bool:
         """Only then."""
-        return _is_on_redis(worker.app, settings.STOCK)
+        return is_on_redis(worker.app, settings.STOCK)
 
     def start(self, worker: Any) -> None:
         """Look now and again: the last worker of the kit may end after this has begun."""
@@ -134,8 +134,3 @@ def put_back(app: Any) -> int:
 
     with room_of(app) as room:
         return room.put_back()
-
-
-def _is_on_redis(app: Any, transport: str) -> bool:
-    scheme = app.connection_for_read().transport_cls
-    return scheme in brokers.REDIS and settings.from_environment(os.environ).redis_transport == transport
