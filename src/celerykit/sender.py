@@ -1,4 +1,4 @@
-"""Sends a job to RabbitMQ by a way that is there and ends in a queue."""
+"""Sends a job by a way that is there and ends in a queue."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ REMEMBERED = 60.0
 ROUNDING = 0.05
 """Seconds that a delay may have been due for since Celery worked out its end."""
 DIRECT = (None, "direct")
+WITHOUT_EXCHANGES = ("pgmq", "redis")
+"""Brokers whose exchanges are Kombu's, in the process that sends."""
 
 
 class Sender:
@@ -43,8 +45,9 @@ class Sender:
 
         :raises amqp.exceptions.NotFound: if the exchange that the sender names is not there, nor known to the app.
         :raises amqp.exceptions.AccessRefused: if the user may not do what the first way needs.
+        :raises LookupError: on Redis and PGMQ, if no queue takes the job.
         """
-        if producer.connection.transport.driver_type == "pgmq":
+        if producer.connection.transport.driver_type in WITHOUT_EXCHANGES:
             return self._send(producer, name, message, **self._known_to_this_process(options))
         if producer.connection.transport.driver_type != "amqp":
             return self._send(producer, name, message, **options)
@@ -61,11 +64,12 @@ class Sender:
         raise problems[0]
 
     def _known_to_this_process(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return ``options`` for PGMQ, of whose exchanges each process knows what it has declared itself."""
+        """Return ``options`` for a broker of whose exchanges each process knows those that it has declared itself."""
         exchange, key = _name(options.get("exchange")), options.get("routing_key")
         told = self._unless_nobody_listens(options)
-        if exchange and key and options.get("declare") is None and options.get("queue") is None:
-            told["declare"] = routes.leading(self._amqp.queues.values(), exchange, key)
+        if exchange and key and options.get("declare") is None:
+            # Celery names the default queue beside an exchange that has nothing to do with it.
+            told["declare"] = routes.leading(self._amqp.queues.values(), exchange, key) or None
         return told
 
     def _unless_nobody_listens(self, options: dict[str, Any]) -> dict[str, Any]:

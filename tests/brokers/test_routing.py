@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import kombu.transport
 import pytest
 from amqp.exceptions import AccessRefused, NotFound
+from celery import Celery
 from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
-from tests.brokers.conftest import PGMQ, RabbitMQ
+from celerykit.loader import configure
+from tests.brokers.conftest import PGMQ
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -102,14 +105,16 @@ def test_rabbitmq_routes_as_celery_does(rig: Rig) -> None:
     assert "Failed to setup delayed delivery" not in worker.logs
 
 
-@pytest.mark.parametrize("made", [RabbitMQ, PGMQ], ids=["rabbitmq", "pgmq"])
-def test_a_job_that_no_queue_takes_is_refused(rig: Rig, made: type[RabbitMQ | PGMQ]) -> None:
+@pytest.mark.parametrize("broker", ["redis", "rabbitmq", "pgmq"])
+def test_a_job_that_no_queue_takes_is_refused(rig: Rig, broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever sends it is told: it would be accepted and never run. What is for all may reach none."""
-    made(rig)
-    app = rig.client.app
+    {"redis": rig.redis, "rabbitmq": rig.rabbitmq, "pgmq": lambda: PGMQ(rig)}[broker]()
+    app = Celery("sender", broker=rig.client.app.conf.broker_url)
+    app.conf.broker_transport_options = {"socket_timeout": 6}  # or Kombu gives it the connections of the rig's app
+    configure(app)
+    monkeypatch.setattr(kombu.transport, "_transport_cache", {})  # a sender's process knows the kit from its start
     media = Exchange("media", type="topic")
     app.conf.task_queues = [Queue("celery"), Queue("videos", media, routing_key="media.#"), Broadcast("news")]
-    del app.amqp.queues
     for options in (
         {"exchange": "media", "routing_key": "nothing"},
         {"exchange": "media", "routing_key": "nothing", "declare": [media]},
@@ -117,6 +122,7 @@ def test_a_job_that_no_queue_takes_is_refused(rig: Rig, made: type[RabbitMQ | PG
     ):
         with pytest.raises((NotFound, AccessRefused, LookupError)):
             app.send_task("any", **options)
+    app.send_task("any", exchange="media", routing_key="media.video")
     app.send_task("any", exchange="news", routing_key="nothing", declare=[Exchange("news", "fanout")])
 
 

@@ -1,4 +1,4 @@
-"""Transports of the kit's own: on Redis for workers, while whoever sends jobs keeps Kombu's; on PGMQ for all."""
+"""Transports of the kit's own: on Redis one for workers, and Kombu's with a check for whoever sends; on PGMQ one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ def install(app: Any, workplace: Any) -> None:
     """
     from kombu.transport import redis as stock
 
-    from celerykit.transports import redis
+    from celerykit.transports import redis, sending
 
-    ours = {stock.Transport: redis.Transport, stock.SentinelTransport: redis.SentinelTransport}
+    # Kombu keeps the class of whoever has connected before the kit was there.
+    ours: dict[Any, Any] = {
+        **dict.fromkeys((stock.Transport, sending.Transport), redis.Transport),
+        **dict.fromkeys((stock.SentinelTransport, sending.SentinelTransport), redis.SentinelTransport),
+    }
 
     class Connection(app.amqp.Connection):  # type: ignore[misc]
         def get_transport_cls(self) -> Any:
@@ -26,7 +30,12 @@ def install(app: Any, workplace: Any) -> None:
 
 
 def register() -> None:
-    """Let every connection of this process to PGMQ use the kit's transport, whoever makes it."""
+    """Let every connection of this process to PGMQ or Redis use the kit's transport, whoever makes it."""
     from kombu.transport import TRANSPORT_ALIASES
 
-    TRANSPORT_ALIASES["pgmq"] = "celerykit.transports.pgmq:Transport"
+    TRANSPORT_ALIASES.update(
+        pgmq="celerykit.transports.pgmq:Transport",
+        redis="celerykit.transports.sending:Transport",
+        rediss="celerykit.transports.sending:Transport",
+        sentinel="celerykit.transports.sending:SentinelTransport",
+    )

@@ -31,6 +31,7 @@ from psycopg_pool import ConnectionPool
 from celerykit import postgresql
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.settings import patience
+from celerykit.transports.reaching import Reaching
 from celerykit.transports.renewal import Renewal
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ _accounts: dict[tuple[int, str], Account] = {}
 """By process, which may be a fork, and server."""
 
 
-class Channel(pgmq.Channel):
+class Channel(Reaching, pgmq.Channel):
     """A channel that gives back what it holds when it ends, and takes acknowledgements beyond that."""
 
     def __init__(self, connection: Any, **options: Any):
@@ -196,21 +197,15 @@ class Channel(pgmq.Channel):
         return True
 
     def basic_publish(self, message: Any, exchange: str, routing_key: str, **options: Any) -> Any:
-        """Publish; what must reach a queue is refused where there is none.
-
-        :raises LookupError: then.
-        """
+        """Publish, in a form that PostgreSQL takes."""
         for name in SHOWN & (message.get("headers") or {}).keys():
             # PostgreSQL takes no NUL and no half of a character; nobody reads the arguments from here.
             message["headers"][name] = _storable(message["headers"][name])
-        if exchange and options.get("mandatory") and self.typeof(exchange).type == "direct":
-            _require(self._lookup(exchange, routing_key), exchange, routing_key)
         return super().basic_publish(message, exchange, routing_key, **options)
 
     def _put_topic(self, exchange: str, message: Any, routing_key: str, **options: Any) -> None:
         key = self._topic_key(exchange, routing_key)
-        taken = self.pgmq.send_topic(key, message, **self._pgmq_send_kwargs(message))
-        _require(taken or not options.get("mandatory"), exchange, routing_key)
+        self.required(self.pgmq.send_topic(key, message, **self._pgmq_send_kwargs(message)), exchange)
 
     def _get_message_estimate(self, max_if_unlimited: int = 1) -> int:
         """Fetch one job at a time: a stop gives back what the channel holds, not what is on its way there."""
@@ -302,11 +297,6 @@ def _storable(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
-
-
-def _require(found: object, exchange: str, routing_key: str) -> None:
-    if not found:
-        raise LookupError(f"no queue takes what is sent to exchange {exchange!r} with routing key {routing_key!r}")
 
 
 def _address(told: Any, port: int) -> dict[str, Any]:

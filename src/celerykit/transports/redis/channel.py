@@ -15,6 +15,7 @@ from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
+from celerykit.transports.reaching import Reaching
 from celerykit.transports.redis import scripts
 from celerykit.transports.redis.alarm import Alarm
 from celerykit.transports.redis.bell import Bell
@@ -44,7 +45,7 @@ ELSEWHERE = Workplace()
 """Where a consumer works that no worker of the kit has told of itself."""
 
 
-class LeasedChannel(stock.Channel):
+class LeasedChannel(Reaching, stock.Channel):
     """Kombu's channel, but for the way in which jobs that are acknowledged come in and are settled.
 
     Queues that are consumed without acknowledgement are Kombu's still, as long as no other is consumed beside them.
