@@ -24,6 +24,8 @@ ALONE = ("--numprocesses", "1")
 """One test at a time, in a process whose crash does not end the run."""
 TO_END = 60.0
 """Seconds for the end of a run that has been interrupted."""
+CRASHED = "???"
+"""The phase of a test whose process has crashed."""
 SOME_FAILED = 1
 """Pytest's exit code of a run that went through all of its tests."""
 
@@ -61,7 +63,7 @@ class Part:
         if code is None:
             for stacks in folder.glob("*.stacks"):
                 say(stacks.read_text(encoding="utf-8"))
-        return read(folder, code)
+        return read(folder, code, time.monotonic() - began)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,10 @@ class Run:
     passed: frozenset[str]
     missing: frozenset[str]
     """Those that were found and not run, such as when process after process has crashed."""
+    running: Mapping[str, float]
+    """How many seconds before the end each of those began that had not ended."""
+    seconds: float
+    """How long the run took."""
 
     @property
     def is_whole(self) -> bool:
@@ -100,8 +106,8 @@ class Run:
         return (self.code == 0 or some_failed) and collected and not self.missing
 
 
-def read(folder: Path, code: int | None) -> Run:
-    """Return what the record of a run says."""
+def read(folder: Path, code: int | None, seconds: float) -> Run:
+    """Return what the record of a run says that has just ended."""
     file = folder / "outcomes.jsonl"
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
     collected = {test for line in lines for test in line.get("collected", ())}
@@ -112,7 +118,10 @@ def read(folder: Path, code: int | None) -> Run:
             failures.setdefault(phase["test"], Failure(**{field.name: phase[field.name] for field in fields(Failure)}))
     passed = {phase["test"] for phase in phases if (phase["when"], phase["outcome"]) == ("call", "passed")}
     missing = collected - {phase["test"] for phase in phases}
-    return Run(code, failures, frozenset(passed - set(failures)), frozenset(missing))
+    ended = {phase["test"] for phase in phases if phase["when"] in {"teardown", CRASHED}}
+    running = {line["begins"]: time.time() - line["at"] for line in lines if "begins" in line}
+    running = {test: ago for test, ago in running.items() if test not in ended}
+    return Run(code, failures, frozenset(passed - set(failures)), frozenset(missing), running, seconds)
 
 
 def bounded(command: Sequence[str | Path], environment: Mapping[str, str], seconds: float) -> int | None:

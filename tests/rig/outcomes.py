@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ class Outcomes:
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """Take note of which tests there are: without it, nobody would miss one."""
         self._write({"collected": [plain(test) for test in ids]})
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Take note of a test that begins: of a run that hangs, it may be the last word."""
+        self._write({"begins": plain(nodeid), "at": time.time()})
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take note of a phase of a test; a worker that has crashed has the phase ``???``."""
