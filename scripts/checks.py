@@ -52,7 +52,9 @@ QUICK = ("-m", "not slow", "--durations", "25", "--durations-min", "5")
 SITE_ONCE = ("pytest", "tests/hosts/test_site.py", "-k", "empty_machine or second_run")
 # Most of a test in containers is waiting, so several share a core.
 SERVERS, OLDEST_SERVER = ("redis-8", "redis-7", "valkey-8"), "redis-6.2"
-SLOW_ON_OURS = tuple(f"tests/brokers/test_{name}.py" for name in ("consequences", "refusals", "routing", "ways_back"))
+OTHERS = tuple(f"tests/brokers/test_{name}.py" for name in ("others", "backends", "speed"))
+"""On brokers and result backends that are not the kit's own; speed by itself."""
+SLOW_ON_OURS = ("-m", "slow", "tests/containers", "tests/brokers", *(f"--ignore={file}" for file in OTHERS))
 IN_CONTAINERS = ("pytest", "--numprocesses", "5", "--dist", "loadgroup")
 
 
@@ -99,16 +101,15 @@ def test_on_servers(*, oldest: bool) -> None:
 
 
 def test_on_brokers() -> None:
-    """Run the tests on every broker and result backend, speed by itself, and keep what they saw.
+    """Run the tests on every broker and result backend, and the slow ones on the kit's own; keep what they saw.
 
     :raises SetupError: if one fails.
     """
     keep = ("-p", "tests.brokers.recording")
-    files = ("tests/brokers/test_others.py", "tests/brokers/test_backends.py")
     passed = [
-        _passes((*IN_CONTAINERS, *keep, *files)),
-        _passes(("pytest", *keep, "tests/brokers/test_speed.py")),
-        _passes((*IN_CONTAINERS, "-m", "slow", *SLOW_ON_OURS)),
+        _passes((*IN_CONTAINERS, *keep, *OTHERS[:2])),
+        _passes(("pytest", *keep, OTHERS[2])),
+        _passes((*IN_CONTAINERS, *SLOW_ON_OURS)),
     ]
     _passes(("python", "scripts/brokers_doc.py", "--write"))
     if not all(passed):

@@ -88,6 +88,7 @@ def in_the_clear(worker: Process, host: str, port: int) -> str:
     return str(worker.container.exec_run(["python", "-c", told, host, str(port)]).output.decode()).strip()
 
 
+@pytest.mark.slow_with("redis", "postgresql")
 def test_new_certificates_lose_no_job(stack: tuple[str, Stack, Ledger]) -> None:
     """Jobs go over TLS alone while the certificates are renewed; each server shows its new one, and nothing is lost."""
     broker, whole, ledger = stack

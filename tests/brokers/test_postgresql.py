@@ -62,6 +62,7 @@ def test_a_stop_gives_back_what_a_worker_holds(rig: Rig) -> None:
     assert_nothing_lost(rig, 60, twice=4)
 
 
+@pytest.mark.slow
 def test_a_job_of_a_worker_that_lives_is_its_own(rig: Rig) -> None:
     """However long it lasts, or waits for its time, through an outage; a killed worker's job is soon another's."""
     server = rig.pgmq()
@@ -143,6 +144,7 @@ def test_processes_that_start_at_once_make_one_schema(rig: Rig) -> None:
     rig.client.sql("SELECT pgmq.send_topic('any', '{}'::jsonb, '{}'::jsonb)")
 
 
+@pytest.mark.slow_with("restart")
 @pytest.mark.parametrize("fault", ["restart", "kill"])
 def test_results_survive_their_server(rig: Rig, fault: str) -> None:
     """Jobs that end while the result backend is away are done, and so are their results."""

@@ -197,6 +197,7 @@ def test_a_container_made_anew_finds_its_jobs(server: Process, rig: Rig) -> None
     assert_nothing_lost(rig)
 
 
+@pytest.mark.slow
 def test_workers_work_and_start_where_nobody_may_publish(server: Process, rig: Rig) -> None:
     """A server that is short of memory needs workers that empty its queues: none is stuck, or waits to begin."""
     old = rig.worker(CELERYKIT_STUCK_AFTER=12, CELERYKIT_LONGEST_JOB=30)

@@ -59,6 +59,7 @@ def test_jobs_survive_a_kill_of_the_worker(broker: Broker, rig: Rig) -> None:
     assert all(at and (at - killed < broker.redelivery or at - ready < 4) for at in again), (again, killed, ready)
 
 
+@pytest.mark.slow_with("pgmq")
 def test_a_worker_grows_while_jobs_wait_for_it(broker: Broker, rig: Rig) -> None:
     """Every broker can say how many jobs wait; from 2 at once to 4 while none is lost or run twice."""
     rig.worker(CELERY_WORKER_CONCURRENCY="UNSET", cpuset_cpus="0,1")
@@ -67,6 +68,7 @@ def test_a_worker_grows_while_jobs_wait_for_it(broker: Broker, rig: Rig) -> None
     assert_nothing_lost(rig)
 
 
+@pytest.mark.slow_with("restart")
 @pytest.mark.parametrize("fault", ["restart", "kill"])
 def test_jobs_survive_the_broker_under_publishing(broker: Broker, rig: Rig, fault: str) -> None:
     """What the broker accepted before and after it was restarted or killed is done, with no help for the sender."""
@@ -83,6 +85,7 @@ def test_jobs_survive_the_broker_under_publishing(broker: Broker, rig: Rig, faul
     assert_nothing_lost(rig, twice=6)
 
 
+@pytest.mark.slow_with("RabbitMQOnSmallDisk")
 def test_a_broker_without_memory_or_disk_answers_and_keeps_what_it_has(scarce: Broker, rig: Rig) -> None:
     """The sender has an error within 15 s, running jobs end, and with room again jobs are accepted as before."""
     worker = rig.worker()
@@ -107,6 +110,7 @@ def timed(rig: Rig, answers: list[float]) -> str | None:
     return job
 
 
+@pytest.mark.slow_with("pgmq")
 def test_a_poison_job_ends_in_the_dead_letters(broker: Broker, rig: Rig) -> None:
     """A job that kills its pool child each time is started as often as said, then kept; the pool works on."""
     rig.worker(CELERYKIT_MAX_DELIVERIES=3)
@@ -130,6 +134,7 @@ def test_a_job_that_no_worker_can_run_is_kept(broker: Broker, rig: Rig) -> None:
     until(lambda: set(jobs) <= set(rig.ledger.account().done), 60, "jobs after them")
 
 
+@pytest.mark.slow_with("redis")
 def test_a_delayed_job_sent_before_any_worker_is_on_time(broker: Broker, rig: Rig) -> None:
     """Neither lost nor early, and one whose delay ends before the first worker starts waits for it."""
     sent = time.time()
@@ -142,6 +147,7 @@ def test_a_delayed_job_sent_before_any_worker_is_on_time(broker: Broker, rig: Ri
     assert sent + 30 <= started[2] + 0.05 and started[2] < sent + 35
 
 
+@pytest.mark.slow_with("pgmq")
 def test_what_is_due_runs_however_many_jobs_wait(broker: Broker, rig: Rig) -> None:
     """A thousand jobs for next week take no slot: one for now runs now, and one that is due in a moment runs then."""
     rig.worker()

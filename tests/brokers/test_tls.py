@@ -45,16 +45,19 @@ def deployed(worker: Process, url: str, authority: str, **also: str) -> tuple[in
     return code, str(output.decode())
 
 
+@pytest.mark.slow
 def test_jobs_survive_a_kill_of_the_worker_over_tls(broker: Broker, rig: Rig) -> None:
     """As without it."""
     test_survival.test_jobs_survive_a_kill_of_the_worker(broker, rig)
 
 
+@pytest.mark.slow_with("redis", "pgmq")
 def test_jobs_survive_a_restart_of_the_broker_over_tls(broker: Broker, rig: Rig) -> None:
     """While jobs are being sent, as without it."""
     test_survival.test_jobs_survive_the_broker_under_publishing(broker, rig, "restart")
 
 
+@pytest.mark.slow_with("pgmq")
 def test_a_server_that_is_another_is_refused(broker: Broker, rig: Rig) -> None:
     """By its authority or its name: a worker says why and waits, a deployment ends; of two hosts it takes the right."""
     trustme.CA().cert_pem.write_to_path(rig.ledger.folder / "stranger.pem")

@@ -47,6 +47,7 @@ def wait_ticks(rig: Rig, number: int, seconds: float) -> None:
     until(lambda: len(ticks(rig)) >= number, seconds, lambda: f"{number} ticks, there are {len(ticks(rig))}", pause=0.1)
 
 
+@pytest.mark.slow_with("restart")
 @pytest.mark.parametrize("fault", ["restart", "kill"])
 def test_no_tick_is_sent_twice_and_none_is_late(stack: Rig, fault: str) -> None:
     """After a restart or a kill of beat the schedule goes on: no tick twice, the next within one interval."""

@@ -11,6 +11,7 @@ MOST = 8
 """Faults of a kind: more take minutes, and find little that these do not."""
 
 
+@pytest.mark.slow_with("stopped", "killed")
 @pytest.mark.parametrize("name", CASES)
 def test_no_job_is_lost_to_a_fault(name: str) -> None:
     """Every accepted job is done, none is left behind, and a long one runs once."""

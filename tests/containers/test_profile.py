@@ -49,6 +49,7 @@ def seen(worker: Process, kept: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow_with("solo", "gevent")
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
 def test_what_jobs_do_is_seen(stack: Rig, kept: Path, pool: str) -> None:
     """Number, time in the queue and at work, CPU time and memory of jobs, by task, whatever runs them."""

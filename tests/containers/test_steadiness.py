@@ -23,6 +23,7 @@ def start_of(worker: Process) -> tuple[str, int]:
     return str(worker.state["StartedAt"]), int(worker.state["Pid"])
 
 
+@pytest.mark.slow_with("solo", "threads")
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
 def test_a_broker_outage_restarts_nothing(rig: Rig, pool: str) -> None:
     """The same process is alive but not ready while the broker is away, and ready again when it is back."""
@@ -62,6 +63,7 @@ def test_a_worker_that_gets_no_job_is_not_ready_and_says_why(rig: Rig) -> None:
     until(lambda: not rig.ledger.account().lost, 60, lambda: str(rig.ledger.account()))
 
 
+@pytest.mark.slow_with("threads", "gevent")
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
 def test_a_broker_that_is_cut_off_is_noticed(rig: Rig, pool: str) -> None:
     """A connection over which nothing comes any more, not even its end, is given up and made anew."""
@@ -105,6 +107,7 @@ def test_a_job_of_a_minute_in_the_solo_pool_restarts_nothing(stack: Rig) -> None
     assert not stack.ledger.account().started_twice
 
 
+@pytest.mark.slow_with("prefork")
 @pytest.mark.parametrize(
     ("pool", "task"),
     [
@@ -131,6 +134,7 @@ def test_a_job_that_holds_up_all_of_its_worker_runs_once(stack: Rig, pool: str, 
     assert not any("runs twice" in worker.logs or " is gone: " in worker.logs for worker in workers)
 
 
+@pytest.mark.slow_with("threads")
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_drain_of_a_minute_is_let_be(stack: Rig, pool: str) -> None:
     """A worker that drains is alive, not ready, and ends with its job, not before."""

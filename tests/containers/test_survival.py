@@ -76,6 +76,7 @@ def test_an_idle_worker_stops_at_once(stack: Rig, pool: str) -> None:
     assert worker.state["ExitCode"] == 0
 
 
+@pytest.mark.slow_with("threads", "gevent")
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_job_longer_than_the_stop_budget_is_given_back(stack: Rig, pool: str) -> None:
     """At the budget nothing runs on, every job is back in the queue, and the exit code is 0."""
@@ -116,6 +117,7 @@ def test_a_killed_workers_jobs_are_taken_over(stack: Rig, pool: str) -> None:
     assert all(at - killed < 10 for at in again), again
 
 
+@pytest.mark.slow_with("solo")
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_jobs_of_a_worker_that_is_cut_off_are_taken_over(stack: Rig, pool: str) -> None:
     """No word comes that its connection has ended; Redis asks, and within 45 s another worker has its job."""
@@ -278,6 +280,7 @@ def test_at_most_once_never_runs_a_job_again(stack: Rig) -> None:
     assert len(account.lost) == 2 and not account.started_twice, str(account)
 
 
+@pytest.mark.slow_with("threads", "gevent")
 @pytest.mark.parametrize("pool", POOLS)
 def test_at_most_once_loses_nothing_to_a_restart(stack: Rig, pool: str) -> None:
     """What the pool has not got yet is not acknowledged: a graceful restart drops nothing and repeats nothing."""

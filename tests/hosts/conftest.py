@@ -1,6 +1,7 @@
 """What the tests on hosts share: a machine a release of Debian and init system, and a clean account for each test.
 
-A test runs on machines with systemd, or on those that its mark ``inits`` names: in `make test`, or ``slowly``.
+A test runs on machines with systemd, or on those that its mark ``inits`` names: in `make test`, or ``slowly``. There
+the older release of Debian is named where nothing in the test depends on the release.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         mark = metafunc.definition.get_closest_marker("inits") or pytest.mark.inits("systemd").mark
         slowly = mark.kwargs.get("slowly", ())
         machines = [
-            pytest.param(kind, marks=[pytest.mark.xdist_group(kind), *[pytest.mark.slow] * (kind in kinds(*slowly))])
+            pytest.param(
+                kind,
+                marks=[pytest.mark.xdist_group(kind), *[pytest.mark.slow] * (kind in {*slowly, *kinds(*slowly)})],
+            )
             for kind in kinds(*mark.args, *slowly)
         ]
         metafunc.parametrize("machine", machines, indirect=True, scope="session")

@@ -81,6 +81,7 @@ def test_beat_is_started_when_it_ticks_and_stopped_when_it_has_ended(beat: Beat)
     assert beat.host.sh("ls /var/lib/celery").split()
 
 
+@pytest.mark.inits("systemd", slowly=("bookworm",))
 @pytest.mark.parametrize("fault", ["kill", pytest.param("restart", marks=pytest.mark.slow)])
 def test_beat_sends_no_tick_twice_and_none_late(beat: Beat, fault: str) -> None:
     """After `systemctl restart` or a `kill -9` the schedule goes on: no tick twice, the next within one interval."""

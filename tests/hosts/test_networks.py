@@ -73,6 +73,7 @@ def package(site: Host, tmp_path: Path) -> Iterator[Package]:
         site.run(f"systemctl stop index; rm -rf {INDEX}")
 
 
+@pytest.mark.inits("systemd", slowly=("bookworm",))
 @pytest.mark.parametrize(
     "way", ["index", pytest.param("proxy", marks=pytest.mark.slow), pytest.param("wheelhouse", marks=pytest.mark.slow)]
 )
@@ -88,6 +89,7 @@ def test_packages_come_by_the_way_that_hosts_are_told(site: Host, package: Packa
     assert [trace for trace in traces if trace in shown] == []
 
 
+@pytest.mark.inits("systemd", slowly=("bookworm",))
 def test_an_index_that_does_not_answer_is_named(site: Host, package: Package) -> None:
     """The play ends there with the reason and the remedy, and without the password; what runs is left alone."""
     before = site.pid("default")

@@ -169,6 +169,7 @@ def test_a_drain_longer_than_the_unit_s_time_out_is_waited_for(host: Host) -> No
     assert host.show("celeryd@imports", "Result") == "success"
 
 
+@pytest.mark.inits("systemd", slowly=("bookworm", "sysvinit", "supervisor"))
 def test_a_worker_that_does_not_stop_is_killed_with_all_its_children(host: Host) -> None:
     """After the budget, which a halted worker cannot keep: it is said, nothing of the pool goes on, no job is lost."""
     host.manager.bound_stop("imports")

@@ -16,7 +16,7 @@ from tests.rig.waiting import until
 if TYPE_CHECKING:
     from tests.rig.hosts import Host
 
-pytestmark = pytest.mark.inits("systemd", "sysvinit", "supervisor")
+pytestmark = pytest.mark.inits("systemd", "sysvinit", "supervisor", slowly=("bookworm",))
 
 
 def test_what_a_worker_learns_outlives_it(host: Host) -> None:
@@ -48,7 +48,7 @@ def test_a_proposal_is_applied_to_one_worker_after_the_other(host: Host) -> None
     host.do("restart", "imports")
 
 
-@pytest.mark.inits("systemd")
+@pytest.mark.inits("systemd", slowly=("bookworm",))
 def test_a_pool_has_as_many_processes_as_its_jobs_are_worth(site: Host) -> None:
     """Threads of one process use one CPU: where jobs want more, more processes share the pool's file, while they do."""
     pools = [{"name": "default", "processes": "auto", "options": {"CELERYKIT_POOLS": "threads,prefork"}}]
