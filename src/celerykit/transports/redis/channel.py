@@ -166,6 +166,12 @@ class LeasedChannel(Reaching, stock.Channel):
         message._state = "ACK"
         return settled
 
+    def forget(self, message: Any) -> None:
+        """Be done with a message that is somebody else's by now."""
+        self.lease.forget(message.delivery_tag)
+        self.qos._quick_ack(message.delivery_tag)
+        message._state = "ACK"
+
     def put_off(self, message: Any, due: float, name: str) -> bool:
         """Have a message wait on the server until its time has come, as it is.
 
@@ -372,7 +378,7 @@ class LeasedChannel(Reaching, stock.Channel):
             self._queue_cycle.rotate(name)
             self._arrived.append((job, name, body))
         self.lease.answered(request.number)
-        self.lease.is_late(late)
+        self.lease.is_late(late, request.news)
         if waits == AT_THE_DOOR:
             self._at_door = True
             lists = [key for queue in request.queues for key in self._queues.lists(queue)]
