@@ -34,6 +34,10 @@ logger.setLevel(logging.INFO)
 
 OUTAGE = 3.0
 """Seconds without a beat of any worker after which no lease has run out: it was the server that was away."""
+ALONE = 3
+"""Seconds for which one worker alone puts the jobs of a dead one back, if it says no more of it."""
+SPELL = 1.0
+"""Seconds of that before the next beat."""
 PATIENCE = 2.0
 """Seconds that one answer is waited for. Several fit into a lease."""
 SHORTEST = 0.05
@@ -252,11 +256,15 @@ class Lease:
 
         :raises redis.RedisError: if the server cannot be reached, or refuses.
         """
-        found = messages.read(self.client, self.keys, self.owner, jobs, how.mark)
-        if how.to:
-            found = [job._replace(origin=how.to) for job in found]
-        back = self._requeue("mine", self.owner, how.push, found)
-        self.held.difference_update(jobs)
+        left = sorted(filter(self.has_reserved, jobs), key=names.number_of, reverse=True)
+        back = 0
+        while left:
+            found = messages.read(self.client, self.keys, self.owner, left, how.mark)
+            if how.to:
+                found = [job._replace(to=how.to) for job in found]
+            back += self._requeue("mine", self.owner, how.push, found)
+            self.held.difference_update(left[: len(found)])
+            del left[: len(found)]
         return back
 
     def give_back(self, jobs: Collection[str], how: Return = AS_IT_CAME) -> None:
@@ -287,7 +295,9 @@ class Lease:
     def bury(self, job: str) -> None:
         """Move a job that is no message at all to the dead letters."""
         row = messages.read_raw(self.client, self.keys, job)
-        self._requeue("mine", self.owner, LAST, [messages.Returned(job, self.keys.prefix + messages.DEAD_LETTERS, row)])
+        self._requeue(
+            "mine", self.owner, LAST, [messages.Returned(job, self.keys.prefix + messages.DEAD_LETTERS, 0, row)]
+        )
         self.held.discard(job)
 
     # What the keeper does once a second.
@@ -297,7 +307,10 @@ class Lease:
         now = time.monotonic()
         renews = now - self._renewed_at >= self._renew_every
         place = self.workplace
-        arguments = (self.owner, place.lease_seconds, OUTAGE, int(renews), place.patience(), self.keys.present)
+        arguments = (
+            self.owner, place.lease_seconds, OUTAGE, int(renews), place.patience(), self.keys.present, self.keys.heirs,
+            ALONE,
+        )  # fmt: skip
         was_over, connections, gone, *over = scripts.BEAT(self.client, self._beat_keys, arguments)
         if renews:
             self._renewed_at = now
@@ -336,19 +349,23 @@ class Lease:
             return sum(pipe.execute())
 
     def take_over(self, owner: str, proof: str, why: str) -> int:
-        """Put the jobs of a dead worker back, and return how many there were.
+        """Put the jobs of a dead worker back, and return how many; what takes longer is for the next beat.
 
         :param proof: ``over`` if its lease is over, ``gone`` if it is not connected; Redis looks once more.
         :param why: for people.
         """
         back = 0
-        jobs = messages.owned(self.client, self.keys, owner)
-        for start in range(0, len(jobs) or 1, names.BATCH):
-            found = messages.read(self.client, self.keys, owner, jobs[start : start + names.BATCH], messages.died_with)
+        left = messages.owned(self.client, self.keys, owner)
+        end = time.monotonic() + SPELL
+        while True:
+            found = messages.read(self.client, self.keys, owner, left, messages.died_with)
             answer = self._requeue(proof, owner, FIRST, found)
             if answer < 0:
                 break
             back += answer
+            del left[: len(found)]
+            if not left or time.monotonic() > end:
+                break
         if back:
             logger.warning("worker %s %s: %d jobs of it are back in their queues", owner, why, back)
         return back
