@@ -35,13 +35,18 @@ class Bell:
         _call(for_connection, "CLIENT", "TRACKING", "ON", "REDIRECT", number, "OPTIN", "NOLOOP")
         self._waits, self._asked_at = False, time.monotonic()
 
-    def listen(self) -> None:
-        """Take all rings that have come."""
+    def listen(self) -> set[bytes] | None:
+        """Take all rings that have come, and return the keys that they are for; None if one is for no key."""
+        changed: set[bytes] | None = set()
         while True:
-            self.connection.read_response()
+            told = self.connection.read_response()
             self._waits = False
+            if changed is not None and told[0] == b"message":
+                # Nothing in place of keys if the whole database was emptied.
+                is_for_keys = told[1] == INVALIDATED.encode() and told[2] is not None
+                changed = changed.union(told[2]) if is_for_keys else None
             if not self.connection.can_read(timeout=0):
-                return
+                return changed
 
     def is_dead(self, patience: float) -> bool:
         """Ask for a sign of life every so many seconds, and say whether one has not come for as long."""

@@ -342,7 +342,8 @@ class Lease:
         """Return how many jobs of the queues that are consumed here wait for their time."""
         if self.due_at == math.inf:
             return 0
-        lists = {name for channel in tuple(self.channels) for name in channel.consumed_lists()}
+        lists = set(self.client.zrange(self.keys.waiting, 0, -1))
+        lists &= {name for channel in tuple(self.channels) for name in channel.consumed_lists()}
         with self.client.pipeline(transaction=False) as pipe:
             for name in lists:
                 pipe.zcard(self.keys.waiting_for(bytes_to_str(name)))
@@ -414,7 +415,10 @@ class Lease:
         return int(scripts.RESERVE(self.client, keys, arguments)[0])
 
     def _requeue(self, why: str, owner: str, push: str, jobs: Sequence[Returned]) -> int:
-        keys = [self.keys.unacked, self.keys.index, self.keys.owned_by + owner, self.keys.owners, self.keys.patience]
+        keys = [
+            self.keys.unacked, self.keys.index, self.keys.owned_by + owner, self.keys.owners, self.keys.patience,
+            self.keys.heirs + owner,
+        ]  # fmt: skip
         arguments = (owner, why, self.keys.present + owner, push, *(part for job in jobs for part in job))
         return int(scripts.REQUEUE(self.client, keys, arguments))
 

@@ -1,6 +1,6 @@
 -- Puts reserved jobs back into the queues they came from, each at most once.
 --
--- KEYS  unacked, unacked_index, owned:<owner>, owners, patience
+-- KEYS  unacked, unacked_index, owned:<owner>, owners, patience, heir:<owner>
 -- ARGV  owner, why ('mine': by the owner, 'end': by the owner, whose lease ends with this, 'over': its lease is over,
 --       'gone': it is not connected), channel of the owner's presence, RPUSH (to be the next) or LPUSH (to be the
 --       last), for each job: its id, the list that it goes to, how many bytes of its message stay, the rest of it ...
@@ -29,5 +29,6 @@ end
 if why ~= 'mine' and redis.call('HLEN', owned) == 0 then
   redis.call('ZREM', owners, owner)
   redis.call('ZREM', patience, owner)
+  redis.call('DEL', KEYS[6])
 end
 return back
