@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from redis.exceptions import InvalidResponse
+
 INVALIDATED = "__redis__:invalidate"
 
 
@@ -39,10 +41,16 @@ class Bell:
         """Take all rings that have come, and return the keys that they are for; None if one is for no key."""
         changed: set[bytes] | None = set()
         while True:
-            told = self.connection.read_response()
+            try:
+                told = self.connection.read_response()
+            except InvalidResponse:
+                # So Redis says in RESP 2 that a database was emptied, any of them, to a client whose other connection
+                # speaks RESP 3. This one is of no use from here on.
+                self.close()
+                return None
             self._waits = False
             if changed is not None and told[0] == b"message":
-                # Nothing in place of keys if the whole database was emptied.
+                # Nothing in place of keys if a database was emptied.
                 is_for_keys = told[1] == INVALIDATED.encode() and told[2] is not None
                 changed = changed.union(told[2]) if is_for_keys else None
             if not self.connection.can_read(timeout=0):

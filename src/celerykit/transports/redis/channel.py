@@ -364,7 +364,7 @@ class LeasedChannel(Reaching, stock.Channel):
             self._looks = True
             changed = self._bell.listen()
             self._changed.add(None if changed is None else self._queues.of(changed))
-            if self.client.connection._sock is not None:
+            if self._bell.is_up and self.client.connection._sock is not None:
                 self._ask_for_more()  # the loop's next turn would cost a job its first tenth of a millisecond
 
     def _on_answer(self) -> bool:
