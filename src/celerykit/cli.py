@@ -353,17 +353,17 @@ def _waiting(arguments: argparse.Namespace) -> int:
 
     with waiting.room_of(app) as room:
         if arguments.drop:
-            print(f"dropped {room.drop(room.lists([arguments.drop]))} jobs")
+            print(f"dropped {room.drop(arguments.drop)} jobs")
         if arguments.put_back:
             print(f"{room.put_back()} jobs are back in their queues")
-        lists = room.all_lists()
-        counts = room.counts(lists)
-    for name, count in zip(lists, counts, strict=True):
+        left = room.by_list()
+    for name, count in left.items():
         print(f"{name.encode('unicode_escape').decode():<32}{count}")
-    print(f"{sum(counts)} jobs wait for their time")
-    if arguments.put_back and lists:
+    print(f"{sum(left.values())} jobs wait for their time")
+    if arguments.put_back and left:
         print("celerykit: error: a worker with the kit's transport runs, and would put them off again", file=sys.stderr)
-    return 1 if arguments.put_back and lists else 0
+        return 1
+    return 0
 
 
 def _pools(arguments: argparse.Namespace) -> int:

@@ -130,7 +130,7 @@ def test_jobs_of_a_worker_that_is_cut_off_are_taken_over(stack: Rig, pool: str) 
     began = time.monotonic()
     until(lambda: stack.ledger.account().started_twice, 90, lambda: heir.logs[-2000:])
     assert time.monotonic() - began < 45
-    assert " is gone: 1 jobs of it are back" in heir.logs
+    assert " is not connected any more: 1 jobs of it are back" in heir.logs
     stack.mend(cut)
     cut.wait_log("this worker was taken for dead, for it was not heard of for")
     assert "give each machine" not in cut.logs

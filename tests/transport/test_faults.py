@@ -132,6 +132,25 @@ def test_a_bell_whose_answer_was_not_read_yet_is_kept(bench: Bench) -> None:
     assert not bell.is_dead(patience=0)
 
 
+@pytest.mark.each_server
+def test_a_database_that_is_emptied_breaks_no_connection(bench: Bench) -> None:
+    """Another one of the server, as a cache's; Redis says so to all who watch any key."""
+    consumer = bench.consume()
+    consumer.turns(0.5)
+    connection = consumer.channel.client.connection._sock
+    with bench.root.client() as other:
+        other.execute_command("SELECT", 5)
+        other.flushdb()
+        consumer.turns(0.5)
+        bench.send("one")
+        consumer.get(1, 1)
+        other.flushdb()
+        other.execute_command("SELECT", 0)
+    consumer.messages[0].ack()
+    until(lambda: consumer.turn(0.1) or bench.reserved == 0, 5, "settled")
+    assert consumer.channel.client.connection._sock is connection
+
+
 def test_a_bell_that_is_dead_is_noticed(bench: Bench) -> None:
     """A job is there within a second or two, though the connection that should tell of it is cut in silence."""
     consumer = bench.consume()

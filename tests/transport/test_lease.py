@@ -15,6 +15,7 @@ from celerykit.transports.redis import messages
 from celerykit.transports.redis.keeper import Keeper
 from celerykit.transports.redis.lease import CLOSED, FIRST
 from celerykit.transports.redis.workplace import Workplace
+from celerykit.worker.reservations import is_held
 from tests.rig.waiting import until
 from tests.transport.bench import TAKEOVER
 
@@ -155,15 +156,17 @@ def test_who_was_taken_for_dead_cannot_settle_for_the_new_owner(bench: Bench) ->
 
 
 def test_what_everybody_gets_is_nobody_s_job(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """A broadcast that each worker has run once is not said to have run twice."""
+    """A broadcast that each worker has run once is not said to have run twice, and never another worker's."""
     news = Exchange("news", type="fanout")
     readers = [bench.consume("jobs", Queue(name, news)) for name in ("one", "other")]
     for reader in readers:
         reader.turns(0.5)
-    bench.producer.publish("hello", exchange=news, serializer="json", declare=[news])
-    for reader in readers:
+    counted = {deadletters.DELIVERIES: 1}  # of a job that had died, and sends this with the headers of its own
+    bench.producer.publish("hello", exchange=news, serializer="json", declare=[news], headers=counted)
+    for reader, settle in zip(readers, (readers[0].channel.ack_now, lambda message: message.ack()), strict=True):
         (message,) = reader.get(1)
-        message.ack()
+        assert is_held(message)
+        assert settle(message) in (True, None)
         reader.turns(1.5)
         assert reader.lease.late == 0
     assert "twice" not in caplog.text
@@ -211,6 +214,38 @@ def test_running_jobs_outlast_a_connection(bench: Bench) -> None:
     again.messages[0].ack()
     until(lambda: again.turn(0.1) or bench.reserved == 0, 30, "both are settled")
     assert again.lease.late == 0
+
+
+def test_an_end_that_redis_has_heard_of_is_no_second_run(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """It is told once more, for the answer was cut off; nobody else had the job."""
+    caplog.set_level("INFO")
+    consumer = bench.consume()
+    bench.send("one")
+    consumer.get(1)[0].ack()
+    consumer.connection.transport.cycle.on_poll_start()
+    until(lambda: bench.reserved == 0, 30, "settled")
+    consumer.channel.client.connection.disconnect()
+    consumer.turns(1.5)
+    assert consumer.lease.late == 0
+    assert "ran twice" not in caplog.text
+    assert "had heard of their end" in caplog.text
+
+
+def test_a_job_that_is_left_to_its_new_owner_did_not_run(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever was taken for dead and begins nothing of it has run nothing twice; nor has the server that lost it."""
+    consumer = bench.consume(prefetch=2)
+    bench.send("one", "two")
+    message, other = consumer.get(2)
+    bench.root.delete("unacked", "celerykit.owners", f"celerykit.owned:{consumer.lease.owner}")
+    until(lambda: consumer.lease.lost, 30, "known as lost")
+    assert "as after a failover" in caplog.text
+    assert "taken for dead" not in caplog.text
+    consumer.channel.forget(message)
+    consumer.turns(1.5)
+    assert consumer.lease.late == 0
+    other.ack()
+    assert consumer.lease.late == 1
+    assert "1 jobs that ended here were not this worker's" in caplog.text
 
 
 def test_an_answer_that_never_came_gives_its_jobs_back(bench: Bench) -> None:

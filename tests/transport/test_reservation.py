@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celerykit.transports.redis.keeper import Keeper
 from celerykit.transports.redis.workplace import Workplace
 from tests.rig.waiting import until
 from tests.transport.bench import RANKS
@@ -107,6 +108,84 @@ def test_a_worker_may_consume_thousands_of_queues(bench: Bench) -> None:
     for number, name in enumerate((names[-1], names[1300])):
         bench.send(name, queue=name)
         worker.get(21 + number)
+
+
+def test_many_queues_that_are_empty_cost_nothing_at_each_job(bench: Bench) -> None:
+    """A request names the queues that Redis has rung for, and others until all of them were seen empty."""
+    names = [f"tenant-{number}" for number in range(2500)]
+    worker = bench.consume(*names, prefetch=2, workplace=Workplace(name="one@test", free_slots=lambda: 2))
+    worker.turns(2.0)
+    before, jobs = bench.root.info("stats")["total_net_input_bytes"], 40
+    for number in range(jobs):
+        bench.send(number, queue=names[number * 61], priority=3 * (number % 2))
+        worker.get(1)[0].ack()
+        worker.messages.clear()
+    # All names are 200 KB, and the keeper looks at a fifth of them every two seconds.
+    assert bench.root.info("stats")["total_net_input_bytes"] - before < jobs * 20_000
+    bench.send("low", queue=names[7], priority=9)
+    bench.send("high", "next", queue=names[8], priority=0)
+    assert [message.payload for message in worker.get(2)] == ["high", "next"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_queue_is_forgotten_among_many(bench: Bench, workers: int) -> None:
+    """In whichever queue jobs come or come back, whoever is at the door and whatever else is done meanwhile."""
+    names = [f"tenant-{number}" for number in range(300)]
+    consumers = [
+        bench.consume(*names, prefetch=1, workplace=Workplace(name=f"{number}@test", free_slots=lambda: 1))
+        for number in range(workers)
+    ]
+    for consumer in consumers:
+        consumer.turns(0.3)
+    slow, came = 0, []
+
+    def take(seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for consumer in consumers:
+                consumer.turn(0.01)
+                if consumer.messages:
+                    came.append((consumer, consumer.messages.pop()))
+                    return True
+        return False
+
+    for number in range(60):
+        queue = random.choice(names)
+        bench.send(number, queue=queue, priority=random.choice(RANKS))
+        slow += not take(1.0) and take(10.0)
+        consumer, message = came[-1]
+        match number % 4:
+            case 0:
+                message.requeue()
+                slow += not take(1.0) and take(10.0)
+                came[-1][1].ack()
+            case 1:
+                consumer.channel.put_off(message, time.time() + 0.3, str(number))
+                slow += not take(2.0) and take(10.0)
+                came[-1][1].ack()
+            case 2:
+                consumer.channel.put_back(message, lambda headers: None, random.choice(names))
+                slow += not take(1.0) and take(10.0)
+                came[-1][1].ack()
+            case _:
+                message.ack()
+    assert len(came) == 60 + 45
+    assert slow < 3, "they were found by a look, not by a bell"
+
+
+def test_what_a_request_moves_itself_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis does not ring for what a connection changes itself: a job whose time has come, for another queue."""
+    monkeypatch.setattr(Keeper, "start", lambda _: None)
+    consumer = bench.consume("waits", "rings", prefetch=2, workplace=Workplace(name="one@test", free_slots=lambda: 2))
+    bench.send("later", queue="waits")
+    message = consumer.get(1)[0]
+    consumer.lease.move_due()
+    consumer.messages.clear()
+    consumer.channel.put_off(message, time.time() + 0.5, "later")
+    consumer.turns(1.0)
+    assert not consumer.messages
+    bench.send("now", queue="rings")
+    assert sorted(message.payload for message in consumer.get(2, 5)) == ["later", "now"]
 
 
 def test_an_idle_worker_takes_only_what_it_can_start(bench: Bench) -> None:

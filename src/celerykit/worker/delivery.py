@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps, signals
 from celery.app.task import Task
 from celery.concurrency import thread
+from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 from kombu.utils.imports import symbol_by_name
 
@@ -42,7 +43,7 @@ class Delivery(bootsteps.Step):  # type: ignore[misc]
         if not self._at_most_once:
             return
         takes_slot = worker.process_task == worker._process_task_sem  # not without an event loop, whatever the pool
-        worker._process_task = acknowledge_first(worker._process_task)
+        worker._process_task = acknowledge_first(worker)
         worker.process_task = worker._process_task
         if takes_slot:
             worker.process_task = worker._process_task_sem
@@ -73,22 +74,30 @@ def _releases_slot_of(worker: Any) -> Callable[..., None]:
     return release
 
 
-def acknowledge_first(process: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return ``process`` (a request to the pool) with a synchronous acknowledgement before it.
+def acknowledge_first(worker: Any) -> Callable[[Any], Any]:
+    """Return what hands a request to the pool, with a synchronous acknowledgement before it.
 
     Celery's early acknowledgement comes when the pool has accepted a job: a worker killed in between runs it twice. If
     the broker does not take the acknowledgement, the job is not run: the broker has it still.
     """
+    process = worker._process_task
 
     def process_task(request: Any) -> Any:
         if not request.task.acks_late and not request.acknowledged:
             if not acknowledge(request.message):
-                logger.warning("job %s[%s] is another worker's by now, and left to it", request.name, request.id)
-                return None
+                return leave(worker, request)
             request.acknowledged = True
         return process(request)
 
     return process_task
+
+
+def leave(worker: Any, request: Any) -> None:
+    """Do not begin a job that is this worker's no more, and give its slot to another."""
+    logger.warning("job %s[%s] is not this worker's any more, and does not begin here", request.name, request.id)
+    state.task_ready(request)
+    if hasattr(worker, "_quick_release"):
+        worker._quick_release()
 
 
 def acknowledge(message: Any) -> bool:

@@ -244,7 +244,8 @@ def _limit(cause: Cause) -> int:
 
 
 def _reason(cause: Cause, deliveries: int) -> str:
-    return f"{cause.text} at each of {deliveries} deliveries"
+    # Those before may have ended for another reason that counts the same.
+    return f"{cause.text} at the last of {deliveries} deliveries, and none had a result"
 
 
 def _given_up(reason: str) -> Any:

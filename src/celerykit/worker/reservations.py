@@ -11,6 +11,7 @@ from celery.worker import state
 
 from celerykit import brokers, deadletters, settings
 from celerykit.worker import eta
+from celerykit.worker.delivery import leave
 from celerykit.worker.vitals import longest_silence
 
 if TYPE_CHECKING:
@@ -66,14 +67,13 @@ def of_this_worker(worker: Any) -> Callable[[Any], Any]:
     process = worker._process_task
 
     def process_task(request: Any) -> Any:
-        if is_held(request.message):
-            if not (hasattr(request, "gave_up") and request.gave_up()):
-                return process(request)
-        else:
-            logger.warning("job %s[%s] is another worker's by now, and left to it", request.name, request.id)
-            state.task_ready(request)
-            request.message.ack()
-        if hasattr(worker, "_quick_release"):
+        message = request.message
+        if not is_held(message):
+            message.channel.forget(message)
+            leave(worker, request)
+        elif not (hasattr(request, "gave_up") and request.gave_up()):
+            return process(request)
+        elif hasattr(worker, "_quick_release"):
             worker._quick_release()
         return None
 

@@ -24,6 +24,7 @@ from celery.worker import state
 from celerykit import settings
 from celerykit.notify import notify
 from celerykit.voice import say
+from celerykit.worker import returns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +132,9 @@ class Stop(bootsteps.StartStopStep):  # type: ignore[misc]
         """End what runs, put every unacknowledged job back into its queue, and end the process."""
         worker = self._worker
         _kill_children(worker.pool)
-        returned = sum(1 for message in _unacknowledged() if _requeue(message, worker.consumer))
+        # A broadcast has no queue to go back to.
+        held = [message for message in _unacknowledged() if not returns.is_broadcast(message)]
+        returned = sum(1 for message in held if _requeue(message, worker.consumer))
         _close(worker.consumer)
         if worker._persistence is not None:
             worker._persistence.save()

@@ -64,9 +64,12 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         # The stop, too, is watched over: the file goes when everything has been stopped.
         signals.worker_shutdown.connect(self._on_shutdown, weak=False)
         logger.info("%s", start_line(worker, self.settings))
-        if self.settings.longest_job is None and brokers.goes_by_time(worker.app, self.settings):
+        late = self.settings.delivery != settings.AT_MOST_ONCE
+        if late and self.settings.longest_job is None and brokers.goes_by_time(worker.app, self.settings):
             held = self.settings.visibility_timeout
-            logger.warning("a job that has not ended %g s after it was fetched runs twice: %s", held, SET_LONGEST_JOB)
+            logger.warning(
+                "a job that has not ended %g s after it was fetched runs again meanwhile: %s", held, SET_LONGEST_JOB
+            )
         kind = os.environ.get("CELERY_WORKER_POOL") or defaults.PREFORK
         for text in meanings.without_effect(worker.app.conf, kind, self.settings.drain):
             logger.warning("%s", text)

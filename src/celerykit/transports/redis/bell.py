@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from redis.exceptions import InvalidResponse
+
 INVALIDATED = "__redis__:invalidate"
 
 
@@ -35,13 +37,24 @@ class Bell:
         _call(for_connection, "CLIENT", "TRACKING", "ON", "REDIRECT", number, "OPTIN", "NOLOOP")
         self._waits, self._asked_at = False, time.monotonic()
 
-    def listen(self) -> None:
-        """Take all rings that have come."""
+    def listen(self) -> set[bytes] | None:
+        """Take all rings that have come, and return the keys that they are for; None if one is for no key."""
+        changed: set[bytes] | None = set()
         while True:
-            self.connection.read_response()
+            try:
+                told = self.connection.read_response()
+            except InvalidResponse:
+                # So Redis says in RESP 2 that a database was emptied, any of them, to a client whose other connection
+                # speaks RESP 3. This one is of no use from here on.
+                self.close()
+                return None
             self._waits = False
+            if changed is not None and told[0] == b"message":
+                # Nothing in place of keys if a database was emptied.
+                is_for_keys = told[1] == INVALIDATED.encode() and told[2] is not None
+                changed = changed.union(told[2]) if is_for_keys else None
             if not self.connection.can_read(timeout=0):
-                return
+                return changed
 
     def is_dead(self, patience: float) -> bool:
         """Ask for a sign of life every so many seconds, and say whether one has not come for as long."""

@@ -23,7 +23,7 @@ from celerykit.transports.redis.keys import BATCH
 from celerykit.transports.redis.messages import LAST, Return, redelivered
 from celerykit.transports.redis.poller import ALARM, ANSWER, BELL
 from celerykit.transports.redis.qos import QoS
-from celerykit.transports.redis.request import News, Queues, Request
+from celerykit.transports.redis.request import Changed, News, Queues, Request
 from celerykit.transports.redis.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ MOST_BYTES = 1 << 20
 """A reservation ends with the job that passes this: larger ones hold up the server, and everybody with it."""
 BELIEF = 5
 """Seconds for which somebody is believed to stand at the door without saying so again."""
+LOOKED, ROUNDS = 500, 10
+"""Queues at least, and in how many parts at most, that are looked at without a reason at a time."""
 AT_THE_DOOR = 1
 ELSEWHERE = Workplace()
 """Where a consumer works that no worker of the kit has told of itself."""
@@ -63,11 +65,14 @@ class LeasedChannel(Reaching, stock.Channel):
         self._request: Request | None = None
         self._at_door = False
         self._hung_on: Any = None
-        self._looks = True
+        self._looks = self._looks_everywhere = True
         self._was_answered = False
         self._unacknowledged: set[str] = set()
         self._arrived: deque[tuple[str, str, bytes]] = deque()
         self._queues = Queues(self._lists_of)
+        self._changed = Changed()
+        self._waiters: tuple[frozenset[str], tuple[str, ...]] = frozenset(), ()
+        self._looked = 0
         super().__init__(*args, **kwargs)
         self.handlers.update({ANSWER: self._on_answer, BELL: self._on_bell, ALARM: self._on_alarm})
 
@@ -111,8 +116,8 @@ class LeasedChannel(Reaching, stock.Channel):
         return self._was_answered or (self._request is None and not self._wanted()[0])
 
     def ring(self) -> None:
-        """Look into the queues at the next turn; from any thread."""
-        self._looks = True
+        """Look into all queues at the next turn; from any thread."""
+        self._looks_everywhere = self._looks = True
         self.wake()
 
     def wake(self) -> None:
@@ -134,10 +139,20 @@ class LeasedChannel(Reaching, stock.Channel):
         want, slots = self._wanted() if self._looks or news else (0, 0)
         if not news and not want:
             return
+        queues: Sequence[str] = ()
+        moves = False
         if want:
             self._looks = False
-        queues = self._queue_cycle.consume(len(self.active_queues)) if want else []
-        self._send(self._ask(news, self.lease.ask(), queues, want=want, slots=slots))
+            moves = self.lease.is_due
+            # Redis does not ring for what this very request moves.
+            if self._looks_everywhere or moves:
+                self._looks_everywhere = False
+                self._changed.reset()
+            queues = self._changed.among(self._queue_cycle.consume(len(self.active_queues)))
+            want = want if queues else 0
+        if not news and not want:
+            return
+        self._send(self._ask(news, self.lease.ask(), queues, want=want, slots=slots, moves=moves))
 
     def has_work(self, client: Any) -> bool:
         """Say whether there is work for this channel that nobody has rung for.
@@ -146,12 +161,24 @@ class LeasedChannel(Reaching, stock.Channel):
         """
         if self._looks or not self._wanted()[0]:
             return False
-        keys = [self.lease.keys.line(self.active_queues), self.lease.keys.doorman(self.active_queues)]
-        return bool(scripts.LOOK(client, keys, (self.lease.owner, BELIEF, *self.consumed_lists())))
+        lists = self._lists(self._some())
+        return bool(scripts.LOOK(client, self._line_and_door(), (self.lease.owner, BELIEF, *lists)))
+
+    def _some(self) -> Sequence[str]:
+        """Return the next of the queues to look at, where they are many: a bell is seldom lost."""
+        queues = tuple(self.active_queues)
+        number = max(LOOKED, len(queues) // ROUNDS + 1)
+        begin, self._looked = self._looked, self._looked + number
+        if self._looked >= len(queues):
+            self._looked = 0
+        return queues[begin : begin + number]
 
     def consumed_lists(self) -> list[bytes]:
         """Return the lists of the queues that this channel consumes."""
-        return [key for queue in tuple(self.active_queues) for key in self._queues.lists(queue)]
+        return self._lists(tuple(self.active_queues))
+
+    def _lists(self, queues: Iterable[str]) -> list[bytes]:
+        return [key for queue in queues for key in self._queues.lists(queue)]
 
     def check_bell(self) -> None:
         """Drop a bell that does not answer."""
@@ -165,6 +192,12 @@ class LeasedChannel(Reaching, stock.Channel):
         self.qos._quick_ack(message.delivery_tag)
         message._state = "ACK"
         return settled
+
+    def forget(self, message: Any) -> None:
+        """Be done with a message that is somebody else's by now."""
+        self.lease.forget(message.delivery_tag)
+        self.qos._quick_ack(message.delivery_tag)
+        message._state = "ACK"
 
     def put_off(self, message: Any, due: float, name: str) -> bool:
         """Have a message wait on the server until its time has come, as it is.
@@ -240,7 +273,7 @@ class LeasedChannel(Reaching, stock.Channel):
             self._bell.close()
             self._bell.hang_up(client.connection)
             self._hung_on = (client.connection._sock, self._bell.connection._sock)
-            self._looks = True
+            self._looks = self._looks_everywhere = True
         for kind, source in ((ANSWER, client), (BELL, self._bell), (ALARM, self._alarm)):
             poller.listen(self, kind, source)
 
@@ -264,22 +297,34 @@ class LeasedChannel(Reaching, stock.Channel):
             want = min(want, slots)
         return want, slots
 
-    def _ask(self, news: News, number: int, queues: Sequence[str], *, want: int, slots: int | None) -> Request:
-        """Return a request; without slots it is not one of a worker that waits to be woken."""
+    def _ask(
+        self, news: News, number: int, queues: Sequence[str], *, want: int, slots: int | None, moves: bool = False
+    ) -> Request:
+        """Return a request; without slots it is not one of a worker that waits to be woken.
+
+        :param moves: whether it is to move jobs whose time has come before.
+        """
         lease = self.lease
         keys = lease.keys
         steps = [
-            keys.unacked, keys.index, lease.owned, keys.owners, keys.line(self.active_queues),
-            keys.doorman(self.active_queues), keys.waiting,
+            keys.unacked, keys.index, lease.owned, keys.owners, *self._line_and_door(), keys.waiting,
         ]  # fmt: skip
         lists = [part for queue in queues for part in self._queues.tell(queue)]
         arguments = (
             lease.owner, lease.workplace.lease_seconds, number, want, slots or 0, int(slots is not None),
             int(self._takes_turns), keys.bells, MOST_BYTES, BELIEF,
-            *news.told(), int(lease.is_due), BATCH, lease.workplace.ahead(),
+            *news.told(), int(moves), BATCH, lease.workplace.ahead(),
             len(queues), len(self.priority_steps), *lists,
         )  # fmt: skip
         return Request(news, number, queues, scripts.RESERVE.command(steps, arguments))
+
+    def _line_and_door(self) -> tuple[str, ...]:
+        """Return the keys of those that wait to be woken for just these queues; from any thread."""
+        queues, (known, waiters) = frozenset(self.active_queues), self._waiters
+        if queues != known or not waiters:
+            waiters = self.lease.keys.line(queues), self.lease.keys.doorman(queues)
+            self._waiters = queues, waiters
+        return waiters
 
     @property
     def _takes_turns(self) -> bool:
@@ -302,7 +347,7 @@ class LeasedChannel(Reaching, stock.Channel):
         """Have no answer to wait for; what the server may not have heard is sent again."""
         request, self._request, self._in_poll = self._request, None, None
         self._at_door = False
-        self._looks = True
+        self._looks = self._looks_everywhere = True
         if request is not None:
             self.lease.take_back(request.news)
             self.lease.answered(request.number)
@@ -317,8 +362,9 @@ class LeasedChannel(Reaching, stock.Channel):
     def _on_bell(self) -> None:
         if self._bell is not None:
             self._looks = True
-            self._bell.listen()
-            if self.client.connection._sock is not None:
+            changed = self._bell.listen()
+            self._changed.add(None if changed is None else self._queues.of(changed))
+            if self._bell.is_up and self.client.connection._sock is not None:
                 self._ask_for_more()  # the loop's next turn would cost a job its first tenth of a millisecond
 
     def _on_answer(self) -> bool:
@@ -348,7 +394,9 @@ class LeasedChannel(Reaching, stock.Channel):
             return False
         if self._at_door:
             self._at_door = False
-            self._looks |= bool(answer)
+            if answer:
+                self._looks = True
+                self._changed.add(request.queues)
             self.lease.answered(request.number)
             return False
         return self._take(request, answer)
@@ -372,13 +420,14 @@ class LeasedChannel(Reaching, stock.Channel):
             self._queue_cycle.rotate(name)
             self._arrived.append((job, name, body))
         self.lease.answered(request.number)
-        self.lease.is_late(late)
+        self.lease.is_late(late, request.news)
         if waits == AT_THE_DOOR:
             self._at_door = True
-            lists = [key for queue in request.queues for key in self._queues.lists(queue)]
-            self._send(
-                Request(News(), self.lease.ask(), request.queues, ("EXISTS", *lists)), ("CLIENT", "CACHING", "YES")
-            )
+            self._changed.watch(request.queues, all_of_them=len(request.queues) == len(self.active_queues))
+            look = ("EXISTS", *self._lists(request.queues))
+            self._send(Request(News(), self.lease.ask(), request.queues, look), ("CLIENT", "CACHING", "YES"))
+        elif waits:
+            self._changed.reset()  # whoever wakes this worker does not say for which queue
         elif not waits and jobs:
             self._looks = True  # there may be more
         return bool(jobs)
@@ -414,6 +463,7 @@ class LeasedChannel(Reaching, stock.Channel):
 
     def _basic_cancel(self, consumer_tag: str) -> Any:
         answer = super()._basic_cancel(consumer_tag)
+        self._looks_everywhere = True
         if self.is_leased and not self.active_queues:
             self._settle_request()
         return answer

@@ -47,6 +47,11 @@ class Keys:
         return f"{self.prefix}celerykit.patience"
 
     @property
+    def heirs(self) -> str:
+        """Strings, with a dead worker's name appended: who puts its jobs back."""
+        return f"{self.prefix}celerykit.heir:"
+
+    @property
     def owned_by(self) -> str:
         """Hashes, with a worker's name appended: each job that it has reserved, with the list it came from."""
         return f"{self.prefix}celerykit.owned:"

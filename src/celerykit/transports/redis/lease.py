@@ -34,14 +34,34 @@ logger.setLevel(logging.INFO)
 
 OUTAGE = 3.0
 """Seconds without a beat of any worker after which no lease has run out: it was the server that was away."""
+ALONE = 3
+"""Seconds for which one worker alone puts the jobs of a dead one back, if it says no more of it."""
+SPELL = 1.0
+"""Seconds of that before the next beat."""
 PATIENCE = 2.0
 """Seconds that one answer is waited for. Several fit into a lease."""
 SHORTEST = 0.05
 """Seconds between two looks at jobs whose time has come."""
 PAUSE = 0.25
 """Seconds until the next look, if jobs are due and those that were due before are still at the heads of queues."""
-CLOSED = "is gone"
+CLOSED = "is not connected any more"
 SILENT = "is connected, but has been silent for longer than a worker that is not stuck"
+LATE = (
+    "%d jobs that ended here were not this worker's in Redis any more: others may have been given them, and then those "
+    "that ran here run twice"
+)
+UNSURE = (
+    "%d jobs that ended here are not this worker's in Redis any more: it had heard of their end before a connection "
+    "broke, or others have been given them"
+)
+TAKEN = (
+    "this worker was taken for dead, for it was not heard of for %.0f s: %d of its jobs were given to others. Those "
+    "that run here may run twice, and the rest is left to them%s"
+)
+VANISHED = (
+    "this worker was heard of %.0f s ago, and yet %d of its jobs are not its own in Redis any more, as after a "
+    "failover that loses something. Those that run here may run twice, and the rest is left alone%s"
+)
 ANOTHER = "Another worker of the name %s runs: give each machine a host name of its own"
 
 
@@ -67,6 +87,7 @@ class Lease:
         self.look_at = 0.0
         """When to look for such jobs without another reason."""
         self._settled: deque[str] = deque()
+        self._maybe_settled: set[str] = set()
         self._put_off: deque[PutOff] = deque()
         self._requests = itertools.count()
         self._asked: set[int] = set()
@@ -127,14 +148,18 @@ class Lease:
 
     # What is settled travels with the next reservation; see LeasedChannel and Keeper.
 
+    def has_reserved(self, job: str) -> bool:
+        """Say whether a message was reserved for this worker: nobody reserves those of a fan-out exchange."""
+        return job.startswith(f"{self.owner}.")
+
     def settle(self, job: str) -> None:
         """Note that a job is done with; Redis learns it with the next request."""
         if job in self.lost:
             self.lost.discard(job)
-            self.is_late(1)
+            self.is_late(1, News())
             return
-        if not job.startswith(f"{self.owner}."):
-            return  # of a fan-out exchange: nobody has reserved it
+        if not self.has_reserved(job):
+            return
         self._settled.append(job)
         self.held.discard(job)
         for channel in tuple(self.channels)[:1]:
@@ -162,10 +187,17 @@ class Lease:
 
     def begin(self, job: str) -> bool:
         """Note that a job is begun that has been with a dead worker; say whether it is this worker's still."""
-        return bool(scripts.BEGIN(self.client, [self.owned], [job]))
+        return not self.has_reserved(job) or bool(scripts.BEGIN(self.client, [self.owned], [job]))
+
+    def forget(self, job: str) -> None:
+        """Know no more of a job that is somebody else's and was not begun here."""
+        self.held.discard(job)
+        self.lost.discard(job)
 
     def settle_now(self, job: str) -> bool:
         """Settle a job and wait for Redis to know; say whether it was this worker's still."""
+        if not self.has_reserved(job):
+            return True
         self.held.discard(job)
         return not self._reserve_nothing(News([job]))
 
@@ -174,7 +206,8 @@ class Lease:
         return News(_taken(self._settled, 500), _taken(self._put_off, 250))
 
     def take_back(self, news: News) -> None:
-        """Take back what Redis may not have heard."""
+        """Take back what Redis may not have heard, or may have done without this worker hearing of it."""
+        self._maybe_settled.update(news.settled)
         self._settled.extend(news.settled)
         self._put_off.extend(news.put_off)
 
@@ -185,21 +218,28 @@ class Lease:
 
     def flush(self) -> int:
         """Tell Redis all that it does not know yet, and return how many acknowledgements came too late."""
-        late = 0
+        before = self.late
         while news := self.take_news():
             try:
-                late += self._reserve_nothing(news)
+                late = self._reserve_nothing(news)
             except BaseException:
                 self.take_back(news)
                 raise
-        self.is_late(late)
-        return late
+            self.is_late(late, news)
+        return self.late - before
 
-    def is_late(self, number: int) -> None:
-        """Note acknowledgements that were not Redis's to take any more."""
-        if number:
-            self.late += number
-            logger.warning("%d jobs ended here after they had been given to another worker: they ran twice", number)
+    def is_late(self, number: int, news: News) -> None:
+        """Note acknowledgements that were not Redis's to take any more.
+
+        :param news: by which Redis was told of them.
+        """
+        doubtful = self._maybe_settled.intersection(news.settled) if self._maybe_settled else set()
+        self._maybe_settled -= doubtful
+        if number > len(doubtful):
+            self.late += number - len(doubtful)
+            logger.warning(LATE, number - len(doubtful))
+        if number and doubtful:
+            logger.info(UNSURE, min(number, len(doubtful)))
 
     def ask(self) -> int:
         """Return the number of a new request; the jobs that it reserves are numbered from there."""
@@ -216,15 +256,23 @@ class Lease:
 
         :raises redis.RedisError: if the server cannot be reached, or refuses.
         """
-        found = messages.read(self.client, self.keys, self.owner, jobs, how.mark)
-        if how.to:
-            found = [job._replace(origin=how.to) for job in found]
-        back = self._requeue("mine", self.owner, how.push, found)
-        self.held.difference_update(jobs)
+        left = sorted(filter(self.has_reserved, jobs), key=names.number_of, reverse=True)
+        back = 0
+        while left:
+            found = messages.read(self.client, self.keys, self.owner, left, how.mark)
+            if how.to:
+                found = [job._replace(to=how.to) for job in found]
+            back += self._requeue("mine", self.owner, how.push, found)
+            self.held.difference_update(left[: len(found)])
+            del left[: len(found)]
         return back
 
     def give_back(self, jobs: Collection[str], how: Return = AS_IT_CAME) -> None:
-        """Have jobs put back that are not wanted here: now, or as soon as the server can be reached."""
+        """Have jobs put back that are not wanted here: now, or as soon as the server can be reached.
+
+        What nobody has reserved has no queue to go to.
+        """
+        jobs = [job for job in jobs if self.has_reserved(job)]
         self.held.difference_update(jobs)
         self.unwanted.update(dict.fromkeys(jobs, how))
         try:
@@ -247,7 +295,9 @@ class Lease:
     def bury(self, job: str) -> None:
         """Move a job that is no message at all to the dead letters."""
         row = messages.read_raw(self.client, self.keys, job)
-        self._requeue("mine", self.owner, LAST, [messages.Returned(job, self.keys.prefix + messages.DEAD_LETTERS, row)])
+        self._requeue(
+            "mine", self.owner, LAST, [messages.Returned(job, self.keys.prefix + messages.DEAD_LETTERS, 0, row)]
+        )
         self.held.discard(job)
 
     # What the keeper does once a second.
@@ -257,7 +307,10 @@ class Lease:
         now = time.monotonic()
         renews = now - self._renewed_at >= self._renew_every
         place = self.workplace
-        arguments = (self.owner, place.lease_seconds, OUTAGE, int(renews), place.patience(), self.keys.present)
+        arguments = (
+            self.owner, place.lease_seconds, OUTAGE, int(renews), place.patience(), self.keys.present, self.keys.heirs,
+            ALONE,
+        )  # fmt: skip
         was_over, connections, gone, *over = scripts.BEAT(self.client, self._beat_keys, arguments)
         if renews:
             self._renewed_at = now
@@ -289,26 +342,31 @@ class Lease:
         """Return how many jobs of the queues that are consumed here wait for their time."""
         if self.due_at == math.inf:
             return 0
-        lists = {name for channel in tuple(self.channels) for name in channel.consumed_lists()}
+        lists = set(self.client.zrange(self.keys.waiting, 0, -1))
+        lists &= {name for channel in tuple(self.channels) for name in channel.consumed_lists()}
         with self.client.pipeline(transaction=False) as pipe:
             for name in lists:
                 pipe.zcard(self.keys.waiting_for(bytes_to_str(name)))
             return sum(pipe.execute())
 
     def take_over(self, owner: str, proof: str, why: str) -> int:
-        """Put the jobs of a dead worker back, and return how many there were.
+        """Put the jobs of a dead worker back, and return how many; what takes longer is for the next beat.
 
         :param proof: ``over`` if its lease is over, ``gone`` if it is not connected; Redis looks once more.
         :param why: for people.
         """
         back = 0
-        jobs = messages.owned(self.client, self.keys, owner)
-        for start in range(0, len(jobs) or 1, names.BATCH):
-            found = messages.read(self.client, self.keys, owner, jobs[start : start + names.BATCH], messages.died_with)
+        left = messages.owned(self.client, self.keys, owner)
+        end = time.monotonic() + SPELL
+        while True:
+            found = messages.read(self.client, self.keys, owner, left, messages.died_with)
             answer = self._requeue(proof, owner, FIRST, found)
             if answer < 0:
                 break
             back += answer
+            del left[: len(found)]
+            if not left or time.monotonic() > end:
+                break
         if back:
             logger.warning("worker %s %s: %d jobs of it are back in their queues", owner, why, back)
         return back
@@ -331,13 +389,8 @@ class Lease:
         if lost:
             self.lost |= lost
             self.held -= lost
-            logger.warning(
-                "this worker was taken for dead, for it was not heard of for %.0f s: %d of its jobs were given to "
-                "others, and those of them that run here run twice%s",
-                silent,
-                len(lost),
-                f". {ANOTHER % self.workplace.name}" if self._namesakes() else "",
-            )
+            another = f". {ANOTHER % self.workplace.name}" if self._namesakes() else ""
+            logger.warning(TAKEN if silent > self.workplace.lease_seconds else VANISHED, silent, len(lost), another)
 
     def find_unknown(self) -> set[str]:
         """Return jobs that are owned by this worker and unknown to it: their answer never came."""
@@ -362,7 +415,10 @@ class Lease:
         return int(scripts.RESERVE(self.client, keys, arguments)[0])
 
     def _requeue(self, why: str, owner: str, push: str, jobs: Sequence[Returned]) -> int:
-        keys = [self.keys.unacked, self.keys.index, self.keys.owned_by + owner, self.keys.owners, self.keys.patience]
+        keys = [
+            self.keys.unacked, self.keys.index, self.keys.owned_by + owner, self.keys.owners, self.keys.patience,
+            self.keys.heirs + owner,
+        ]  # fmt: skip
         arguments = (owner, why, self.keys.present + owner, push, *(part for job in jobs for part in job))
         return int(scripts.REQUEUE(self.client, keys, arguments))
 

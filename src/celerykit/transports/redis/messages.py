@@ -10,26 +10,36 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kombu.utils.encoding import bytes_to_str
 
 from celerykit import deadletters
-from celerykit.transports.redis.keys import number_of
+from celerykit.transports.redis import scripts
+from celerykit.transports.redis.keys import BATCH, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Sequence
 
     from celerykit.transports.redis.keys import Keys
 
 DEAD_LETTERS = deadletters.QUEUE
 BEGUN = "!"
 """Before the list that a job came from: it was delivered before, and is begun again."""
+BODILESS = b'{"body": "'
+"""A message whose body stays in Redis begins like this, and goes on with the quote after it."""
 FIRST, LAST = "RPUSH", "LPUSH"
 """Where a job goes in its queue: workers take it from the right."""
+
+
+MOST_BYTES = 1 << 20
+"""A step of the server that reads jobs, or puts them back, ends with the job that passes this."""
 
 
 class Returned(NamedTuple):
     """A job on its way back."""
 
     name: str
-    origin: str
-    message: bytes
+    to: str
+    """The list that it goes to."""
+    kept: int
+    """How many bytes of its message stay as they are, and where they are: up to the end of its body."""
+    rest: bytes
 
 
 def owned(client: Any, keys: Keys, owner: str) -> list[str]:
@@ -76,22 +86,22 @@ def read(
     client: Any,
     keys: Keys,
     owner: str,
-    jobs: Collection[str],
+    jobs: Sequence[str],
     mark: Callable[[dict[str, Any], str], None] = redelivered,
 ) -> list[Returned]:
-    """Return jobs as they are to go back, the newest first.
+    """Return jobs as they are to go back: so many of the first as one step of the server may move.
 
     :param mark: changes a job, told the list that it came from.
     """
     if not jobs:
         return []
-    names = sorted(jobs, key=number_of, reverse=True)
-    origins = [bytes_to_str(origin or b"") for origin in client.hmget(keys.owned_by + owner, names)]
-    rows = client.hmget(keys.unacked, names)
-    return [
-        Returned(name, origin.removeprefix(BEGUN), _marked(_message(row or b""), origin, mark))
-        for name, origin, row in zip(names, origins, rows, strict=True)
-    ]
+    found = scripts.AROUND(client, [keys.unacked, keys.owned_by + owner], [MOST_BYTES, *jobs[:BATCH]])
+    returned = []
+    for name, origin, kept, row in zip(jobs, found[::3], found[1::3], found[2::3], strict=False):
+        came_from = bytes_to_str(origin)
+        rest = _marked(_until_exchange(row) if kept else _message(row), came_from, mark, BODILESS if kept else b"")
+        returned.append(Returned(name, came_from.removeprefix(BEGUN), kept, rest))
+    return returned
 
 
 def read_raw(client: Any, keys: Keys, job: str) -> bytes:
@@ -101,17 +111,24 @@ def read_raw(client: Any, keys: Keys, job: str) -> bytes:
 
 def _message(row: bytes) -> bytes:
     """Return the message of a row of Kombu's: ``[message, exchange, routing key]``."""
-    return row[1 : row.rindex(b',"",')] if b',"",' in row else row
+    return _until_exchange(row)[1:] if b',"",' in row else row
 
 
-def _marked(message: bytes, origin: str, mark: Callable[[dict[str, Any], str], None]) -> bytes:
-    """Change what is to be changed in a message; whatever else is in it stays as it is."""
+def _until_exchange(row: bytes) -> bytes:
+    return row[: row.rindex(b',"",')] if b',"",' in row else row
+
+
+def _marked(rest: bytes, origin: str, mark: Callable[[dict[str, Any], str], None], before: bytes) -> bytes:
+    """Change what is to be changed in a message; whatever else is in it stays as it is.
+
+    :param before: what stands for its beginning, if that stays where it is.
+    """
     try:
-        job = json.loads(message)
+        job = json.loads(before + rest)
         mark(job, origin)
     except (ValueError, KeyError, TypeError):
-        return message  # none of Celery's
-    return json.dumps(job).encode()
+        return rest  # none of Celery's
+    return json.dumps(job).encode().removeprefix(before)
 
 
 def _waits_for_its_time(headers: dict[str, Any]) -> bool:

@@ -62,13 +62,54 @@ class Queues:
     def __init__(self, lists_of: Callable[[str], Iterable[str]]):
         self._lists_of = lists_of
         self._told: dict[str, tuple[bytes, ...]] = {}
+        self._queues: dict[bytes, str] = {}
 
     def tell(self, queue: str) -> tuple[bytes, ...]:
         """Return a queue's name as JSON, and its lists by rank."""
         if queue not in self._told:
             self._told[queue] = tuple(part.encode() for part in (dumps(queue), *self._lists_of(queue)))
+            self._queues.update(dict.fromkeys(self._told[queue][1:], queue))
         return self._told[queue]
 
     def lists(self, queue: str) -> Sequence[bytes]:
         """Return the lists of a queue by rank."""
         return self.tell(queue)[1:]
+
+    def of(self, lists: Iterable[bytes]) -> set[str]:
+        """Return the queues that some of these lists are of, as far as they have been told."""
+        return {self._queues[name] for name in lists if name in self._queues}
+
+
+class Changed:
+    """Which queues may have jobs: those that Redis has rung for since it said that all were empty.
+
+    It goes on watching the others, whoever is at the door, so that they need not be named in each request.
+    """
+
+    def __init__(self) -> None:
+        self._queues: set[str] | None = None
+
+    def reset(self) -> None:
+        """Know nothing: any queue may have jobs."""
+        self._queues = None
+
+    def add(self, queues: Iterable[str] | None) -> None:
+        """Note that queues may have jobs; None if any may."""
+        if queues is None or self._queues is None:
+            self._queues = None
+        else:
+            self._queues.update(queues)
+
+    def watch(self, queues: Sequence[str], *, all_of_them: bool) -> None:
+        """Note that Redis is being asked to watch queues, which were empty.
+
+        :param all_of_them: whether there is no other.
+        """
+        if all_of_them:
+            self._queues = set()
+        elif self._queues is not None:
+            self._queues.difference_update(queues)
+
+    def among(self, queues: Sequence[str]) -> Sequence[str]:
+        """Return those that may have jobs, in their order."""
+        return queues if self._queues is None else [queue for queue in queues if queue in self._queues]

@@ -58,9 +58,10 @@ class Room:
                 pipe.zcard(self._keys.waiting_for(name))
             return [int(count) for count in pipe.execute()]
 
-    def all_lists(self) -> list[str]:
-        """Return each list that jobs wait for."""
-        return sorted(map(bytes_to_str, self._client.zrange(self._keys.waiting, 0, -1)))
+    def by_list(self) -> dict[str, int]:
+        """Return how many jobs wait for each list that some wait for."""
+        lists = sorted(map(bytes_to_str, self._client.zrange(self._keys.waiting, 0, -1)))
+        return dict(zip(lists, self.counts(lists), strict=True))
 
     def first(self, lists: Iterable[str], most: int) -> list[Waiting]:
         """Return the jobs of some lists that are due first, so many at most."""
@@ -82,10 +83,10 @@ class Room:
             back += moved
         return back
 
-    def drop(self, lists: Iterable[str]) -> int:
-        """Drop the jobs that wait for some lists, and return how many."""
+    def drop(self, queue: str) -> int:
+        """Drop the jobs that wait for a queue, and return how many."""
         dropped = 0
-        for name in lists:
+        for name in self.lists([queue]):
             while number := scripts.DROP(self._client, [self._keys.waiting, name], ()):
                 dropped += number
         return dropped

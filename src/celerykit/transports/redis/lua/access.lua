@@ -3,7 +3,7 @@
 -- KEYS  a key that nobody uses
 local key = KEYS[1]
 local tried = {
-  {'del', key}, {'exists', key}, {'expire', key, 1}, {'get', key}, {'hdel', key, ''}, {'hexists', key, ''},
+  {'del', key}, {'exists', key}, {'expire', key, 1}, {'get', key}, {'hget', key, ''}, {'hdel', key, ''}, {'hexists', key, ''},
   {'hkeys', key}, {'hlen', key}, {'hset', key, '', ''}, {'del', key}, {'lpush', key, ''}, {'rpop', key},
   {'rpush', key, ''}, {'del', key}, {'set', key, '', 'EX', 1}, {'del', key}, {'publish', key, ''}, {'time'},
   {'zadd', key, 0, ''}, {'zcard', key}, {'zpopmin', key}, {'zrange', key, 0, 0}, {'zrangebyscore', key, 0, 0},

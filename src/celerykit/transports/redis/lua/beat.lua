@@ -2,10 +2,11 @@
 --
 -- KEYS  owners, owned:<me>, clock, unacked_index, patience
 -- ARGV  me, seconds of the lease, seconds without any beat that count as an outage, 1 to renew the jobs' own time,
---       seconds that this worker may be silent for while it is connected, prefix of the channels of presence
+--       seconds that this worker may be silent for while it is connected, prefix of the channels of presence,
+--       prefix of the keys of heirs, seconds for which one of them is alone
 -- Returns 1 if this worker's own lease had been over, how many connections it is present by, how many of the others
 --       are gone (their connection is closed), and the owners whose lease is over: those that are gone, then those
---       that have been silent for longer than they may.
+--       that have been silent for longer than they may. Not those whose jobs another worker is about to put back.
 --
 -- The clock is the server's. While nobody can beat (the server is away, a new one takes over, its clock is set) no
 -- lease runs: the first beat afterwards gives everybody a full one.
@@ -16,6 +17,13 @@ local now = time[1] + time[2] / 1000000
 
 -- Not by publishing: what is on the way to a machine that is cut off keeps the server from asking whether it is there.
 local function connections(owner) return redis.call('PUBSUB', 'NUMSUB', present .. owner)[2] end
+
+local function is_mine(owner)
+  local heir = redis.call('GET', ARGV[7] .. owner)
+  if heir and heir ~= me then return false end
+  redis.call('SET', ARGV[7] .. owner, me, 'EX', ARGV[8])
+  return true
+end
 
 local last = tonumber(redis.call('GET', clock) or 0)
 local until_when = tonumber(redis.call('ZSCORE', owners, me) or 0)
@@ -40,9 +48,9 @@ local gone, silent = {}, {}
 for _, owner in ipairs(redis.call('ZRANGEBYSCORE', owners, '-inf', '(' .. string.format('%.6f', now))) do
   local limit = tonumber(redis.call('ZSCORE', patience, owner) or 0)
   if connections(owner) == 0 then
-    gone[#gone + 1] = owner
+    if is_mine(owner) then gone[#gone + 1] = owner end
   elseif limit <= now then
-    silent[#silent + 1] = owner
+    if is_mine(owner) then silent[#silent + 1] = owner end
   else
     redis.call('ZADD', owners, math.min(now + ttl, limit), owner)
   end
