@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -143,6 +143,12 @@ DIFFERENCES = {
         (5, 7),
         "tasks that know their app's time limit",
         "the kit looks it up",
+    ),
+    "pools that remember": Difference(
+        "celery",
+        (5, 7),
+        "a prefork pool that knows which children work when the connection has broken",
+        "the kit tells it, so that no job waits behind another",
     ),
     "merged revocations": Difference(
         "celery",
@@ -538,10 +544,28 @@ def close(consumer: Any) -> None:
     """Close the consumer's connection, which has broken; a newer Celery has done so."""
     if not lacks("closed connections"):
         return
-    connection, consumer.connection = consumer.connection, None
-    if connection is not None:
+    if consumer.connection is not None:
         with suppress(Exception):  # it is broken
-            connection.close()
+            consumer.connection.close()
+
+
+@contextmanager
+def kept(pool: Any) -> Iterator[None]:
+    """Have what runs in a prefork pool known to it still, when Celery forgets what does not.
+
+    :param pool: Celery's prefork pool, if it is one for an event loop.
+    """
+    if not lacks("pools that remember") or not hasattr(pool, "_busy_workers"):
+        yield
+        return
+    running = {number: job for number, job in pool._cache.items() if job._accepted and not job.ready()}
+    busy = set(pool._busy_workers)
+    yield
+    for number, job in running.items():
+        pool._cache.setdefault(number, job)
+        child = job._write_to or job._scheduled_for
+        if child is not None and child._is_alive() and child.inqW_fd in busy:
+            pool._busy_workers.add(child.inqW_fd)
 
 
 class Waker:

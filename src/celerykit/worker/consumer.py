@@ -112,7 +112,8 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         pool = getattr(self.pool, "_pool", None)
         if hasattr(pool, "handle_result_event"):  # prefork, on an event loop
             handover.conclude(pool, self.hub)
-        super().on_close()
+        with releases.kept(pool):
+            super().on_close()
 
     def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
         """Acknowledge at once where that only takes note of it; Celery's would wait for the loop's next turn."""
