@@ -228,8 +228,8 @@ def is_unknown(package: str) -> bool:
 
 
 def refusals() -> list[Finding]:
-    """Return what is too old to run on."""
-    old = [name for name in ("celery", "kombu") if () < version_of(name) < RANGES[name].oldest]
+    """Return what is too old to run on: Celery, whose requirement brings Kombu with it, or Kombu."""
+    old = [name for name in ("celery", "kombu") if () < version_of(name) < RANGES[name].oldest][:1]
     return [_finding(name, f"celerykit needs {RANGES[name]}", _remedy(name)) for name in old]
 
 

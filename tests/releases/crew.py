@@ -15,6 +15,8 @@ from tests.rig.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.releases.servers import Broker
+
 ROOT = Path(__file__).parents[2]
 APP = Path(__file__).parent
 SLOTS = 4
@@ -76,11 +78,10 @@ class Worker:
 class Crew:
     """Whoever sends and runs jobs with one release of Celery."""
 
-    def __init__(self, python: Path, pool: str, url: str, folder: Path):
+    def __init__(self, python: Path, pool: str, broker: Broker, folder: Path):
         """Hold what they share.
 
         :param python: the interpreter of the release's virtualenv.
-        :param url: of the broker.
         :param folder: an empty one.
         """
         self.pool = pool
@@ -92,11 +93,12 @@ class Crew:
             "PYTHONPATH": str(ROOT / "src"),
             "CELERY_APP": "jobs",
             "CELERY_LOADER": "celerykit.loader:Loader",
-            "CELERY_BROKER_URL": url,
+            "CELERY_BROKER_URL": broker.url,
             "CELERYKIT_STUCK_AFTER": f"{STUCK_AFTER:g}",
             "CELERYKIT_TUNE": "off",
             "JOBS_DONE": str(self._done),
         }
+        self._of_sender = {**self._environment, "CELERY_BROKER_URL": broker.url_of_sender}
         self._workers: list[Worker] = []
         self.sent = 0
 
@@ -111,14 +113,14 @@ class Crew:
     def send(self, jobs: int, seconds: float = 0.1) -> None:
         """Send some jobs, and return when the broker has them."""
         command = [self._python, "jobs.py", str(self.sent), str(self.sent + jobs), str(seconds)]
-        done = subprocess.run(command, cwd=APP, env=self._environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=APP, env=self._of_sender, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         self.sent += jobs
 
     def send_too_long(self) -> None:
         """Send a job that runs into its hard time limit."""
         command = [self._python, "-c", "import jobs; jobs.too_long.delay()"]
-        subprocess.run(command, cwd=APP, env=self._environment, check=True)
+        subprocess.run(command, cwd=APP, env=self._of_sender, check=True)
 
     def done(self) -> Counter[int]:
         """Return how often each job was done."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.releases import environments
+from tests.releases import environments, servers
 from tests.releases.crew import STUCK_AFTER, Crew
+from tests.releases.servers import RABBITMQ, REDIS
 from tests.rig.waiting import until
-from tests.transport.server import IMAGES, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.releases.servers import Broker
 
 JOBS = 60
 SOON = 20.0
@@ -23,21 +24,17 @@ SOON = 20.0
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    """A Redis with the kit's users."""
-    wanted = os.environ.get("CELERYKIT_TEST_SERVERS", "").split() or list(IMAGES)
-    server = Server(wanted[0])
-    try:
-        yield server
-    finally:
-        server.close()
+def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """A broker of a kind."""
+    with servers.broker(request.param) as broker:
+        yield broker
 
 
 @pytest.fixture
-def crew(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Iterator[Crew]:
+def crew(request: pytest.FixtureRequest, broker: Broker, tmp_path: Path) -> Iterator[Crew]:
     """Workers of a release with a pool."""
     release, pool = request.param
-    crew = Crew(environments.python_of(release), pool, server.url, tmp_path)
+    crew = Crew(environments.python_of(release), pool, broker, tmp_path)
     try:
         yield crew
     finally:
@@ -45,17 +42,17 @@ def crew(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Iter
 
 
 def cases() -> Iterator[object]:
-    """Yield each release with each pool; of those, the middle ones are quick enough for every day."""
-    quick = {(environments.MIDDLE_STOCK, "prefork"), (environments.MIDDLE, "threads")}
+    """Yield each release with each pool and broker; of those, two middle ones are quick enough for every day."""
+    quick = {(environments.MIDDLE_STOCK, "prefork", REDIS), (environments.MIDDLE, "threads", REDIS)}
     for release in environments.RELEASES:
-        for pool in ("prefork", "threads", "gevent"):
-            marks = [] if (release, pool) in quick else [pytest.mark.slow]
-            yield pytest.param((release, pool), id=f"{release}-{pool}", marks=marks)
+        for pool, kind in (("prefork", REDIS), ("threads", REDIS), ("gevent", REDIS), ("prefork", RABBITMQ)):
+            marks = [] if (release, pool, kind) in quick else [pytest.mark.slow]
+            yield pytest.param((release, pool), kind, id=f"{release}-{pool}-{kind}", marks=marks)
 
 
-@pytest.mark.parametrize("crew", cases(), indirect=True)
-def test_no_job_is_lost(crew: Crew, server: Server) -> None:
-    """Neither by a stop, a kill, the death of a child, nor a restart of Redis; and the worker lives on after that."""
+@pytest.mark.parametrize(("crew", "broker"), cases(), indirect=True)
+def test_no_job_is_lost(crew: Crew, broker: Broker) -> None:
+    """Neither by a stop, a kill, the death of a child, nor a restart of the broker; the worker lives on after that."""
     first = crew.start()
     crew.send(JOBS)
     crew.wait_done(JOBS // 4, SOON)
@@ -79,9 +76,7 @@ def test_no_job_is_lost(crew: Crew, server: Server) -> None:
 
     crew.send(JOBS)
     crew.wait_done(crew.sent - JOBS // 2, SOON)
-    server.kill()
-    time.sleep(1)
-    server.start()
+    broker.restart()
     crew.wait_all(2 * SOON)
     restarted = time.monotonic()
     if is_prefork:
