@@ -1,4 +1,4 @@
-"""The app whose jobs are counted. As a program it sends some, a few to run later: ``python jobs.py FIRST LAST SECONDS``."""
+"""The app whose jobs are counted. As a program it sends some, a few to run later: ``jobs.py FIRST LAST SECONDS``."""
 
 import os
 import sys
