@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from celerykit import envfile, names
+from celerykit import envfile, names, releases
 from celerykit.errors import Finding
 from celerykit.settings import AT_LEAST_ONCE, AT_MOST_ONCE, STOCK
 
@@ -110,6 +110,8 @@ def refusals(app: Any, delivery: str, sources: Mapping[str, str]) -> Iterator[Fi
     :param delivery: what the operator promises of jobs, as ``Settings.delivery``.
     :param sources: where each variable comes from, for messages.
     """
+    if any(scheme_of(url) in REDIS for url in broker_urls(app.conf)):
+        yield from releases.redis_refusals()
     for url in broker_urls(app.conf):
         yield from _refusals(BROKERS, "CELERY_BROKER_URL", url, _known_brokers(), delivery, sources)
     url = app.conf.result_backend
@@ -174,6 +176,8 @@ def _refusals(
     elif server.promise is GRACEFUL and delivery == AT_LEAST_ONCE:
         problem = f"{server.name} forgets a job when a worker fetches it, so it is lost when the worker dies"
         remedy = f"Use {server.instead}; or say that jobs may be lost: CELERYKIT_DELIVERY={AT_MOST_ONCE}"
+    elif scheme_of(url) == "pgmq" and releases.lacks("pgmq"):
+        problem, remedy = f"{releases.told('kombu')} has no {server.name} yet", f"Require kombu>=5.7, or use {USE}"
     elif missing := _missing(server):
         problem = f"{server.name} needs the module {missing}, which cannot be imported here"
         remedy = f"Add {server.package} to the app's requirements"

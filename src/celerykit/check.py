@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import binding, brokers, content, defaults, encryption, environment, launch, rabbitmq, settings
+from celerykit import binding, brokers, content, defaults, encryption, environment, launch, rabbitmq, releases, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _judge_tasks(app: Any, where: str) -> Iterator[Finding]:
         unsafe = [task for task in tasks if not getattr(task, attribute)]
         if app.conf[name]:
             yield from (_judge_task(app, task, attribute, problem, where) for task in unsafe)
-        elif unsafe and app.conf.value_set_for(name):  # if not, it is Celery's own default, for want of the layer
+        elif unsafe and releases.is_set(app.conf, name):  # if not, it is Celery's own default, for want of the layer
             remedy = f"Drop {name} from the app's settings, or set CELERYKIT_DELIVERY={settings.AT_MOST_ONCE}"
             held = f"a job is {problem}; that holds for {len(unsafe)} of the app's {len(tasks)} tasks"
             yield Finding(name, "False", where, held, remedy)
@@ -116,11 +116,15 @@ def _judge_endings(app: Any, own: settings.Settings, where: str) -> Iterator[Fin
     again = f"a job beyond its hard time limit is FAILURE and runs again, {own.max_deliveries} times at most"
     for attribute, problem in (("acks_on_failure", buried), ("acks_on_timeout", again)):
         tasks = [task for name, task in sorted(app.tasks.items()) if not name.startswith("celery.")]
-        names = [task.name for task in tasks if task.acks_late and getattr(task, attribute) is False]
+        names = [
+            task.name
+            for task in tasks
+            if task.acks_late and not releases.acks(task, attribute.removeprefix("acks_on_"))
+        ]
         if not names:
             continue
         settings_of = (f"task_{attribute}", "task_acks_on_failure_or_timeout")
-        name = next((name for name in settings_of if app.conf[name] is False), attribute)
+        name = next((name for name in settings_of if app.conf.get(name) is False), attribute)
         held = f"{problem}; that holds for {len(names)} of the app's {len(tasks)} tasks ({', '.join(names[:3])})"
         yield Finding(name, "False", where, held, "Leave it out, and let the task retry what may pass (autoretry_for)")
 
@@ -140,7 +144,7 @@ def _judge_visibility(app: Any, own: settings.Settings, where: str) -> Iterator[
         return
     usual = "an hour, as CELERYKIT_LONGEST_JOB is not set"
     limits = {usual if own.longest_job is None else f"CELERYKIT_LONGEST_JOB={own.longest_job:g}": own.presumed_job}
-    limits |= {f"the time limit of task {task.name}": task.time_limit for task in app.tasks.values() if task.time_limit}
+    limits |= {f"the time limit of task {task.name}": releases.time_limit(task) or 0.0 for task in app.tasks.values()}
     name, longest = max(limits.items(), key=lambda item: item[1])
     if timeout < longest:
         problem = f"shorter than {name} ({longest:g} s), so such a job runs again while it still runs"
@@ -170,7 +174,7 @@ def _judge_rabbitmq(app: Any, where: str) -> Iterator[Finding]:
         )
         yield Finding("queues", name, where, problem, "Rename one of the two")
     for name in ("control_queue", "event_queue"):
-        if not app.conf[f"{name}_exclusive"] and not app.conf[f"{name}_durable"]:
+        if not app.conf.get(f"{name}_exclusive") and not app.conf.get(f"{name}_durable"):
             problem = "RabbitMQ 4.3 refuses a queue that is neither, and the worker cannot start"
             yield Finding(f"{name}_exclusive", "False", where, problem, f"Leave it out, or set {name}_durable")
     for name, queue in sorted(app.amqp.queues.items()):

@@ -167,7 +167,6 @@ def _json_of(kind: type) -> Callable[[str], Any]:
 
 
 def _start(arguments: argparse.Namespace) -> int:
-    from celerykit import launch
     from celerykit.holdoff import HoldOff
 
     pool = getattr(arguments, "pool", DEFAULT_POOL)
@@ -177,6 +176,8 @@ def _start(arguments: argparse.Namespace) -> int:
     hold_off.wait()
     try:
         ready = _prepare(arguments, pool)
+        from celerykit import launch
+
         sys.stdout.flush()
         return launch.run(ready, _warn)
     except ConfigurationError as exc:
@@ -204,12 +205,21 @@ def _explain(ready: Launch) -> int:
 
 
 def _prepare(arguments: argparse.Namespace, pool: str) -> Launch:
+    _require_releases()
     from celerykit import launch
 
     ready, warnings = launch.prepare(arguments.command, os.environ, pool, arguments.celery_options)
     for finding in warnings:
         _warn(finding)
     return ready
+
+
+def _require_releases() -> None:
+    """Look at what is installed before anything of it is imported, which might lack what the kit imports."""
+    from celerykit import releases
+
+    for finding in releases.require():
+        _warn(finding)
 
 
 def _warn(finding: Finding) -> None:
@@ -299,6 +309,7 @@ def _certificates(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    _require_releases()
     from celerykit import check
 
     if arguments.candidate:

@@ -21,6 +21,7 @@ from celerykit import (
     meanings,
     names,
     profile,
+    releases,
     settings,
     starting,
     tuning,
@@ -36,6 +37,7 @@ LOADER = "celerykit.loader:Loader"
 OWN = "celerykit"
 """Where what the kit gives by itself is from."""
 THREADS_POOL = "celerykit.worker.threads:TaskPool"
+AUTO = "auto"
 POOL_ALIAS = {"prefork": "processes"}
 """``-P prefork`` gives way to an app's ``worker_pool``; its alias does not (``celery.bin.worker.WorkersPool``)."""
 
@@ -120,6 +122,7 @@ def prepare(
     for name, value in _own_values(process, pool, environ).items():
         if not values.get(name):
             values[name], sources[name] = value, OWN
+    arguments = _counted(values, sources, arguments) if releases.lacks("auto") else arguments
     resolved = environment.Environment(values, sources)
     launch = Launch(process, pool, list(arguments), resolved, settings.from_environment(values, sources))
     os.environ["REMAP_SIGTERM"] = values.get("REMAP_SIGTERM", "")  # billiard reads it when it is imported
@@ -156,7 +159,8 @@ def enter(launch: Launch) -> None:
         )
     if launch.process == "worker":
         os.environ["CELERY_WORKER_POOL"] = launch.pool_class
-        _replace_threads()
+        if not releases.is_unknown("celery"):
+            _replace_threads()
     _enter_folder(launch.environment)
     # Celery imports from the working directory, and a console script does not have it on its path.
     sys.path.insert(0, str(Path.cwd()))
@@ -263,7 +267,9 @@ def _own_values(process: str, pool: str, environ: Mapping[str, str]) -> dict[str
         return {"FLOWER_ADDRESS": "127.0.0.1"}  # Flower's own default is every address
     if process != "worker":
         return {}
+    stock = {settings.variable("redis_transport"): settings.STOCK} if releases.is_unknown("kombu") else {}
     return {
+        **stock,
         # The node is named after its pool, so that two pools of one host never share a name.
         "CELERY_WORKER_HOSTNAME": f"{pool}@%h",
         # To ask the others what they know takes a second, at each start and each reconnect, for which jobs wait.
@@ -272,6 +278,22 @@ def _own_values(process: str, pool: str, environ: Mapping[str, str]) -> dict[str
         # over what this does to the worker.
         "REMAP_SIGTERM": "SIGQUIT",
     }
+
+
+def _counted(values: dict[str, str], sources: dict[str, str], arguments: Sequence[str]) -> list[str]:
+    """Put a number into the place of ``auto``, which this Celery does not know; return the arguments with it."""
+    number = str(releases.auto_concurrency())
+    name = "CELERY_WORKER_CONCURRENCY"
+    if values.get(name, "").lower() == AUTO:
+        values[name], sources[name] = number, f"{AUTO} of {sources[name]}: affinity and cgroup CPU quota"
+    counted = []
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        flag, separator, value = argument.partition("=")
+        is_told = (flag == "--concurrency" and separator and value == AUTO) or argument == f"-c{AUTO}"
+        if is_told or (argument == AUTO and before in {"-c", "--concurrency"}):
+            argument = argument.removesuffix(AUTO) + number
+        counted.append(argument)
+    return counted
 
 
 def _require_pool_class(launch: Launch) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from celerykit import releases
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -142,9 +144,7 @@ def _least(limits: Sequence[Limit], part: Callable[[float], float], among: str) 
 
 
 def _usable_cpus() -> int:
-    from celery.utils.sysinfo import available_cpu_count
-
-    return int(available_cpu_count())
+    return releases.cpu_count()
 
 
 def _host_memory(root: Path) -> Iterator[Limit]:

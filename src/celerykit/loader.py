@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 from typing import TYPE_CHECKING, Any
+
+from celerykit import releases
+
+# Before anything is imported that an older release lacks: whoever asks for this module gets one line about it.
+NEWER = releases.require()
 
 from celery.app.base import PendingConfiguration
 from celery.loaders.app import AppLoader
@@ -30,6 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celerykit.tuning import Tuning
+
+logger = logging.getLogger(__name__)
+if settings.POOL not in os.environ:  # a worker has been told at its start
+    for _finding in NEWER:
+        logger.warning("%s", _finding)
 
 WORKER_STEPS = (
     "celerykit.worker.vitals:Vitals",
@@ -66,6 +77,7 @@ class Layer(dict[str, Any]):
 
     def __init__(self, conf: Any, own: settings.Settings, pool_class: str):
         super().__init__((item.name, item.value) for item in defaults.app_defaults(own, pool_class))
+        self.update(releases.defaults())
         self._conf = conf
         self._settings = own
         self.tuning: Tuning | None = None
@@ -127,7 +139,7 @@ def configure(app: Any) -> None:
         # Celery calls what is named there when it makes the app, and so for one that is unpickled, too.
         app.fixups = {*app.fixups, SELF}
         app.prepare_config = functools.partial(_prepare_config, app, app.prepare_config)
-        app.steps["worker"].update(WORKER_STEPS)
+        app.steps["worker"].update(step for step in WORKER_STEPS if step not in releases.left_out())
         app.steps["consumer"].update(("celerykit.worker.vitals:Consuming", "celerykit.worker.revocations:Reading"))
         sent.install()
         rabbitmq.install(app)
@@ -148,8 +160,9 @@ def insert_layer(app: Any, conf: Any) -> None:
         if value := os.environ.get(f"CELERY_{name.upper()}"):
             conf.changes[name] = value
     layer = Layer(conf, settings.from_environment(os.environ), os.environ.get("CELERY_WORKER_POOL") or "prefork")
+    translated = releases.by_old_names(conf)
     for maps in (conf.maps, conf.defaults):
-        maps.insert(len(maps) - 1, layer)
+        maps[-1:-1] = [*([translated] if translated else []), layer]
     app.on_after_configure.connect(_on_after_configure, dispatch_uid="celerykit")
     app.on_after_finalize.connect(_on_after_finalize, dispatch_uid="celerykit")
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from celerykit.status import Status
 
@@ -25,6 +23,7 @@ GAUGES: dict[str, tuple[str, Callable[[Status], float | None]]] = {
     ),
 }
 """What each is called behind ``celerykit_worker_``, what it says, and its value; None of what cannot be said."""
+ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 def exposition(found: Iterable[Status]) -> str:
@@ -32,11 +31,16 @@ def exposition(found: Iterable[Status]) -> str:
 
     The format is Prometheus's text exposition format 0.0.4.
     """
-    registry, pools = CollectorRegistry(), list(found)
-    for name, (text, value) in GAUGES.items():
-        gauge = Gauge(f"celerykit_worker_{name}", text, ["pool"], registry=registry)
-        for one in pools:
-            said = value(one)
-            if said is not None:
-                gauge.labels(one.pool).set(said)
-    return generate_latest(registry).decode()
+    pools = list(found)
+    return "".join(f"{line}\n" for name in GAUGES for line in _lines(name, pools))
+
+
+def _lines(name: str, pools: Iterable[Status]) -> Iterator[str]:
+    text, value = GAUGES[name]
+    full = f"celerykit_worker_{name}"
+    yield f"# HELP {full} {text}"
+    yield f"# TYPE {full} gauge"
+    for one in pools:
+        said = value(one)
+        if said is not None:
+            yield f'{full}{{pool="{one.pool.translate(ESCAPED)}"}} {float(said)}'

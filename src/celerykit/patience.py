@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from celery.backends import base
 from celery.utils.time import get_exponential_backoff_interval
 
-from celerykit import refusals
+from celerykit import refusals, releases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,11 @@ def install(app: Any) -> None:
     than once. What Celery has imported for its backends is changed, for every app of the process.
     """
     backend = app.backend
-    replace(base.Backend, "_ensure_retryable", _ensuring)
+    if releases.lacks("one retry for all"):
+        for name in releases.RETRIED:
+            replace(base.Backend, name, waiting)
+    else:
+        replace(base.Backend, "_ensure_retryable", _ensuring)
     if module := sys.modules.get("celery.backends.redis"):
         for name in ("add_to_chord", "apply_chord", "mget", "set_chord_size"):
             replace(module.RedisBackend, name, waiting)
@@ -210,7 +214,7 @@ def _whole(method: Any) -> Any:
 def _prepare(backend: Any, exc: Exception, refusal: refusals.Refusal | None) -> None:
     """Let the next attempt be made anew, and the main thread show that it is alive."""
     try:
-        backend.on_backend_retryable_error(exc)
+        releases.retry_hook(backend)(exc)
         if refusal and refusal.word == "READONLY":
             # The name may have moved to another server, while old connections stay with this one.
             backend.client.connection_pool.disconnect(inuse_connections=False)

@@ -18,7 +18,7 @@ from kombu.transport import native_delayed_delivery
 from kombu.utils.objects import cached_property
 from kombu.utils.text import version_string_as_tuple
 
-from celerykit import brokers, defaults, encryption, routes
+from celerykit import brokers, defaults, encryption, releases, routes
 from celerykit.errors import look_up
 from celerykit.routes import DELAYED
 from celerykit.sender import Sender, delayed_key
@@ -134,6 +134,8 @@ class Queues(celery.app.amqp.Queues):  # type: ignore[misc]
     def new_missing(self, name: str) -> Any:
         """Make the queue of a name that nobody has said more of; Celery gives each an exchange of its own."""
         queue = super().new_missing(name)
+        if releases.lacks("queue types") and self.create_missing_queue_type == defaults.QUORUM:
+            queue.queue_arguments = {"x-queue-type": defaults.QUORUM}
         if self._is_implied(queue):
             routes.imply(queue, Exchange(name), name)  # type: ignore[no-untyped-call]
         return queue
@@ -233,13 +235,18 @@ class AMQP(celery.app.amqp.AMQP):  # type: ignore[misc]
     def is_left_alone(self) -> bool:
         """Whether the app says in full that its default exchange is Celery's direct one."""
         conf = self.app.conf
-        said = all(conf.value_set_for(f"task_default_exchange{part}") for part in ("", "_type"))
+        said = all(releases.is_set(conf, f"task_default_exchange{part}") for part in ("", "_type"))
         return said and conf.task_default_exchange_type == "direct"
 
     def autoexchange(self, name: str) -> Any:
         """Return the exchange of a queue of which only the name is known, by ``-Q`` or a route."""
         default = self.default_exchange
         return default if routes.stands_for(default) else Exchange(name)  # type: ignore[no-untyped-call]
+
+    def Queues(self, *args: Any, **options: Any) -> Any:  # noqa: N802  # Celery's name
+        """Return queues of the type that the settings say."""
+        self.queues_cls = releases.typed(Queues, self.app.conf)
+        return super().Queues(*args, **options)
 
     def _create_task_sender(self) -> Any:
         return Sender(self, super()._create_task_sender())

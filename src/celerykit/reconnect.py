@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.connection import Connection
 
+from celerykit import releases
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,7 +54,7 @@ def watch_results(app: Any, progress: Callable[[], None]) -> None:
     What other threads wait for says nothing of the main one.
     """
     backend = app.backend
-    prepare = backend.on_backend_retryable_error
+    prepare = releases.retry_hook(backend)
 
     def on_backend_retryable_error(exc: Exception) -> None:
         if threading.current_thread() is threading.main_thread():

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers, environment, limits, settings, sizing
+from celerykit import brokers, environment, limits, releases, settings, sizing
 from celerykit.defaults import PREFORK
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.limits import Limit
@@ -241,9 +241,7 @@ def _jobs_at_once(given: Any) -> int | None:
         return None
     most = str(given).partition(",")[0].strip()
     if most.lower() == "auto":
-        from celery.utils.sysinfo import cpu_budget
-
-        return int(cpu_budget().count)
+        return releases.auto_concurrency()
     return int(most) if most.isdigit() and int(most) else None
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 IMAGES = {"redis-8": REDIS_IMAGE, "redis-7": f"{REDIS_IMAGE}:bookworm", "valkey-8": f"{REDIS_IMAGE}:valkey"}
 """The servers that Debian's archives have; the first is the kit's own."""
-PROGRAMS = {"redis-6.2": ".cache/redis-6.2/redis-server"}
-"""Run on this machine as it is: no Debian has it."""
+PROGRAMS = {"redis-6.2": ".cache/redis-6.2/redis-server", "redis-here": "redis-server"}
+"""Run on this machine as it is: no Debian has the first, and the other is this machine's own."""
 TLS = ("--port", "0", "--tls-port", "6379", "--tls-auth-clients", "no")
 
 

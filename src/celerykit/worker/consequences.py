@@ -20,7 +20,7 @@ from celery.app.trace import fast_trace_task, trace_task_ret
 from celery.exceptions import BackendStoreError, Reject
 from kombu.exceptions import OperationalError
 
-from celerykit import refusals
+from celerykit import refusals, releases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -246,7 +246,7 @@ def _given_back(words: str) -> Any:
 
 def _limit(task: Any, request: Mapping[str, Any]) -> float:
     hard, soft = request.get("timelimit") or (None, None)
-    limits = (hard or task.time_limit, soft or task.soft_time_limit)
+    limits = (hard or releases.time_limit(task), soft or task.soft_time_limit)
     return min((float(limit) for limit in limits if limit), default=math.inf)
 
 

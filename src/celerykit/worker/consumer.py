@@ -13,7 +13,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.mingle import Mingle
 from kombu.exceptions import OperationalError
 
-from celerykit import rabbitmq, reconnect
+from celerykit import rabbitmq, reconnect, releases
 from celerykit.errors import EX_CONFIG, ConfigurationError
 from celerykit.worker import delivery, eta, handover, returns, routing, unknown
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SETTLE = frozenset({"ack_log_error", "reject_log_error"})
+"""Methods of a message that settle it."""
+CLOSING = 5.0
+"""Seconds that a broken connection may hold up its own end, each time it is asked: Celery's own."""
 PAUSE = 2.0
 """Seconds between two attempts at what was refused."""
 SLICE = 0.2
@@ -47,6 +51,8 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
         self._rest = reconnect.Rest()
+        self._timers = releases.Timers(self)
+        self._waker = releases.Waker() if self.hub is not None and releases.lacks("acks at once") else None
         for step in self.steps:
             if isinstance(step, Mingle):
                 step.send_hello = forgiving(step.send_hello)
@@ -67,11 +73,34 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
                 task.Request = delivery.with_ours(task.Request)
         super().update_strategies()
 
+    def connect(self) -> Any:
+        """Connect; what is timed from now on, until the worker is ready, is so for this connection."""
+        self._timers.connecting()
+        return super().connect()
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Have the event loop hear of what other threads put into it."""
+        if self._waker is not None:
+            self._waker.watch(hub)
+        super().register_with_event_loop(hub)
+
+    def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call at the next turn of the loop, which comes at once; where Celery knows no better, acknowledge here."""
+        if not releases.lacks("acks at once"):
+            return super().call_soon(p, *args, **kwargs)
+        if getattr(p, "__name__", "") in SETTLE and getattr(self.connection, "workplace", None) is not None:
+            return p(*args, **kwargs)
+        promise = super().call_soon(p, *args, **kwargs)
+        if self._waker is not None:
+            self._waker.wake()
+        return promise
+
     def on_ready(self) -> None:
         """Let the handlers of ``worker_ready`` take their time, and say that it is they who do."""
         pulse = getattr(self.controller, "pulse", None)
         if pulse is not None and pulse.is_starting:
             pulse.starting("in the handlers of worker_ready")
+        self._timers.connected()
         super().on_ready()
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
@@ -83,7 +112,8 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         pool = getattr(self.pool, "_pool", None)
         if hasattr(pool, "handle_result_event"):  # prefork, on an event loop
             handover.conclude(pool, self.hub)
-        super().on_close()
+        with releases.kept(pool):
+            super().on_close()
 
     def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
         """Acknowledge at once where that only takes note of it; Celery's would wait for the loop's next turn."""
@@ -108,7 +138,9 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     def on_connection_error_after_connected(self, exc: Any) -> None:
         """Do the same where it has let the worker in, but not to its queues."""
         self.loss = f": {exc}" if isinstance(exc, self.connection.channel_errors) else ""
+        releases.about_to_close(self, CLOSING)
         super().on_connection_error_after_connected(exc)
+        releases.close(self)
         self._advise(exc)
         end = time.monotonic() + self._rest.seconds()
         while time.monotonic() < end and state.should_stop is None and state.should_terminate is None:

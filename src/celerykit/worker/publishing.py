@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from celery.app.trace import TraceInfo
 from celery.backends.base import Backend
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 
+from celerykit import releases
 from celerykit.worker import consequences, settlement
 from celerykit.worker.consequences import Refused, owing
 
@@ -42,7 +44,7 @@ class Publishing(bootsteps.Step):  # type: ignore[misc]
         _replace(Task, "retry", _decided)
         _replace(Task, "add_to_chord", _counted_if_sent)
         _replace(TraceInfo, "handle_failure", _unless_refused)
-        if _is_redis(worker.app.backend):
+        if _can_return_twice(worker.app.backend):
             _replace(_redis().RedisBackend, "on_chord_part_return", _with_a_claim_to_release)
 
 
@@ -111,9 +113,11 @@ def _redis() -> Any:
     return sys.modules.get("celery.backends.redis")
 
 
-def _is_redis(backend: Any) -> bool:
+def _can_return_twice(backend: Any) -> bool:
+    """Say whether a part of a chord may be returned once more, if what the chord leads to was refused."""
     module = _redis()
-    return module is not None and isinstance(backend, module.RedisBackend)
+    is_redis = module is not None and isinstance(backend, module.RedisBackend)
+    return is_redis and not releases.lacks("claims of chords")
 
 
 def _send(publish: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -148,7 +152,7 @@ def _to_the_end(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def mark(self: Any, *args: Any, **options: Any) -> Any:
         is_part = any(getattr(told, "chord", None) for told in (*args, options.get("request")))
-        with owing(patient=is_part and not _is_redis(self)):
+        with owing(patient=is_part and not _can_return_twice(self)):
             return method(self, *args, **options)
 
     return mark
@@ -190,7 +194,7 @@ def _counted_if_sent(add: Callable[..., Any]) -> Callable[..., Any]:
                 return counted.delay()
         except Refused:
             backend = self.backend
-            backend._ensure_retryable(backend.client.incr, backend.get_key_for_group(self.request.group, ".t"), -1)
+            releases.retried(backend, backend.client.incr, backend.get_key_for_group(self.request.group, ".t"), -1)
             raise
 
     return add_to_chord
@@ -257,6 +261,9 @@ def _telling(target: Callable[..., Any]) -> Callable[..., Any]:
 def _by_the_job(send: Callable[..., Any]) -> Callable[..., Any]:
     def send_task_message(producer: Any, *args: Any, **options: Any) -> Any:
         job = consequences.current()
-        return send(producer if job is None else consequences.Producer(producer, job), *args, **options)
+        if job is None:
+            return send(producer, *args, **options)
+        with owing() if releases.is_link_of_old() else nullcontext():
+            return send(consequences.Producer(producer, job), *args, **options)
 
     return send_task_message

@@ -14,7 +14,7 @@ from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 from kombu.utils.encoding import safe_repr
 
-from celerykit import brokers, deadletters, settings
+from celerykit import brokers, deadletters, releases, settings
 from celerykit.definitions import DELIVERY_LIMIT
 from celerykit.worker import returns, termination
 
@@ -123,14 +123,14 @@ class Request(CeleryRequest):  # type: ignore[misc]
         if self._is_own_exit(exc):
             # Clients rebuild an Exception alone from its name.
             exits = isinstance(exc, (SystemExit, KeyboardInterrupt))
-            return self._fail(self._worker_lost_info(exc) if exits else _as_result(exc))
+            return self._fail(releases.worker_lost(exc) if exits else _as_result(exc))
         if isinstance(exc, MemoryError):
             exc_info = _as_result(exc)
         self._cause = REJECTED if isinstance(exc, Reject) else DIED if isinstance(exc, WorkerLostError) else TIMED_OUT
         if self._would_come_back(exc):
             if returns.is_broadcast(self.message):
                 return self._fail(exc_info)
-            if self._is_last() and not (self._cause is DIED and self._success_was_stored()):
+            if self._is_last() and not (self._cause is DIED and releases.success_was_stored(self)):
                 reason = _reason(self._cause, self._times())
                 if self._try_to(self._bury, reason):
                     exc_info = _given_up(reason)

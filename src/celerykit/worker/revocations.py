@@ -17,7 +17,7 @@ from celery.worker import control, state
 from celery.worker.consumer.control import Control as RemoteControl
 from kombu.connection import Connection
 
-from celerykit import revocations
+from celerykit import releases, revocations
 from celerykit.sent import SENT
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Revoked:
         self._take(self._keeper.take_found())
         young = time.time() - state.REVOKE_EXPIRES
         # The broker's older ones are looked up in here alone: Celery's set would forget them.
-        state.merge_revoked(
+        releases.merge_revoked(
             [revocations.parts_of(what)[0] for what, when in self._said.items() if when > young and _is_job(what)]
         )
 

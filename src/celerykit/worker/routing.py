@@ -7,7 +7,7 @@ from typing import Any
 
 from amqp.exceptions import ChannelError
 from celery.utils.quorum_queues import detect_quorum_queues
-from celery.worker.consumer.delayed_delivery import RETRIED_EXCEPTIONS, DelayedDelivery
+from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from kombu.transport.native_delayed_delivery import (
     bind_queue_to_native_delayed_delivery_exchange,
     declare_native_delayed_delivery_exchanges_and_queues,
@@ -64,7 +64,7 @@ def try_to_bind(connection: Any, queue: Any) -> None:
         return
     try:
         bind_to_delays(connection, queue)
-    except RETRIED_EXCEPTIONS:
+    except OSError:  # which Celery tries again
         raise
     except Exception as exc:  # whatever the server refuses
         logger.warning("workers hold delayed jobs of queue %r: %s. %s", queue.name, exc, rabbitmq.remedy(str(exc)))

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 import billiard.pool
 from celery import bootsteps, signals
 from celery.platforms import EX_OK
-from celery.utils.threads import bound_open_broker_sockets
 from celery.worker import state
 
-from celerykit import settings
+from celerykit import releases, settings
 from celerykit.notify import notify
 from celerykit.voice import say
 from celerykit.worker import returns
@@ -176,7 +175,7 @@ def _unacknowledged() -> Iterator[Any]:
         *state.requests.values(),
         *state.active_requests,
         *state.reserved_requests,
-        *state.scheduled_requests,
+        *releases.scheduled(),
     ):
         if request.id not in seen and not request.acknowledged and not request.message.acknowledged:
             seen.add(request.id)
@@ -198,7 +197,7 @@ def _close(consumer: Any) -> None:
     connection = consumer.connection
     if connection is None:
         return
-    bound_open_broker_sockets(connection, BROKER_PATIENCE)
+    releases.bound_sockets(connection, BROKER_PATIENCE)
     try:
         connection.close()
     except Exception as exc:  # the process ends here, whatever the transport raises

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
 
-from celerykit import __version__, brokers, content, defaults, meanings, patience, reconnect, settings, starting
+from celerykit import (
+    __version__,
+    brokers,
+    content,
+    defaults,
+    meanings,
+    patience,
+    reconnect,
+    releases,
+    settings,
+    starting,
+)
 from celerykit.environment import DEFAULT_POOL
 from celerykit.loader import layer_of
 from celerykit.pulse import FOR_EVER, GRACE
@@ -64,6 +75,8 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         # The stop, too, is watched over: the file goes when everything has been stopped.
         signals.worker_shutdown.connect(self._on_shutdown, weak=False)
         logger.info("%s", start_line(worker, self.settings))
+        if lacking := releases.shortcomings():
+            logger.info("%s", lacking)
         late = self.settings.delivery != settings.AT_MOST_ONCE
         if late and self.settings.longest_job is None and brokers.goes_by_time(worker.app, self.settings):
             held = self.settings.visibility_timeout
@@ -85,7 +98,12 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         self._pulse.stop()
 
     def _on_job_start(self, task_id: str, task: Any, **_: Any) -> None:
-        limit = (task.request.timelimit or (None, None))[0] or task.time_limit or self.settings.longest_job or FOR_EVER
+        limit = (
+            (task.request.timelimit or (None, None))[0]
+            or releases.time_limit(task)
+            or self.settings.longest_job
+            or FOR_EVER
+        )
         self._pulse.begin(task_id, limit + self.settings.stuck_after)
 
     def _on_job_end(self, task_id: str, **_: Any) -> None:
@@ -178,5 +196,7 @@ def longest_silence(worker: Any) -> float:
     own = settings.from_environment(os.environ)
     silence = own.stuck_after + GRACE
     if runs_jobs_inside(worker):
-        silence += max(own.presumed_job, *(task.time_limit or 0.0 for task in list(worker.app.tasks.values())))
+        silence += max(
+            own.presumed_job, *(releases.time_limit(task) or 0.0 for task in list(worker.app.tasks.values()))
+        )
     return float(silence)

@@ -1,0 +1,43 @@
+"""The releases of Celery, Kombu and redis-py that are tried, each in a virtualenv of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / ".cache/releases"
+UV = Path(sys.executable).with_name("uv")
+NEWEST, MIDDLE, MIDDLE_STOCK, OLDEST = "celery-5.7", "celery-5.6-kombu-5.7", "celery-5.6", "celery-5.5"
+RELEASES = {
+    NEWEST: ("celery[redis]==5.7.0", "kombu==5.7.0", "redis==8.1.0"),
+    MIDDLE: ("celery[redis]==5.6.3", "kombu==5.7.0", "redis==6.4.0"),
+    MIDDLE_STOCK: ("celery[redis]==5.6.3", "kombu==5.6.2", "redis==6.4.0"),
+    OLDEST: ("celery[redis]==5.5.3", "kombu==5.5.4", "redis==5.2.1"),
+}
+"""The requirements of each."""
+NEEDED = ("ddsketch>=3", "gevent>=25.4")
+"""What the kit needs beside them, and a pool."""
+TESTS = (
+    *("pytest>=8.4,<9", "pytest-timeout>=2.4", "pytest-xdist>=3.8", "hypothesis>=6.140", "docker>=7.1", "trustme>=1.2"),
+    *("cryptography>=43", "django>=5.2", "flower>=2.1", "psycopg[binary]>=3.2", "sqlalchemy>=2.0", "setuptools"),
+)
+"""What the kit's own tests need."""
+
+
+def python_of(release: str, also: tuple[str, ...] = ()) -> Path:
+    """Return the interpreter of a release's virtualenv, which is made if it is not there.
+
+    :param also: what is installed beside what the kit needs.
+    """
+    wanted = (*RELEASES[release], *NEEDED, *also)
+    mark = hashlib.sha256(" ".join((sys.version, *wanted)).encode()).hexdigest()[:12]
+    python = FOLDER / f"{release}-{mark}" / "bin/python"
+    stamp = python.parent / "complete"
+    if not stamp.exists():
+        folder = python.parents[1]
+        subprocess.run([UV, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
+        subprocess.run([UV, "pip", "install", "--quiet", "--python", python, *wanted], check=True)
+        stamp.touch()
+    return python
