@@ -124,12 +124,13 @@ def test_a_poison_job_ends_in_the_dead_letters(broker: Broker, rig: Rig) -> None
 
 def test_a_job_that_no_worker_can_run_is_kept(broker: Broker, rig: Rig) -> None:
     """Of a task that the worker does not know, or written as it must not read: in the dead letters, with the reason."""
-    rig.worker()
+    worker = rig.worker()
     unknown = rig.client.submit("jobs.unheard_of") or ""
     unread = rig.client.submit("jobs.work", 0.1, serializer="pickle") or ""
     until(lambda: len(rig.client.dead_letters()) == 2, 60, "two dead letters")
     letters = b"".join(rig.client.dead_letters())
     assert all(word.encode() in letters for word in (unknown, unread, "knows no task", "untrusted content"))
+    assert f"jobs.unheard_of[{unknown}] is kept in the dead letters" in worker.logs
     jobs = rig.client.work(2, 0.1)
     until(lambda: set(jobs) <= set(rig.ledger.account().done), 60, "jobs after them")
 

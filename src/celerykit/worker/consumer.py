@@ -181,6 +181,9 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             logger.warning("what cannot be run goes back to its queue, for the dead letters do not take it: %r", exc)
             message.reject_log_error(logger, self.connection_errors, requeue=True)
             return False
+        told = message.headers or {}
+        # Celery says next that it is discarded.
+        logger.error("job %s[%s] is kept in the dead letters: %s", told.get("task"), told.get("id"), reason)
         if settled:
             message.ack = message.ack_log_error = _do_nothing
         message.reject_log_error = message.ack_log_error
