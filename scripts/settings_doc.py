@@ -111,6 +111,9 @@ def _differing() -> Iterator[tuple[str, ...]]:
         "RabbitMQ": defaults.broker_defaults(settings.Settings(), "amqp"),
         "PGMQ": defaults.broker_defaults(settings.Settings(), "pgmq"),
         "results on `rediss://`": defaults.backend_defaults(settings.Settings(), "rediss://"),
+        "results on Redis, in gevent and eventlet": defaults.backend_defaults(
+            settings.Settings(), "redis://", "gevent"
+        ),
         "results on PostgreSQL, with `CELERYKIT_TLS_CA`": defaults.backend_defaults(
             settings.Settings(tls_ca="FILE"), "db+postgresql://"
         ),

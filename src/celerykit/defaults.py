@@ -193,8 +193,11 @@ def broker_defaults(settings: Settings, scheme: str) -> list[Default]:
     ]
 
 
-def backend_defaults(settings: Settings, url: str) -> list[Default]:
-    """Return the defaults that depend on the result backend, for its URL."""
+def backend_defaults(settings: Settings, url: str, pool_class: str = PREFORK) -> list[Default]:
+    """Return the defaults that depend on the result backend, for its URL.
+
+    :param pool_class: the alias of the worker pool as ``-P`` takes it.
+    """
     if postgresql.is_of(url) and (told := postgresql.checked(postgresql.options(url), settings.tls_ca)):
         return [
             Default(
@@ -203,14 +206,20 @@ def backend_defaults(settings: Settings, url: str) -> list[Default]:
                 "Without a check of its certificate anybody can stand in for the server. The rest is Celery's own.",
             )
         ]
-    if brokers.scheme_of(url) != "rediss":
-        return []
+    scheme = brokers.scheme_of(url)
+    shared = Default(
+        "result_backend_thread_safe",
+        True,
+        "Celery makes a client for each greenlet, so that each result would take a connection of its own.",
+    )
+    encrypted = Default(
+        "redis_backend_use_ssl",
+        checked(settings.tls_ca),
+        "Without a check of its certificate anybody can stand in for the server.",
+    )
     return [
-        Default(
-            "redis_backend_use_ssl",
-            checked(settings.tls_ca),
-            "Without a check of its certificate anybody can stand in for the server.",
-        )
+        *([encrypted] if scheme == "rediss" else []),
+        *([shared] if scheme in brokers.REDIS and pool_class in GREEN_POOLS else []),
     ]
 
 
@@ -232,5 +241,12 @@ def of_broker(settings: Settings, scheme: str) -> dict[str, Any]:
 
 OF_BROKER = frozenset().union(*(of_broker(Settings(), scheme) for scheme in ("amqp", "pgmq")))
 """The settings that depend on the broker."""
-OF_BACKEND = frozenset({"redis_backend_use_ssl", "database_engine_options", "result_backend_transport_options"})
-"""The settings that depend on the result backend; the last is Sentinel's."""
+OF_BACKEND = frozenset(
+    {
+        "database_engine_options",
+        "redis_backend_use_ssl",
+        "result_backend_thread_safe",
+        "result_backend_transport_options",  # Sentinel's
+    }
+)
+"""The settings that depend on the result backend."""

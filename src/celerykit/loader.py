@@ -80,6 +80,7 @@ class Layer(dict[str, Any]):
         self.update(releases.defaults())
         self._conf = conf
         self._settings = own
+        self._pool_class = pool_class
         self.tuning: Tuning | None = None
         """Where some of the values come from, in a worker that was tuned."""
 
@@ -95,7 +96,9 @@ class Layer(dict[str, Any]):
 
     def _of_backend(self, url: str) -> dict[str, Any]:
         servers = "rediss://" if sentinel.is_encrypted(url) else url
-        values = {item.name: item.value for item in defaults.backend_defaults(self._settings, servers)}
+        values = {
+            item.name: item.value for item in defaults.backend_defaults(self._settings, servers, self._pool_class)
+        }
         if told := sentinel.options(url, self._settings):
             values["result_backend_transport_options"] = told
         return values
