@@ -1,7 +1,7 @@
 # Every target is one line: what it does is in scripts/, which needs Python's standard library and nothing else.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: up demo bench faults test brokers test-hosts-all test-ansible-oldest hosts hosts-down check down clean help
+.PHONY: up demo bench faults test test-celery brokers test-hosts-all test-ansible-oldest hosts hosts-down check down clean help
 
 up: ## Set up what is missing, start the whole stack in containers, and run a real app's jobs in it
 	$(PYTHON) scripts up
@@ -17,6 +17,9 @@ faults: ## Kill, pause and cut off workers on Redis for half an hour, and count;
 
 test: ## Prove it: all checks, the tests in containers, those on hosts; APP=FOLDER tests an app of your own
 	CELERYKIT_TEST_APP="$(APP)" $(PYTHON) scripts test
+
+test-celery: ## Prove each release of Celery that the kit is for: unit tests, those of the transport, and what jobs survive
+	$(PYTHON) scripts test-celery
 
 brokers: ## Try every broker and result backend there is a server for; prove the transport on each Redis and Valkey
 	$(PYTHON) scripts brokers

@@ -74,7 +74,7 @@ def check() -> None:
 def in_containers() -> Part:
     """Return the tests that start containers; where an app is named, those of an app."""
     app = os.environ.get("CELERYKIT_TEST_APP")
-    folders = ("tests/transport", "tests/containers", "tests/brokers")
+    folders = ("tests/transport", "tests/containers", "tests/brokers", "tests/releases")
     tests = ("tests/containers/test_your_app.py",) if app else folders
     return _part("containers", (*IN_CONTAINERS[1:], *tests))
 
@@ -115,6 +115,27 @@ def test_on_brokers() -> None:
     _passes(("python", "scripts/brokers_doc.py", "--write"))
     if not all(passed):
         raise SetupError("failed: pytest tests/brokers", "See above; the log of each container is beside its failure")
+
+
+def test_on_releases() -> None:
+    """Run the tests of units and of the transport by each release of Celery, and see what its jobs survive.
+
+    :raises SetupError: if one fails.
+    """
+    made = subprocess.run(
+        [BIN / "python", "-m", "tests.releases.environments"],
+        check=False,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if made.returncode:
+        raise SetupError("the virtualenvs of the releases cannot be made", "Check the network; see above")
+    folders = ("tests/unit", "tests/transport")
+    passed = [_passes((python, "-m", *IN_CONTAINERS, *folders)) for python in made.stdout.split()]
+    passed.append(_passes(("pytest", "--numprocesses", "2", "--dist", "loadgroup", "tests/releases")))
+    if not all(passed):
+        raise SetupError("failed: tests by a release of Celery", "See above: the interpreter's folder has its name")
 
 
 def test_by_kombu(tests: Path) -> None:

@@ -154,6 +154,14 @@ def _brokers() -> None:
     checks.test_by_kombu(upstream.ensure_tests())
 
 
+def _test_celery() -> None:
+    _prepare()
+    virtualenv.ensure_virtualenv()
+    stack.build()
+    stack.build_rabbitmq()
+    checks.test_on_releases()
+
+
 def _test_hosts() -> None:
     _prepare_hosts()
     checks.test_on_hosts()
@@ -216,6 +224,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "bench": _bench,
     "faults": lambda: _in_containers("tests.faults"),
     "test": _test,
+    "test-celery": _test_celery,
     "brokers": _brokers,
     "test-hosts-all": _test_hosts,
     "test-ansible-oldest": _test_ansible_oldest,

@@ -150,13 +150,14 @@ def _convert(param: Any, value: str) -> None:
     import click
 
     kind: Any = param.type
-    if isinstance(kind, click.Choice):
+    if param.name == "concurrency":  # a number alone in older releases, of which it is one by now
+        if not (value.isdigit() or value == "auto"):
+            raise ValueError("neither a whole number nor 'auto'")
+    elif isinstance(kind, click.Choice):
         if value.lower() not in {str(choice).lower() for choice in kind.choices}:
             raise ValueError(f"not one of {', '.join(map(str, kind.choices))}")
     elif isinstance(kind, (click.types.IntParamType, click.types.FloatParamType, click.types.BoolParamType)):
         kind.convert(value, None, None)  # type: ignore[arg-type]
-    elif param.name == "concurrency" and not (value.isdigit() or value == "auto"):
-        raise ValueError("neither a whole number nor 'auto'")
 
 
 def _remedy(param: Any) -> str:

@@ -161,7 +161,7 @@ def insert_layer(app: Any, conf: Any) -> None:
     for name in ("broker_url", "result_backend"):
         # Celery looks into the environment before it makes the loader, which is when secrets have been read.
         if value := os.environ.get(f"CELERY_{name.upper()}"):
-            conf.changes[name] = value
+            conf.changes.update(dict.fromkeys(releases.keys(conf, name), value))
     layer = Layer(conf, settings.from_environment(os.environ), os.environ.get("CELERY_WORKER_POOL") or "prefork")
     translated = releases.by_old_names(conf)
     for maps in (conf.maps, conf.defaults):
@@ -184,7 +184,8 @@ def merge_options(app: Any, conf: Any = None) -> None:
     for name in MERGED:
         with contextlib.suppress(KeyError):  # of another result backend
             if conf[name] != layer[name]:
-                conf.changes[name] = _filled(layer[name], conf[name] or {})
+                filled = _filled(layer[name], conf[name] or {})
+                conf.changes.update(dict.fromkeys(releases.keys(conf, name), filled))
 
 
 def _filled(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

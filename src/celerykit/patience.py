@@ -45,11 +45,8 @@ def install(app: Any) -> None:
     than once. What Celery has imported for its backends is changed, for every app of the process.
     """
     backend = app.backend
-    if releases.lacks("one retry for all"):
-        for name in releases.RETRIED:
-            replace(base.Backend, name, waiting)
-    else:
-        replace(base.Backend, "_ensure_retryable", _ensuring)
+    for name in releases.methods_that_retry():
+        replace(base.Backend, name, waiting if releases.lacks("one retry for all") else _ensuring)
     if module := sys.modules.get("celery.backends.redis"):
         for name in ("add_to_chord", "apply_chord", "mget", "set_chord_size"):
             replace(module.RedisBackend, name, waiting)

@@ -62,6 +62,13 @@ def watch_results(app: Any, progress: Callable[[], None]) -> None:
         prepare(exc)
 
     backend.on_backend_retryable_error = on_backend_retryable_error
+    if releases.lacks("retry hook"):
+        # Celery's own attempts tell of nothing but the pause between two.
+        def _sleep(seconds: float) -> None:
+            on_backend_retryable_error(TimeoutError())
+            type(backend)._sleep(backend, seconds)
+
+        backend._sleep = _sleep
 
 
 def _watched(base: Any, progress: Callable[[], None]) -> type[Connection]:

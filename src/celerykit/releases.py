@@ -371,6 +371,14 @@ def by_old_names(conf: Any) -> dict[str, Any]:
     return found
 
 
+def keys(conf: Any, name: str) -> tuple[str, ...]:
+    """Return the names by which a value of the kit's wins over one that the app has given.
+
+    An older Celery looks for an app's namespaced name first, in all that there is.
+    """
+    return tuple(conf._to_keys(name)) if lacks("settings by any name") else (name,)
+
+
 def acks(task: Any, ending: str) -> bool:
     """Say whether a job with late acknowledgement is acknowledged at an ending without success.
 
@@ -428,8 +436,9 @@ def merge_revoked(ids: list[str]) -> None:
         state.merge_revoked(ids)
 
 
-RETRIED = ("store_result", "get_task_meta")
-"""What an older result backend tries again, each by a loop of its own."""
+def methods_that_retry() -> tuple[str, ...]:
+    """Return the methods of a result backend that try something again; an older one has a loop in each."""
+    return ("store_result", "get_task_meta") if lacks("one retry for all") else ("_ensure_retryable",)
 
 
 def retried(backend: Any, do: Callable[..., Any], *args: Any) -> Any:

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / ".cache/releases"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / ".cache/releases"
 UV = Path(sys.executable).with_name("uv")
 NEWEST, MIDDLE, MIDDLE_STOCK, OLDEST = "celery-5.7", "celery-5.6-kombu-5.7", "celery-5.6", "celery-5.5"
 RELEASES = {
@@ -20,7 +21,8 @@ RELEASES = {
 NEEDED = ("ddsketch>=3", "gevent>=25.4")
 """What the kit needs beside them, and a pool."""
 TESTS = (
-    *("pytest>=8.4,<9", "pytest-timeout>=2.4", "pytest-xdist>=3.8", "hypothesis>=6.140", "docker>=7.1", "trustme>=1.2"),
+    *("pytest>=8.4,<9", "pytest-timeout>=2.4", "pytest-xdist>=3.8", "pytest-testinfra>=10.2", "hypothesis>=6.140"),
+    *("docker>=7.1", "trustme>=1.2", "prometheus-client>=0.20"),
     *("cryptography>=43", "django>=5.2", "flower>=2.1", "psycopg[binary]>=3.2", "sqlalchemy>=2.0", "setuptools"),
 )
 """What the kit's own tests need."""
@@ -39,5 +41,13 @@ def python_of(release: str, also: tuple[str, ...] = ()) -> Path:
         folder = python.parents[1]
         subprocess.run([UV, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
         subprocess.run([UV, "pip", "install", "--quiet", "--python", python, *wanted], check=True)
+        if also:  # the tests start the kit from other folders, too
+            subprocess.run([UV, "pip", "install", "--quiet", "--python", python, "--no-deps", "-e", ROOT], check=True)
         stamp.touch()
     return python
+
+
+if __name__ == "__main__":
+    for _release in RELEASES:
+        python_of(_release)
+        print(python_of(_release, TESTS))

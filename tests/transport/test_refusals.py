@@ -14,8 +14,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, OutOfMemoryError
 from redis.retry import Retry
 
-from celerykit import patience
+from celerykit import patience, releases
 from tests.rig.client import results_of
+from tests.rig.since import since
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ pytestmark = pytest.mark.each_server
 @pytest.fixture
 def app(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     """An app as a worker has it, whose process has Celery as it is again afterwards."""
-    monkeypatch.setattr(base.Backend, "_ensure_retryable", base.Backend._ensure_retryable)
+    for name in releases.methods_that_retry():
+        monkeypatch.setattr(base.Backend, name, getattr(base.Backend, name))
     for name in REPLACED:
         monkeypatch.setattr(redis.RedisBackend, name, getattr(redis.RedisBackend, name))
     monkeypatch.setattr(redis.ResultConsumer, "consume_from", redis.ResultConsumer.consume_from)
@@ -108,6 +110,7 @@ def request_of(app: Celery, group: str) -> Context:
     return Context(id=f"{group}.1", group=group, group_index=1, chord=app.signature("total", task_id=group))
 
 
+@since("links told apart")
 def test_a_chord_whose_body_is_sent_has_not_failed(
     server: Server, app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:

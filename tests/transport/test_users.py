@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, _state
 from celery.app.task import Context
 from celery.result import AsyncResult, GroupResult
 from redis.exceptions import NoPermissionError
 
+from celerykit import releases
 from tests.rig.client import results_of
 from tests.rig.waiting import until
 
@@ -87,8 +88,9 @@ def test_the_user_of_results_may_do_all_that_the_backend_does(app: Celery) -> No
     assert backend.get(backend.get_key_for_task(job)) is None
 
 
-def test_the_user_of_results_may_count_a_chord(server: Server, app: Celery) -> None:
+def test_the_user_of_results_may_count_a_chord(server: Server, app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its callback is sent once, with what the jobs returned; one that grew waits for the added one, too."""
+    monkeypatch.setattr(_state._tls, "current_app", app)  # whose backend Celery 5.5 asks for the group
     backend, group = app.backend, str(uuid.uuid4())
     backend.set_chord_size(group, 1)
     backend.add_to_chord(group, None)
@@ -155,8 +157,9 @@ def test_a_stock_consumer_may_do_all_that_it_does(server: Server) -> None:
         server.root.zadd("unacked_index", dict.fromkeys(server.root.hkeys("unacked"), 0))
         queue.channel.qos.restore_visible()
         until(lambda: queue.qsize() == 1, 30, "the job comes back")
-        queue.channel.maybe_refresh_binding_expiry()
-        queue.channel.sweep_bindings()
+        if not releases.lacks("steady polling"):
+            queue.channel.maybe_refresh_binding_expiry()
+            queue.channel.sweep_bindings()
         message = queue.get(timeout=5)
         message.reject(requeue=True)
         assert queue.channel.queue_purge("short") == 1

@@ -12,8 +12,9 @@ import pytest
 from celery import Celery, Task
 
 import celerykit
-from celerykit import check
+from celerykit import check, releases
 from celerykit.settings import Settings
+from tests.rig.since import since
 from tests.unit.conftest import APPS, SEARCHED
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def test_a_task_named_in_a_receiver_is_what_its_app_asks_for(ask: Ask, way: str)
     for kit in ("loader", "bound"):
         told = ask(way, "schedule", "producer", kit, OPPOSITES)
         assert {told[task][name] for task in ("say", "other") for name in SAFE} == {False}, kit
-        assert told["say"]["time_limit"] is None
+        assert told["say"].get("time_limit") is None
 
 
 @pytest.mark.parametrize("namer", NAMERS)
@@ -182,7 +183,7 @@ def test_a_task_s_own_values_stay_when_the_kit_comes_late(
     app = made()
     work = bound(app, **options)
     celerykit.configure(app)
-    assert (work.acks_late, work.reject_on_worker_lost, work.time_limit) == (False, False, 7200)
+    assert (work.acks_late, work.reject_on_worker_lost, releases.time_limit(work)) == (False, False, 7200)
     assert {(finding.variable, finding.remedy) for finding in findings(app)} == {
         (name, f"Drop {name}= there") for name in SAFE
     }
@@ -213,7 +214,7 @@ def test_a_base_class_that_was_bound_is_mended_too(monkeypatch: pytest.MonkeyPat
     work = bound(app, base=Base)
     assert work.acks_late is False
     celerykit.configure(app)
-    assert (work.acks_late, work.reject_on_worker_lost, work.time_limit) == (True, True, 7200)
+    assert (work.acks_late, work.reject_on_worker_lost, releases.time_limit(work)) == (True, True, 7200)
 
 
 def test_a_task_made_as_a_class_is_mended_too() -> None:
@@ -255,6 +256,7 @@ def test_the_check_names_what_was_set_too_late() -> None:
     assert finding.remedy.startswith("Set task_acks_late before anything names the task")
 
 
+@since("exclusive control queues")
 def test_the_check_blames_no_setting_of_an_app_that_sets_nothing() -> None:
     """Without the layer it is the layer that is missing, and nothing else is to be dropped."""
     app = made()

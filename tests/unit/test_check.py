@@ -13,6 +13,7 @@ from kombu import Exchange, Queue
 import celerykit as kit
 from celerykit import check
 from celerykit.settings import Settings
+from tests.rig.since import since
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,13 +46,20 @@ def test_an_app_that_sets_nothing_passes() -> None:
     assert judged() == []
 
 
+BY_ENDING = since("acks by ending")
+
+
 @pytest.mark.parametrize(
     ("conf", "variable", "remedy"),
     [
         ({"task_acks_late": False}, "task_acks_late", "Drop task_acks_late from the app's settings"),
         ({"task_reject_on_worker_lost": False}, "task_reject_on_worker_lost", "Drop task_reject_on_worker_lost"),
-        ({"task_acks_on_failure": False}, "task_acks_on_failure", "autoretry_for"),
-        ({"task_acks_on_timeout": False}, "task_acks_on_timeout", "autoretry_for"),
+        pytest.param(
+            {"task_acks_on_failure": False}, "task_acks_on_failure", "autoretry_for", marks=since("acks by ending")
+        ),
+        pytest.param(
+            {"task_acks_on_timeout": False}, "task_acks_on_timeout", "autoretry_for", marks=since("acks by ending")
+        ),
         ({"accept_content": ["json", "pickle"]}, "accept_content", "Accept json only"),
         ({"result_accept_content": ["json", "pickle"]}, "result_accept_content", "Accept json only"),
         ({"task_serializer": "pickle"}, "task_serializer", "Use json"),

@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 
 import celerykit
 from celerykit import encryption, login
+from tests.rig.since import since
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,6 +159,7 @@ def test_options_of_the_app_and_of_the_url_win_key_by_key(authority: trustme.CA,
     assert app.connection_for_read().ssl["ssl_ca_certs"] == str(tmp_path / "ca.pem")
 
 
+@since("pgmq")
 def test_a_client_of_postgresql_checks_the_server_where_an_authority_is_named(
     authority: trustme.CA, tmp_path: Path
 ) -> None:
@@ -180,6 +182,7 @@ def test_a_client_of_postgresql_checks_the_server_where_an_authority_is_named(
         assert "connect_args" not in made("memory://", url).backend.engine_options
 
 
+@since("pgmq")
 @pytest.mark.parametrize(
     ("conf", "variable"),
     [

@@ -9,7 +9,8 @@ from celery.utils import sysinfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celerykit import limits
+from celerykit import limits, releases
+from tests.rig.since import since
 
 TREES = Path(__file__).parent / "trees"
 MIB = 2**20
@@ -69,6 +70,7 @@ def test_where_nothing_can_be_read_nothing_is_limited(tmp_path: Path) -> None:
     assert alone("v2-unlimited", tmp_path).files.source == "no limit found"
 
 
+@since("auto")
 @pytest.mark.parametrize("tree", [path.stem for path in sorted(TREES.glob("*.txt"))])
 def test_no_quota_is_missed_that_celery_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: str) -> None:
     """A pool is never larger than by CELERY_WORKER_CONCURRENCY=auto."""
@@ -83,7 +85,7 @@ def test_no_quota_is_missed_that_celery_sees(tmp_path: Path, monkeypatch: pytest
 def test_this_process_has_limits() -> None:
     """The kernel that runs the tests is understood, too."""
     found = limits.share(limits.read(), "default", ALONE)
-    assert 0 < found.cpus.value <= sysinfo.available_cpu_count()
+    assert 0 < found.cpus.value <= releases.cpu_count()
     assert 2**26 < found.memory.value < 2**50
 
 

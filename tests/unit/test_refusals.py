@@ -17,7 +17,8 @@ from redis.client import Pipeline
 from redis.exceptions import DataError
 from sqlalchemy.exc import DBAPIError
 
-from celerykit import patience, refusals
+from celerykit import patience, refusals, releases
+from tests.rig.since import since
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +143,7 @@ def test_what_sqlite_refuses_for_now_is_known_by_its_text(tmp_path: Path) -> Non
 def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the next test Celery as it is."""
     for owner, name in (
-        (base.Backend, "_ensure_retryable"),
+        *((base.Backend, name) for name in releases.methods_that_retry()),
         (filesystem.FilesystemBackend, "set"),
         (DatabaseBackend, "exception_safe_to_retry"),
     ):
@@ -218,6 +219,7 @@ def test_an_error_that_no_wait_mends_is_raised_at_once(tmp_path: Path, monkeypat
     assert disk.pauses == 0
 
 
+@since("one retry for all")
 @pytest.mark.usefixtures("unchanged")
 def test_a_value_without_room_in_a_database_is_raised_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Celery takes every error of a database for an outage, which the kit waits out."""

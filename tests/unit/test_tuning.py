@@ -13,6 +13,7 @@ from celerykit import tuning
 from celerykit.errors import ConfigurationError
 from celerykit.limits import Limit
 from celerykit.settings import Settings, from_environment
+from tests.rig.since import since
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +62,12 @@ def test_tuning_can_be_switched_off(explained: Run) -> None:
     ("arguments", "environ", "line"),
     [
         ([], {"CELERY_WORKER_CONCURRENCY": "16"}, "worker_concurrency=16  # CELERY_WORKER_CONCURRENCY (environment)"),
-        ([], {"CELERY_WORKER_CONCURRENCY": "auto"}, "worker_concurrency=auto  # CELERY_WORKER_CONCURRENCY"),
+        pytest.param(
+            [],
+            {"CELERY_WORKER_CONCURRENCY": "auto"},
+            "worker_concurrency=auto  # CELERY_WORKER_CONCURRENCY",
+            marks=since("auto"),
+        ),
         ([], {"CELERY_WORKER_AUTOSCALE": "8,2"}, "worker_concurrency=8,2  # CELERY_WORKER_AUTOSCALE (environment)"),
         (["--", "-c16"], {}, "worker_concurrency=16  # arguments"),
         (["--", "--autoscale", "8,2"], {}, "worker_concurrency=8,2  # arguments"),

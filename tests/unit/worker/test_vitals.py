@@ -12,7 +12,8 @@ from celerykit.worker import vitals
 
 def worker(pool: str, *time_limits: float | None) -> Any:
     """Return a worker as far as it is asked, whose tasks have these time limits."""
-    tasks = {str(number): SimpleNamespace(time_limit=limit) for number, limit in enumerate(time_limits)}
+    app = SimpleNamespace(conf=SimpleNamespace(task_time_limit=None))
+    tasks = {str(number): SimpleNamespace(time_limit=limit, app=app) for number, limit in enumerate(time_limits)}
     return SimpleNamespace(app=SimpleNamespace(tasks=tasks), pool_cls=SimpleNamespace(__module__=pool))
 
 
