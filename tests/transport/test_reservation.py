@@ -127,6 +127,33 @@ def test_many_queues_that_are_empty_cost_nothing_at_each_job(bench: Bench) -> No
     assert [message.payload for message in worker.get(2)] == ["high", "next"]
 
 
+def test_the_jobs_of_many_queues_are_counted_at_once(bench: Bench) -> None:
+    """All lists as long as any may have jobs, and then those that have changed; a backlog names no others."""
+    names = [f"tenant-{number}" for number in range(2000)]
+    bench.send(*range(3), queue=names[5])
+    worker = bench.consume(*names, prefetch=1)
+    worker.get(1)
+    assert worker.channel.count(names) == 2
+    worker.messages.pop().ack()
+    while worker.messages or bench.waiting(names[5]) or bench.reserved:
+        worker.turn(0.1)
+        if worker.messages:
+            worker.messages.pop().ack()
+    worker.turns(1.0)
+    for name in names[:20]:
+        bench.send("one", queue=name)
+    worker.get(1)
+    bench.root.config_resetstat()
+    assert worker.channel.count(names) == 19
+    for _ in range(19):
+        worker.channel.ring()  # as the keeper does that sees the rest
+        worker.messages.pop().ack()
+        worker.get(1)
+    told = bench.root.info("commandstats")
+    assert told["cmdstat_llen"]["calls"] <= 20 * len(RANKS)
+    assert told["cmdstat_exists"]["calls"] < 1000, "all lists, by 25 queues at a time, for each job"
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_no_queue_is_forgotten_among_many(bench: Bench, workers: int) -> None:
     """In whichever queue jobs come or come back, whoever is at the door and whatever else is done meanwhile."""

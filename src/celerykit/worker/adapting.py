@@ -257,7 +257,9 @@ class Queues:
             return
         names = list(consumer.app.amqp.queues.consume_from)
         try:
-            self.waiting = _size_of(connection, names)
+            channel = consumer.task_consumer.channel
+            # Kombu asks for each queue on its own, which takes seconds where there are thousands.
+            self.waiting = channel.count(names) if hasattr(channel, "count") else _size_of(connection, names)
         except (*connection.connection_errors, *connection.channel_errors, NotImplementedError):  # nothing is counted
             self.waiting = 0  # whoever reads from the broker next notices that it is gone; others keep no count
 

@@ -43,6 +43,10 @@ BELIEF = 5
 """Seconds for which somebody is believed to stand at the door without saying so again."""
 LOOKED, ROUNDS = 500, 10
 """Queues at least, and in how many parts at most, that are looked at without a reason at a time."""
+SELDOM = 20.0
+"""Seconds between two looks at all queues, where some are known to have changed."""
+COUNTED = 4000
+"""Lists whose lengths are asked for at once."""
 AT_THE_DOOR = 1
 ELSEWHERE = Workplace()
 """Where a consumer works that no worker of the kit has told of itself."""
@@ -74,6 +78,7 @@ class LeasedChannel(Reaching, stock.Channel):
         self._changed = Changed()
         self._waiters: tuple[frozenset[str], tuple[str, ...]] = frozenset(), ()
         self._looked = 0
+        self._rung_at = 0.0
         super().__init__(*args, **kwargs)
         self.handlers.update({ANSWER: self._on_answer, BELL: self._on_bell, ALARM: self._on_alarm})
 
@@ -94,6 +99,7 @@ class LeasedChannel(Reaching, stock.Channel):
             self._unacknowledged.discard(queue)
             if queue not in self.active_fanout_queues:
                 self._become_leased()
+        self._looks_everywhere = True
         self.ring()
         return answer
 
@@ -117,8 +123,14 @@ class LeasedChannel(Reaching, stock.Channel):
         return self._was_answered or (self._request is None and not self._wanted()[0])
 
     def ring(self) -> None:
-        """Look into all queues at the next turn; from any thread."""
-        self._looks_everywhere = self._looks = True
+        """Look into all queues at the next turn; from any thread.
+
+        Those of a busy worker that have changed will do, but for every now and then: it has not come to them yet.
+        """
+        now = time.monotonic()
+        if not self._changed.is_some or now - self._rung_at > SELDOM:
+            self._rung_at, self._looks_everywhere = now, True
+        self._looks = True
         self.wake()
 
     def wake(self) -> None:
@@ -177,6 +189,17 @@ class LeasedChannel(Reaching, stock.Channel):
     def consumed_lists(self) -> list[bytes]:
         """Return the lists of the queues that this channel consumes."""
         return self._lists(tuple(self.active_queues))
+
+    def count(self, queues: Sequence[str]) -> int:
+        """Return how many jobs are in queues that this channel consumes; from any thread."""
+        lists = self._lists(self._changed.among(queues))
+        total = 0
+        for start in range(0, len(lists), COUNTED):
+            with self.lease.client.pipeline(transaction=False) as pipe:
+                for name in lists[start : start + COUNTED]:
+                    pipe.llen(name)
+                total += sum(pipe.execute())
+        return total
 
     def _lists(self, queues: Iterable[str]) -> list[bytes]:
         return [key for queue in queues for key in self._queues.lists(queue)]

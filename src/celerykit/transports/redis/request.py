@@ -89,6 +89,11 @@ class Changed:
     def __init__(self) -> None:
         self._queues: set[str] | None = None
 
+    @property
+    def is_some(self) -> bool:
+        """Whether some queues, and not all, may have jobs."""
+        return bool(self._queues)
+
     def reset(self) -> None:
         """Know nothing: any queue may have jobs."""
         self._queues = None
