@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
@@ -229,6 +230,8 @@ def is_unknown(package: str) -> bool:
 
 def refusals() -> list[Finding]:
     """Return what is too old to run on: Celery, whose requirement brings Kombu with it, or Kombu."""
+    if find_spec("celery") is None:
+        return [_finding("celery", "it cannot be imported", _remedy("celery"))]
     old = [name for name in ("celery", "kombu") if () < version_of(name) < RANGES[name].oldest][:1]
     return [_finding(name, f"celerykit needs {RANGES[name]}", _remedy(name)) for name in old]
 

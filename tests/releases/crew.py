@@ -88,7 +88,7 @@ class Crew:
         self._python, self._folder = python, folder
         self._done = folder / "done"
         self._done.touch()
-        self._environment = {
+        self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("CELERY", "PYTHON"))},
             "PYTHONPATH": str(ROOT / "src"),
             "CELERY_APP": "jobs",
@@ -98,14 +98,14 @@ class Crew:
             "CELERYKIT_TUNE": "off",
             "JOBS_DONE": str(self._done),
         }
-        self._of_sender = {**self._environment, "CELERY_BROKER_URL": broker.url_of_sender}
+        self._of_sender = {**self.environment, "CELERY_BROKER_URL": broker.url_of_sender}
         self._workers: list[Worker] = []
         self.sent = 0
 
     def start(self) -> Worker:
         """Start one more worker, and wait until it consumes."""
         name = f"worker{len(self._workers)}"
-        worker = Worker(self._python, name, self.pool, self._folder, self._environment)
+        worker = Worker(self._python, name, self.pool, self._folder, self.environment)
         self._workers.append(worker)
         worker.wait_ready()
         return worker

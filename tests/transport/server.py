@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from celerykit import passwords
+from celerykit import passwords, releases
 from tests.rig.containers import LABEL, REDIS_IMAGE
 from tests.rig.waiting import until
 
@@ -47,8 +49,14 @@ class Server:
         self.url = f"redis://celery:{self.password}@127.0.0.1:{self.port}/0"
         self._command = ["/etc/redis/redis.conf"]
         encrypted = self._encrypt(authority) if authority else {}
+        # A newer redis-py tries again by itself what was sent by a connection that has ended.
+        again = (
+            {}
+            if releases.version_of("redis") >= (6,)
+            else {"retry": Retry(NoBackoff(), 3), "retry_on_error": [OSError, redis.ConnectionError]}
+        )
         self.root = redis.Redis(
-            "127.0.0.1", self.port, username="root", password=self._root, socket_timeout=5, **encrypted
+            "127.0.0.1", self.port, username="root", password=self._root, socket_timeout=5, **encrypted, **again
         )
         self._program, self._image = PROGRAMS.get(kind), IMAGES.get(kind)
         self._process: Any = None
@@ -72,7 +80,6 @@ class Server:
 
     def reset(self) -> None:
         """Empty it, and take back what a test has set."""
-        self.root.connection_pool.disconnect()  # an older redis-py takes a connection that has ended for an open one
         self.root.config_set("maxmemory", 0)
         self.root.replicaof("NO", "ONE")
         self.root.acl_load()

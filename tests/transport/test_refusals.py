@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import Celery
+from celery import Celery, _state
 from celery.app.task import Context
 from celery.backends import base, redis
 from redis.backoff import NoBackoff
@@ -44,6 +44,8 @@ def app(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     monkeypatch.setattr(redis.ResultConsumer, "consume_from", redis.ResultConsumer.consume_from)
     app = Celery("any", broker="memory://", backend=results_of(server.url), set_as_current=False)
     app.conf.update(result_backend_always_retry=True, result_backend_max_sleep_between_retries_ms=500)
+    monkeypatch.setattr(_state, "default_app", app)  # whose backend Celery 5.5 asks for a group, in any thread
+    monkeypatch.setattr(_state._tls, "current_app", app)
     app.conf.result_backend_thread_safe = True  # one for the threads of a test, too
     patience.install(app)
     yield app
