@@ -130,6 +130,7 @@ def main(who, countdown):
     if not countdown:
         chord([part.s(1), part.s(2)])(whole.s().set(task_id=f"{who}-chord"))
         note(FOLDER, "accepted", f"{who}-chord")
+    app.close()  # without confirmations, RabbitMQ may not have read the last jobs when the process ends
 
 
 def send(task, job, options):
