@@ -14,6 +14,7 @@ from kombu.common import Broadcast
 
 from celerykit.loader import configure
 from tests.brokers.conftest import PGMQ
+from tests.containers.test_survival import assert_nothing_lost, wait_running
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -103,6 +104,26 @@ def test_rabbitmq_routes_as_celery_does(rig: Rig) -> None:
         assert_as_in_celery(rig, who)
     assert set(early) <= set(rig.ledger.account().done)
     assert "Failed to setup delayed delivery" not in worker.logs
+
+
+def test_rabbitmq_routes_by_headers(rig: Rig) -> None:
+    """Each job reaches the queue that its headers name, at once, delayed and after a kill, and no other."""
+    rig.rabbitmq()
+    worker = rig.worker("threads", "headed", CELERY_WORKER_QUEUES="celery,picture,sound")
+    way = {"exchange": "kinds", "routing_key": "any"}
+    for kind in ("picture", "sound"):
+        for options in ({}, {"countdown": 2}):
+            assert rig.client.submit("jobs.work", 0.1, **way, headers={"kind": kind}, **options)
+    assert_nothing_lost(rig)
+    with pytest.raises(NotFound):
+        rig.client.app.send_task("jobs.work", (0.1,), **way, headers={"kind": "smell"})
+    jobs = [rig.client.submit("jobs.work", 3.0, **way, headers={"kind": kind}) for kind in ("picture", "sound")]
+    wait_running(rig, 2)
+    worker.kill()
+    worker.start()
+    assert_nothing_lost(rig, twice=2)
+    assert all(ends == 1 for ends in rig.ledger.account().done.values())
+    assert set(rig.ledger.account().started_twice) == set(jobs)
 
 
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq", "pgmq"])

@@ -75,10 +75,16 @@ def bind_to_delays(connection: Any, queue: Any) -> None:
     with connection.channel() as channel:
         queue(channel).declare()
         routes.by_name(queue, routes.Delayed)(channel).declare()
-    kinds = {queue.exchange.type} if queue.exchange else {each.exchange.type for each in queue.bindings}
-    if not routes.is_implied(queue) and "direct" not in kinds:
+        ways = [queue] if queue.exchange else [*queue.bindings]
+        kinds = {way.exchange.type for way in ways}
+        if routes.is_implied(queue) or "direct" in kinds:
+            return
         # Producers without the kit delay by the keys of its exchange.
-        bind_queue_to_native_delayed_delivery_exchange(connection, queue)
+        if "headers" not in kinds:
+            bind_queue_to_native_delayed_delivery_exchange(connection, queue)
+            return
+        for way in ways:  # Celery would bind the queue by the key alone, too, and whatever is sent would reach it
+            way.exchange(channel).bind_to(routes.DUE, routing_key=f"#.{way.routing_key}")
 
 
 def bind_as_celery_does(connection: Any, queue: Any) -> None:
