@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 WAYS = {"exchange": "celery", "routing_key": "celery"}
 CONSUMED = "celery,images,videos,several,urgent.mail,classic,news,feeds"
-LOST_ON_REDIS = ("by.news", "queue-news", "queue-topic-and-key-again")
-"""Forms that Celery's own producer and worker lose there: a broadcast before a declaration, a topic tried again."""
+LOST_ON_REDIS = ("by.news", "queue-news")
+"""Forms that a producer loses there: a broadcast before a declaration."""
+LOST_BY_CELERY = (*LOST_ON_REDIS, "queue-topic-and-key-again")
+"""Forms that Celery's own worker loses there, too: a topic tried again, whose exchange its producer does not know."""
 STOCK = {"CELERY_LOADER": "app", "CELERY_APP": "UNSET"}
 
 
@@ -160,4 +162,4 @@ def test_redis_routes_as_celery_does(rig: Rig) -> None:
         assert_as_in_celery(rig, who, LOST_ON_REDIS)
     worker.stop()
     print(send(stock_worker_of(rig, rig.broker_url), "stock"))
-    assert_as_in_celery(rig, "stock", LOST_ON_REDIS)
+    assert_as_in_celery(rig, "stock", LOST_BY_CELERY)
