@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
 REDIS, RABBITMQ = "redis", "rabbitmq"
 
 
-class Broker:
+class Broker(ABC):
     """A broker with the kit's users."""
 
     url = ""
     """As workers have it."""
     url_of_sender = ""
 
+    @abstractmethod
     def restart(self) -> None:
         """Kill it, and have it again."""
-        raise NotImplementedError
 
 
 class Redis(Broker):
