@@ -46,8 +46,8 @@ TRIED = """
 ## What is tried
 
 `make test-celery` makes a virtualenv for each of these, and runs the tests of units and of the transport in it. Then it
-restarts and kills workers, children and the broker under load. No job may be lost, and the worker must live on. It does so
-on Redis with prefork, threads and gevent, and on RabbitMQ with prefork. `make test` does it with two of them.
+restarts and kills workers, children and the broker under load. No job may be lost, and the worker must live on. It does
+so on Redis with prefork, threads and gevent, and on RabbitMQ with prefork. `make test` does it with two of them.
 
 | Celery | Kombu | redis-py |
 | --- | --- | --- |

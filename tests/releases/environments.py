@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".cache/releases"
@@ -37,14 +43,25 @@ def python_of(release: str, also: tuple[str, ...] = ()) -> Path:
     mark = hashlib.sha256(" ".join((sys.version, *wanted)).encode()).hexdigest()[:12]
     python = FOLDER / f"{release}-{mark}" / "bin/python"
     stamp = python.parent / "complete"
-    if not stamp.exists():
-        folder = python.parents[1]
+    folder = python.parents[1]
+    with _alone(folder):
+        if stamp.exists():
+            return python
         subprocess.run([UV, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
         subprocess.run([UV, "pip", "install", "--quiet", "--python", python, *wanted], check=True)
         if also:  # the tests start the kit from other folders, too
             subprocess.run([UV, "pip", "install", "--quiet", "--python", python, "--no-deps", "-e", ROOT], check=True)
         stamp.touch()
     return python
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes of the tests from making the same virtualenv meanwhile."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 if __name__ == "__main__":
