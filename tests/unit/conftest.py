@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from celery import _state
 
 import celerykit
 
@@ -30,6 +31,12 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("CELERY", "FLOWER_")) or name in OTHERS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("CELERYKIT_CONFIG_DIR", str(tmp_path / "etc"))
+
+
+@pytest.fixture(autouse=True)
+def tasks_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep each test's tasks out of the apps of later tests: ``app.task()`` shares a task with every app to come."""
+    monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
 
 
 @pytest.fixture
