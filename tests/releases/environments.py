@@ -24,11 +24,11 @@ RELEASES = {
     OLDEST: ("celery[redis]==5.5.3", "kombu==5.5.4", "redis==5.2.1"),
 }
 """The requirements of each."""
-NEEDED = ("ddsketch>=3", "gevent>=25.4")
-"""What the kit needs beside them, and a pool."""
+NEEDED = ("gevent>=25.4",)
+"""A pool, beside what the kit needs."""
 TESTS = (
     *("pytest>=8.4,<9", "pytest-timeout>=2.4", "pytest-xdist>=3.8", "pytest-testinfra>=10.2", "hypothesis>=6.140"),
-    *("docker>=7.1", "trustme>=1.2", "prometheus-client>=0.20"),
+    *("docker>=7.1", "trustme>=1.2", "prometheus-client>=0.20", "kombu[pgmq]"),
     *("cryptography>=43", "django>=5.2", "flower>=2.1", "psycopg[binary]>=3.2", "sqlalchemy>=2.0", "setuptools"),
 )
 """What the kit's own tests need."""

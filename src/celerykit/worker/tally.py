@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from ddsketch import DDSketch
-
 from celerykit.profile import Jobs
+from celerykit.worker.sketch import Sketch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,8 +34,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.jobs = 0
-        self._walls = DDSketch(ACCURACY)
-        self._queued = DDSketch(ACCURACY)
+        self._walls = Sketch(ACCURACY)
+        self._queued = Sketch(ACCURACY)
         self._cpu = 0.0
         self._with_cpu = 0
         self.growth: float | None = None
@@ -77,11 +76,11 @@ class Tally:
         :param delay: seconds that all of them together waited for a CPU, which is no part of what they do.
         """
         cpu = self._cpu / self._with_cpu if self._with_cpu else None
-        queued = (self._queued.get_quantile_value(part) for part in (0.5, 0.95))  # None of nothing
+        queued = (self._queued.quantile(part) for part in (0.5, 0.95))  # None of nothing
         wall = max((self._walls.sum - delay) / self.jobs, cpu or 0.0)
         # Nobody knows whose delay it was: each is taken to have had a part of it that is as long as it was itself.
         undelayed = min(1.0, wall * self.jobs / self._walls.sum) if self._walls.sum else 1.0
-        p50, p95, p99 = (undelayed * (self._walls.get_quantile_value(part) or 0.0) for part in (0.5, 0.95, 0.99))
+        p50, p95, p99 = (undelayed * (self._walls.quantile(part) or 0.0) for part in (0.5, 0.95, 0.99))
         return Jobs(self.jobs, wall, cpu, p50, p95, p99, self.growth, *queued)
 
 
