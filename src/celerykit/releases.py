@@ -151,6 +151,12 @@ DIFFERENCES = {
         "a prefork pool that knows which children work when the connection has broken",
         "the kit tells it, so that no job waits behind another",
     ),
+    "known prefetch": Difference(
+        "celery",
+        (5, 7),
+        "word of a prefetch that a consumer keeps as it began",
+        "the kit asks Celery's own step",
+    ),
     "merged revocations": Difference(
         "celery",
         (5, 7),
@@ -427,6 +433,18 @@ def scheduled() -> tuple[Any, ...]:
     from celery.worker import state
 
     return tuple(state.scheduled_requests)
+
+
+def keeps_prefetch(consumer: Any) -> bool:
+    """Say whether the broker keeps the prefetch with which a consumer has begun.
+
+    :param consumer: Celery's consumer, connected.
+    """
+    if not lacks("known prefetch"):
+        return consumer.qos_global is False
+    from celery.worker.consumer.tasks import Tasks
+
+    return not next(step for step in consumer.steps if isinstance(step, Tasks)).qos_global(consumer)
 
 
 def merge_revoked(ids: list[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker import state
 
-from celerykit import adapting, limits, sizing
+from celerykit import adapting, limits, releases, sizing
 from celerykit.defaults import GREEN_POOLS, PREFORK, SOLO, THREADS
 from celerykit.loader import layer_of
 from celerykit.sizing import DoesNotFitError, Profile
@@ -231,6 +231,7 @@ class Queues:
         self._worker = worker
         self._consumer: Any = None
         self._subscribed = 0
+        self._is_kept = False
 
     def look(self, taken: int) -> None:
         """Ask the broker where the answer matters: if all slots are taken.
@@ -243,11 +244,12 @@ class Queues:
             consumer.call_soon(self._count)
         else:
             self.waiting = 0
-        if consumer.task_consumer is not self._consumer:
+        if consumer.task_consumer is not self._consumer and consumer.connection is not None:
             self._consumer, self._subscribed = consumer.task_consumer, consumer.qos.value
+            self._is_kept = releases.keeps_prefetch(consumer)
         # A consumer of a quorum queue has the prefetch that it began with. A new one gets as many jobs beside those of
         # the old, so only if these do not fill the slots.
-        if consumer.qos_global is False and self._subscribed < consumer.qos.value and taken < size:
+        if self._is_kept and self._subscribed < consumer.qos.value and taken < size:
             consumer.call_soon(self._subscribe)
 
     def _count(self) -> None:
