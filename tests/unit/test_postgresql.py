@@ -12,7 +12,11 @@ from celery import Celery
 from kombu import Connection
 
 import celerykit
-from celerykit import postgresql
+from celerykit import postgresql, releases
+
+if releases.lacks("pgmq"):
+    pytest.skip("kombu lacks PGMQ as a broker", allow_module_level=True)
+
 from celerykit.transports import pgmq
 from celerykit.worker.delivery import acknowledge
 from celerykit.worker.events import Dispatcher
