@@ -310,7 +310,7 @@ def _certificates(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     _require_releases()
-    from celerykit import check
+    from celerykit import check, releases
 
     if arguments.candidate:
         from celerykit import candidate
@@ -328,7 +328,8 @@ def _check(arguments: argparse.Namespace) -> int:
             print(finding)
         if not findings:
             print("nothing found by which a job could be lost")
-    return 1 if findings else 0
+    refused = set(releases.redis_refusals())  # known to matter once the app has named its broker
+    return EX_CONFIG if refused & set(findings) else 1 if findings else 0
 
 
 def _status(arguments: argparse.Namespace) -> int:

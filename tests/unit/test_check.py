@@ -12,8 +12,10 @@ from kombu import Exchange, Queue
 
 import celerykit as kit
 from celerykit import check
+from celerykit.errors import EX_CONFIG
 from celerykit.settings import Settings
 from tests.rig.since import since
+from tests.unit.conftest import SEARCHED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,6 +177,23 @@ def test_every_pool_with_a_file_is_judged(etc: Path, celerykit: Run) -> None:
     assert {finding["source"].rpartition("/")[2] for finding in findings} == {"lossy.py"}
     assert all(finding["problem"] and finding["remedy"] for finding in findings)
     assert "hunter2" not in answer.stdout
+
+
+@pytest.mark.parametrize("pools", ["good", "good other"])
+def test_a_client_that_kombu_refuses_ends_the_check_as_a_worker(
+    etc: Path, tmp_path: Path, celerykit: Run, pools: str
+) -> None:
+    """Exit code 78 tells a program that nothing can run here; findings that only cost jobs end with 1."""
+    for package in ("redis-5.2.1", "kombu-5.7.0"):
+        name, _, version = package.partition("-")
+        (tmp_path / f"{package}.dist-info").mkdir()
+        (tmp_path / f"{package}.dist-info/METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    for pool in pools.split():
+        (etc / f"worker-{pool}.env").write_text("CELERY_APP=nothing\n")
+    answer = celerykit("check", PYTHONPATH=f"{tmp_path}:{SEARCHED}")
+    assert answer.returncode == EX_CONFIG, answer.stdout + answer.stderr
+    (line,) = answer.stdout.splitlines()
+    assert line.startswith("redis=5.2.1 (installed in ") and "Require redis>=6.1" in line
 
 
 def test_celery_s_autoscaler_is_refused_beside_threads(celerykit: Run) -> None:
