@@ -129,6 +129,10 @@ def lock_schedule(schedule: str) -> Any:
 def _opened(path: Path) -> Any:
     try:
         return path.open("w")
+    except PermissionError:
+        if os.access(path, os.R_OK) and os.access(path.parent, os.W_OK):
+            return path.open()  # another user has made it, as in another image: a lock needs no more
+        raise
     except OSError as exc:
         if exc.errno not in NO_ROOM:
             raise

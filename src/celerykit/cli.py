@@ -276,6 +276,8 @@ def _passwords(arguments: argparse.Namespace) -> int:
     who = owner.owner(os.environ, owner.MOUNTS.read_text(encoding="utf-8", errors="replace"))
     if who and owner.claim(Path(arguments.folder), who, os.environ):
         print(f"from now on, this stack is that of {who}")
+    if who:  # nobody's stack is one that was not started by Compose
+        passwords.open_to_group(passwords.KEPT)
     files = Path(owner.CHECKOUT), os.environ.get("COMPOSE_FILE", "")
     for finding in owner.overlooked(*files):
         _warn(finding)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,8 @@ def read_secrets(environment: Environment) -> Environment:
         try:
             values[target] = _read_secret(path, values.get(target, ""))
             sources[target] = f"{path}, named by {name} ({source})"
+        except PermissionError:
+            findings.append(Finding(name, path, source, *_closed(path)))
         except ValueError as exc:
             findings.append(Finding(name, path, source, str(exc), f"Put the value of {target} into that file"))
     if findings:
@@ -212,8 +215,29 @@ def _read_secret(path: str, given: str) -> str:
         raise ValueError("the value is also given directly, and only one of the two can hold")
     try:
         secret = Path(path).read_text(encoding="utf-8").removesuffix("\n")
+    except PermissionError:
+        raise
     except OSError as exc:
         raise ValueError(f"the file cannot be read ({os.strerror(exc.errno or 0)})") from exc
     if not secret.strip():
         raise ValueError("the file is empty")
     return secret
+
+
+def _closed(path: str) -> tuple[str, str]:
+    """Return why this user may not read a file, and what helps."""
+    known = next(entry for entry in (Path(path), *Path(path).parents) if _can_be_seen(entry))
+    told = known.stat()
+    owner, group = told.st_uid, told.st_gid
+    problem = f"user {os.geteuid()} may not read it: {known} is open to user {owner} and group {group} alone"
+    if not told.st_mode & stat.S_IRGRP:
+        return problem.replace(f" and group {group}", ""), f"Run this process as user {owner}, or hand the file over"
+    add = f"in Compose, group_add: ['{group}']; by hand, docker run --group-add {group}; on a host, usermod --groups"
+    return problem, f"Put the user of this process into group {group} ({add})"
+
+
+def _can_be_seen(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        path.stat()
+        return True
+    return False

@@ -55,6 +55,8 @@ TEMPLATE = Path(__file__).with_name("users.acl.j2")
 """The users and what each may do: one text for the containers and for Ansible's role ``redis``."""
 POSTGRESQL_TEMPLATE = Path(__file__).with_name("users.sql")
 """The user of PostgreSQL and what it may do."""
+KEPT = (Path("/var/lib/celery"), Path("/run/celery"))
+"""Where the volumes of the stack's processes are mounted while passwords are made."""
 ITERATIONS = 4096
 """As PostgreSQL has them; the password is random."""
 
@@ -73,6 +75,16 @@ def write(folder: Path, server: str = SERVER, queues: Sequence[str] = (), *, pos
     wanted = _wanted(folder, server) | (_wanted_by_rabbitmq(folder, queues) if queues else {})
     wanted |= _wanted_by_postgresql(folder) if postgresql else {}
     return [folder / name for name, content in wanted.items() if secretfile.write(folder / name, content)]
+
+
+def open_to_group(folders: Sequence[Path]) -> None:
+    """Let the group write into what the stack's processes keep, where the folder is there and this user's.
+
+    An image of somebody else's has another user, in this group; a volume of an earlier release is closed to it.
+    """
+    for folder in folders:
+        if folder.is_dir() and folder.stat().st_uid == os.getuid():
+            folder.chmod(0o2770)
 
 
 def users(celery_password: str, results_password: str, health_password: str) -> str:

@@ -40,11 +40,18 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
+class Compose(yaml.SafeLoader):
+    """Reads compose files, whose ``!override`` says how a value is laid over others."""
+
+
+Compose.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))
+
+
 def services() -> dict[str, Any]:
     """Return every service of every compose file, by file and name."""
     found = {}
     for path in tracked("compose*.yaml", "compose/*.yaml", "compose/**/*.yaml"):
-        for name, service in (yaml.safe_load(path.read_text()).get("services") or {}).items():
+        for name, service in (Compose(path.read_text()).get_single_data().get("services") or {}).items():
             found[f"{named(path)}: {name}"] = service
     return found
 
