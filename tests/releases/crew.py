@@ -95,6 +95,7 @@ class Crew:
             "CELERY_LOADER": "celerykit.loader:Loader",
             "CELERY_BROKER_URL": broker.url,
             "CELERYKIT_STUCK_AFTER": f"{STUCK_AFTER:g}",
+            "CELERYKIT_TUNE": "off",
             "JOBS_DONE": str(self._done),
         }
         self._of_sender = {**self.environment, "CELERY_BROKER_URL": broker.url_of_sender}

@@ -14,6 +14,7 @@ from billiard.exceptions import WorkerLostError
 from celery import Celery
 from celery.app.trace import build_tracer
 from celery.worker import state
+from celery.worker.consumer.tasks import Tasks
 from kombu.asynchronous import Hub
 from kombu.asynchronous.timer import Timer
 from kombu.utils.eventio import READ, poll
@@ -198,6 +199,18 @@ def test_what_celery_does_not_keep_is_not_asked_for(installed: Installed) -> Non
     assert releases.scheduled() == ()
     assert releases.retry_hook(Namespace())(OSError()) is None
     assert releases.retried(Namespace(), lambda number: number + 1, 1) == 2
+
+
+@pytest.mark.parametrize("to_spec", [True, False])
+def test_a_prefetch_that_is_kept_is_known(installed: Installed, to_spec: bool) -> None:
+    """A worker that adapts begins a consumer anew, where a larger prefetch would not reach the old one."""
+    connection = Namespace(qos_semantics_matches_spec=to_spec, transport=Namespace(driver_type="redis"))
+    consumer = Namespace(steps=[object(), object.__new__(Tasks)], connection=connection, app=Celery("any"))
+    installed(MIDDLE)
+    assert releases.keeps_prefetch(consumer) is to_spec
+    installed(NEWEST)
+    consumer.qos_global = not to_spec
+    assert releases.keeps_prefetch(consumer) is to_spec
 
 
 def test_revocations_are_merged(installed: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
