@@ -172,7 +172,7 @@ def _is_lost(backend: Any, exc: BaseException) -> bool:
 def _listening(method: Any) -> Any:
     """Wait until the results of a job that was sent can be listened for: the rest of its group is to be sent as well.
 
-    Celery says that by an error of its own, and believes afterwards that it listens.
+    Celery says that by an error of its own or the client's, and believes afterwards that it listens.
     """
 
     def consume_from(consumer: Any, task_id: str) -> None:
@@ -184,7 +184,7 @@ def _listening(method: Any) -> Any:
                 raise
 
         backend = consumer.backend
-        wait(backend, listen, lambda exc: exc.__cause__ is not None and _is_lost(backend, exc.__cause__))
+        wait(backend, listen, lambda exc: any(_is_lost(backend, each) for each in (exc, exc.__cause__) if each))
 
     return consume_from
 
