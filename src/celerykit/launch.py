@@ -8,6 +8,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -230,6 +231,7 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
 
     :param warn: is told what keeps nothing from running.
     """
+    _require_flower(launch)
     enter(launch)
     app, tuned = _started(launch)
     from celerykit import encryption  # and with it Kombu, after green pools have patched what that imports
@@ -294,6 +296,16 @@ def _counted(values: dict[str, str], sources: dict[str, str], arguments: Sequenc
             argument = argument.removesuffix(AUTO) + number
         counted.append(argument)
     return counted
+
+
+def _require_flower(launch: Launch) -> None:
+    """Refuse what Celery would say of a command that it does not know."""
+    if launch.process == "flower" and find_spec("flower") is None:
+        source, remedy = (
+            f"installed in {sys.prefix}",
+            "Install celerykit[flower], or add flower to the app's requirements",
+        )
+        raise ConfigurationError(Finding("flower", "", source, "it cannot be imported", remedy))
 
 
 def _require_pool_class(launch: Launch) -> None:

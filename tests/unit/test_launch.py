@@ -247,6 +247,14 @@ def test_a_working_directory_that_is_not_there_is_refused(monkeypatch: pytest.Mo
         launch.enter(launched("worker", CELERY_WORKDIR="/none"))
 
 
+def test_flower_that_is_not_installed_is_named(python: Run) -> None:
+    """Celery says that it knows no such command, and asks whether a worker was meant."""
+    code = "import sys; sys.modules['flower'] = None; from celerykit import cli; sys.exit(cli.main(['flower']))"
+    answer = python("-c", code, environ={"CELERY_APP": "nothing"})
+    assert (answer.returncode, answer.stderr.count("\n")) == (78, 1), answer.stderr
+    assert "Install celerykit[flower]" in answer.stderr
+
+
 def test_flower_is_on_this_machine_only_unless_it_is_told_otherwise() -> None:
     """Who starts it without a word about addresses opens it to nobody else."""
     assert prepared(process="flower").environment.values["FLOWER_ADDRESS"] == "127.0.0.1"
