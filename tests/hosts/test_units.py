@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from celery.exceptions import TimeoutError as NoResult
+
+from tests.rig.waiting import until
 
 if TYPE_CHECKING:
     from tests.rig.hosts import Host
@@ -84,6 +87,25 @@ def test_an_app_that_needs_more_gets_it_by_one_line(
     host.drop_in("imports", line)
     host.sh("systemctl restart celeryd@imports")
     result(host, task, arguments)
+
+
+@pytest.mark.slow
+def test_a_pool_that_starts_slowly_is_let_be(host: Host) -> None:
+    """As one that loads a model once it is ready: systemd waits for longer than its own time-out, and jobs run then."""
+    host.sh("systemctl stop celeryd@default")
+    host.drop_in("imports", "Environment=CELERY_APP=slow CELERYKIT_STUCK_AFTER=10\nTimeoutStartSec=20")
+    host.sh("systemctl --no-block restart celeryd@imports")
+    until(
+        lambda: "still starting" in host.journal("celeryd@imports"), PATIENCE, lambda: host.journal("celeryd@imports")
+    )
+    pid = host.pid("imports")
+    host.client.work(2, 0.1)
+    time.sleep(75)
+    assert (host.pid("imports"), host.show("celeryd@imports", "ActiveState")) == (pid, "activating"), host.journal()
+    host.sh("touch /ledger/loaded")
+    until(lambda: host.ready("imports"), PATIENCE, "ready")
+    host.assert_nothing_lost()
+    assert (host.pid("imports"), host.show("celeryd@imports", "NRestarts")) == (pid, "0")
 
 
 def result(host: Host, task: str, arguments: list[str]) -> object:
