@@ -80,9 +80,10 @@ OF_POSTGRESQL: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 TOO_OLD = {
     **dict.fromkeys(
-        OF_RABBITMQ, ("celery_broker=rabbitmq needs Debian 13", "this host is Debian 12", "celery_broker: redis")
+        OF_RABBITMQ,
+        ("celery_broker=rabbitmq needs RabbitMQ 4.0 or newer", "Debian 12.", "has 3.10", "celery_broker: redis"),
     ),
-    "other-server": ("redis_server=valkey needs Debian 13", "this host is Debian 12", "redis_server: redis"),
+    "other-server": ("redis_server=valkey needs Valkey 7.2 or newer", "has none", "redis_server: redis"),
 }
 """What is said on Debian 12 instead."""
 OF_NEITHER: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
