@@ -23,6 +23,7 @@ import sources  # noqa: E402
 from layout import BEAT, FLOWER, SYSTEMD, UMBRELLA, UNITS, phase_of, static, text_of, unit_of  # noqa: E402
 
 from celerykit import brokers, envfile, environment, postgresql, settings  # noqa: E402
+from celerykit.app.folder import is_left_out  # noqa: E402
 from celerykit.errors import ConfigurationError  # noqa: E402
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class Plan:
 
     def _kit(self) -> dict[str, Any]:
         """Return the archive of the kit and the virtualenv to make of it."""
-        content: dict[str, Path | bytes] = dict(pack.files(HERE / "kit", sources.is_left_out))
+        content: dict[str, Path | bytes] = dict(pack.files(HERE / "kit", is_left_out))
         if self.told["kit_source"]:
             if not re.fullmatch(r"celerykit==[\w.!+-]+", self.told["kit_source"]):
                 self._refuse(
