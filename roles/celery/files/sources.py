@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "kit/src"))
 from celerykit.app.errors import AppError
-from celerykit.app.folder import is_left_out, read
+from celerykit.app.folder import read
 
 KINDS = ("folder", "git", "wheel", "index")
 PASSWORD = re.compile(r"(://)[^@/]*@")
@@ -46,6 +46,13 @@ def content(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
     except OSError as exc:
         place = f"{exc.strerror}: {exc.filename}"
         raise _error(kind, source[kind], place, "Name what this machine, which runs Ansible, can read") from exc
+
+
+def left_out(source: Mapping[str, Any]) -> list[str]:
+    """Return what of an app's folder is not deployed, with the reasons."""
+    if not source.get("folder"):
+        return []
+    return [f"{name}: {reason}" for name, reason in read(own_path(source["folder"])).left_out.items()]
 
 
 def own_path(name: str) -> Path:

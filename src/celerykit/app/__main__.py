@@ -1,4 +1,4 @@
-"""Install an app in a container: ``python -m celerykit.app COMMAND SOURCE TARGET``, see :mod:`celerykit.app.release`."""
+"""Install an app in a container: ``python -m celerykit.app COMMAND SOURCE TARGET``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _log_in() -> None:
     :raises AppError: if the file is there and cannot be read.
     """
     logins = os.environ.get("NETRC", "")
-    if not os.path.exists(logins):
+    if not Path(logins).is_file():
         return
     if not os.access(logins, os.R_OK):
         raise AppError(

@@ -70,7 +70,9 @@ def find(folder: Folder) -> Kind | None:
 
 def project_name(folder: Folder) -> str:
     """Return the name that the app's folder has as a package, nothing if it says none."""
-    told = re.search(r"^name *= *[\"']?([\w.-]+)", folder.text("pyproject.toml") + folder.text("setup.cfg"), re.MULTILINE)
+    told = re.search(
+        r"^name *= *[\"']?([\w.-]+)", folder.text("pyproject.toml") + folder.text("setup.cfg"), re.MULTILINE
+    )
     return told[1] if told else ""
 
 

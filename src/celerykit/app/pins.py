@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from celerykit.app.kinds import Kind
 
 KIT = "celerykit"
+EXPORTED = ".celerykit-exported.txt"
 COMPILE = ("pip", "compile", "--quiet", "--no-header", "--annotation-style", "line")
 POETRY = ("poetry", "poetry-plugin-export")
 FROM_POETRY = (
@@ -114,7 +115,7 @@ def _needs(here: dict[str, str], app: dict[str, str]) -> tuple[list[str], list[s
 
 def _manifest(kind: Kind, work: Path) -> str:
     """Return a file that uv can read; what another tool has locked is exported by that tool."""
-    exported = work / ".celerykit-exported.txt"
+    exported = work / EXPORTED
     if kind.tool == kinds.UV:
         if not uv.has_mirror():
             uv.run(work, "lock", "--check", "--quiet", "--python", sys.executable)
@@ -159,9 +160,10 @@ def _check(chosen: tuple[Pin, ...]) -> None:
     for pin in chosen:
         takes = releases.RANGES.get(pin.name) if pin.name in {"celery", "kombu"} else None
         if takes and pin.version and releases.parsed(pin.version) < takes.oldest:
+            asked = pin.asked_by.replace(EXPORTED, "its lock")
             raise AppError(
-                f"{pin.name}: the app asks for {pin.version} ({pin.asked_by.replace('.celerykit-exported.txt', 'its lock')}), "
-                f"and celerykit takes {takes}. {releases.remedy(pin.name)}"
+                f"{pin.name}: the app asks for {pin.version} ({asked}), and celerykit takes {takes}. "
+                f"{releases.remedy(pin.name)}"
             )
 
 

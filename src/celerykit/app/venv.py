@@ -9,15 +9,13 @@ import compileall
 import hashlib
 import os
 import re
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celerykit.app import folder as folders
-from celerykit.app import kinds, path, pins, uv
-from celerykit.app.errors import AppError
+from celerykit.app import kinds, path, pins, system, uv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +37,7 @@ def ensure(folder: Folder, root: Path, remove: Callable[[Path], None]) -> Path |
     :param remove: removes a folder, whatever its rights.
     :raises AppError: if it cannot be made.
     """
-    _check_packages(folder)
+    system.check(folder)
     kind = kinds.find(folder)
     if kind is None:
         print("requirements: the app names none")
@@ -117,26 +115,3 @@ def _before(root: Path, asked: str) -> list[str]:
         if first == f"# {asked}\n":
             return lines
     return []
-
-
-def _check_packages(folder: Folder) -> None:
-    """Refuse an app whose packages of the system are not here.
-
-    :raises AppError: if some are missing.
-    """
-    wanted = [line.partition("#")[0].strip() for line in folder.text("apt.txt").splitlines()]
-    missing = [name for name in wanted if name and not _is_installed(name)]
-    if missing:
-        names = " ".join(missing)
-        raise AppError(
-            f"apt.txt: not installed here: {names}. Have them in the images: CELERYKIT_APT='{names}' docker compose build"
-        )
-
-
-def _is_installed(package: str) -> bool:
-    command = ["dpkg-query", "--show", "--showformat", "${db:Status-Status}", package]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return True  # no Debian: its packages have other names, and whoever made it knows
-    return done.stdout == "installed"

@@ -120,9 +120,9 @@ def make_tools(wanted: Path) -> None:
 
 def make_app(scratch: Path, archive: str, root: str, release: str) -> None:
     """Put a release of the app beside the others."""
-    from celerykit.app import errors, release as releases
+    from celerykit.app import errors
+    from celerykit.app import release as releases
 
-    os.environ.pop("UV_CACHE_DIR")  # it stays, beside what is made of it
     source = scratch / "app"
     unpack(Path(archive), source)
     Path(root).mkdir(parents=True, exist_ok=True)
