@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+VERSION = "{}.{}".format(*sys.version_info)
 
 NETWORK = "network"
 LOGIN = "login"
@@ -15,6 +18,7 @@ GIT = "git"
 OWN = "own"
 ABSENT = "absent"
 PACKAGES = "packages"
+PYTHON = "python"
 
 SIGNS = {
     r"Git executable not found": GIT,
@@ -23,7 +27,8 @@ SIGNS = {
     r"pg_config|mysql_config|mariadb_config|gdal-config|pkg-config|Can not find valid pkg": SYSTEM,
     r"'g?cc'|C compiler|fatal error: .*\.h|command .*(gcc|g\+\+|cc|rustc|cargo)\b": SYSTEM,
     r"not found in the (package registry|provided package locations|cache)": ABSENT,
-    r"No solution found|unsatisfiable|requires-python|does not satisfy Python": OWN,
+    r"requires-python|Python requirement|does not satisfy Python|Requires-Python": PYTHON,
+    r"No solution found|unsatisfiable": OWN,
     r"Failed to fetch|error sending request|[Nn]etwork|Could not resolve host|unable to access": NETWORK,
     r"dns error|timed out|certificate": NETWORK,
 }
@@ -39,12 +44,15 @@ CONTAINER = {
     GIT: "Have git in the image: CELERYKIT_APT=git docker compose build",
     ABSENT: "Name the index that has it, beside PyPI, in PIP_EXTRA_INDEX_URL; or have its wheel in the app's folder "
     "and --find-links FOLDER in requirements.txt",
+    PYTHON: f"This is Python {VERSION}: have the requirements allow it, or install celerykit into an image of "
+    "the app's Python",
     OWN: "The app's own requirements cannot all be met, see above; none of the kit's is among them",
 }
 """What helps where the app is installed by a container of the kit."""
 
 HOST = {
     **CONTAINER,
+    PYTHON: f"This host has Python {VERSION}: have the requirements allow it, or take a host that has the app's Python",
     NETWORK: "The package index must be reachable from this host: name a CA bundle in celery_ca_bundle, an index of "
     "your own in celery_index_url, or a folder of wheels in celery_wheelhouse",
     LOGIN: "Give the login in celery_index_url, or have the file in a folder that celery_wheelhouse names",

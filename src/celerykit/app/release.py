@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,9 @@ def _keep_cache(root: Path) -> None:
 
 def _digest(folder: Folder) -> str:
     known = "".join(f"{name}=={version}\n" for name, version in sorted(pins.kit().items()))
-    return hashlib.sha256(f"{known}{folder.folders}{folders.digest(folder, folder.files)}".encode()).hexdigest()[:12]
+    return hashlib.sha256(
+        f"{sys.version}\n{known}{folder.folders}{folders.digest(folder, folder.files)}".encode()
+    ).hexdigest()[:12]
 
 
 def _point(link: Path, target: str) -> None:

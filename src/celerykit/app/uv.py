@@ -49,7 +49,14 @@ def tool(folder: Path, *arguments: str, packages: tuple[str, ...]) -> str:
     :raises AppError: if it fails.
     """
     wanted = [f"--with={name}" for name in packages[1:]]
-    isolated = {"PIPENV_IGNORE_VIRTUALENVS": "1", "POETRY_VIRTUALENVS_CREATE": "false", "PIPENV_VENV_IN_PROJECT": "1"}
+    trusted = os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or ""
+    isolated = {
+        "XDG_CACHE_HOME": str(folder / ".celerykit-cache"),
+        **({"REQUESTS_CA_BUNDLE": trusted} if trusted else {}),
+        "PIPENV_IGNORE_VIRTUALENVS": "1",
+        "POETRY_VIRTUALENVS_CREATE": "false",
+        "PIPENV_VENV_IN_PROJECT": "1",
+    }
     call = ("tool", "run", "--quiet", "--python", sys.executable, "--from", packages[0], *wanted)
     return run(folder, *call, *arguments, environment=isolated)
 
