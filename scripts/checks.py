@@ -74,7 +74,7 @@ def check() -> None:
 def in_containers() -> Part:
     """Return the tests that start containers; where an app is named, those of an app."""
     app = os.environ.get("CELERYKIT_TEST_APP")
-    folders = ("tests/transport", "tests/containers", "tests/brokers", "tests/releases")
+    folders = ("tests/install", "tests/transport", "tests/containers", "tests/brokers", "tests/releases")
     tests = ("tests/containers/test_your_app.py",) if app else folders
     return _part("containers", (*IN_CONTAINERS[1:], *tests))
 

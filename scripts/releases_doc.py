@@ -22,7 +22,7 @@ HEAD = """\
 # Releases of Celery
 
 The kit runs on Celery 5.5, 5.6 and 5.7, on Python 3.10 to 3.14. An app keeps the releases that its requirements say.
-The images and the role have the newest.
+An app that leaves them open has the newest.
 
 | package | releases |
 | --- | --- |

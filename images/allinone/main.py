@@ -13,6 +13,8 @@ from supervisor.states import SupervisorStates
 DATA = Path("/data")
 FOLDERS = ("beat", "celery", "redis", "secrets/celery", "secrets/flower", "secrets/redis")
 """``/secrets`` leads to the last ones, ``/var/lib/celery`` to the second."""
+APP = Path("/app")
+NEEDS = ("requirements.txt", "pyproject.toml", "Pipfile", "setup.py")
 MARGIN = 10
 """Seconds beyond the worker's own budget after which it is killed."""
 
@@ -37,6 +39,9 @@ def main() -> int:
     for name in FOLDERS:
         (DATA / name).mkdir(mode=0o750, parents=True, exist_ok=True)
     subprocess.run(["celerykit", "passwords", "--server", "127.0.0.1:6379"], check=True)
+    for name in NEEDS:
+        if (APP / name).exists() and not (APP / ".deps").exists():
+            print(f"celerykit: {APP / name}: nothing installs it here; compose/allinone.yaml does", file=sys.stderr)
     budget = float(os.environ.get("CELERYKIT_STOP_TIMEOUT") or 600)
     os.environ["SUPERVISOR_STOP_WAIT"] = str(int(budget + MARGIN))
     supervisord.Supervisor = Supervisor

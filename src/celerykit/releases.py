@@ -220,7 +220,12 @@ ON_INNER_PARTS = (
 @cache
 def version_of(package: str) -> Version:
     """Return a package's release, nothing if it is not installed or does not say."""
-    return tuple(map(int, re.findall(r"\d+", _installed(package))[:3]))
+    return parsed(_installed(package))
+
+
+def parsed(version: str) -> Version:
+    """Return a release as numbers that compare."""
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
 def lacks(difference: str) -> bool:
@@ -237,16 +242,16 @@ def is_unknown(package: str) -> bool:
 def refusals() -> list[Finding]:
     """Return what is too old to run on: Celery, whose requirement brings Kombu with it, or Kombu."""
     if find_spec("celery") is None:
-        return [_finding("celery", "it cannot be imported", _remedy("celery"))]
+        return [_finding("celery", "it cannot be imported", remedy("celery"))]
     old = [name for name in ("celery", "kombu") if () < version_of(name) < RANGES[name].oldest][:1]
-    return [_finding(name, f"celerykit needs {RANGES[name]}", _remedy(name)) for name in old]
+    return [_finding(name, f"celerykit needs {RANGES[name]}", remedy(name)) for name in old]
 
 
 def warnings() -> list[Finding]:
     """Return what is newer than anything that was tried."""
     problem = "celerykit was not tried with it, and leaves out what rests on its inner parts"
-    found = [_finding(name, problem, _remedy(name)) for name in ("celery", "kombu") if is_unknown(name)]
-    return [*found, *([_finding("redis", "celerykit was not tried with it", _remedy("redis"))] * is_unknown("redis"))]
+    found = [_finding(name, problem, remedy(name)) for name in ("celery", "kombu") if is_unknown(name)]
+    return [*found, *([_finding("redis", "celerykit was not tried with it", remedy("redis"))] * is_unknown("redis"))]
 
 
 def require() -> list[Finding]:
@@ -265,7 +270,7 @@ def redis_refusals() -> Iterator[Finding]:
     if not there:
         return
     if there < RANGES["redis"].oldest:
-        yield _finding("redis", f"celerykit needs {RANGES['redis']}", _remedy("redis"))
+        yield _finding("redis", f"celerykit needs {RANGES['redis']}", remedy("redis"))
     elif there < needed and version_of("kombu") >= since:
         problem = f"kombu {_installed('kombu')} refuses it, and needs {_told(needed)} or later"
         older = f", or kombu<{_told(since)} beside it" if version_of("celery") < (5, 7) else ""
@@ -299,7 +304,8 @@ def _finding(package: str, problem: str, remedy: str) -> Finding:
     return Finding(package, _installed(package), f"installed in {sys.prefix}", problem, remedy)
 
 
-def _remedy(package: str) -> str:
+def remedy(package: str) -> str:
+    """Return what to do about a release that will not do."""
     told = RANGES[package]
     return f"Have the app's requirements say {package}>={_told(told.oldest)},<{_told(told.next)}"
 

@@ -63,7 +63,7 @@ def test_redis_does_not_start_without_the_jobs_of_its_snapshot(rig: Rig, before:
     ("target", "command"),
     [
         ("redis", "cat /etc/redis/*.conf /usr/share/celerykit/* >/dev/null && redis-snapshot check"),
-        ("installer", "/opt/with-ca python /opt/install.py requirements /srv /tmp/x"),
+        ("installer", "/opt/with-ca /opt/celerykit/bin/python -m celerykit.app release /srv /tmp/x"),
     ],
 )
 def test_a_clone_that_is_closed_to_others_makes_images_that_start(

@@ -106,17 +106,20 @@ def test_a_restart_of_the_worker_service_loses_nothing(stack: Stack, ledger: Led
 
 
 def test_your_own_app_needs_no_file_of_ours_edited(tmp_path: Path) -> None:
-    """`CELERYKIT_APP_DIR=... CELERY_APP=... docker compose up`, with a requirement and a setting of the app's own."""
+    """`CELERYKIT_APP_DIR=... CELERY_APP=... docker compose up`, with a setting and the Celery that the app pins."""
     folder = tmp_path / "somewhere" / "shop"
     folder.mkdir(parents=True)
-    (folder / "requirements.txt").write_text("iniconfig==2.1.0\n")
+    (folder / "requirements.txt").write_text("-r needs/base.txt\ncelery==5.6.3\nkombu==5.6.2\nredis==6.4.0\n")
+    (folder / "needs").mkdir()
+    (folder / "needs" / "base.txt").write_text("iniconfig==2.1.0\n")
+    (folder / ".#shop.py").symlink_to("nobody@nowhere")
     (folder / "shop.py").write_text(
-        "import celery, iniconfig\n"
+        "import celery, iniconfig, kombu, redis\n"
         "app = celery.Celery('shop')\n"
         "app.conf.timezone = 'Europe/Berlin'\n"
         "@app.task\n"
         "def add(x, y):\n"
-        "    return x + y\n"
+        "    return x + y, celery.__version__, kombu.__version__, redis.__version__\n"
     )
     environment = {"CELERYKIT_APP_DIR": str(folder), "CELERY_APP": "shop"}
     stack = Stack(f"celerykit-test-{secrets.token_hex(4)}", BARE, environment)
@@ -124,7 +127,9 @@ def test_your_own_app_needs_no_file_of_ours_edited(tmp_path: Path) -> None:
         stack.up()
         command = "from shop import add; print(add.delay(40, 2).get(timeout=30))"
         answer = stack.compose("run", "--rm", "--no-deps", "--no-TTY", "client", "python", "-c", command)
-        assert answer.strip() == "42"
+        assert answer.strip() == "[42, '5.6.3', '5.6.2', '6.4.0']"
+        said = stack.compose("logs", "app")
+        assert ".#shop.py: a link to what is not there" in said and "not pinned by the app" in said
     finally:
         stack.remove()
 

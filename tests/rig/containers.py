@@ -190,7 +190,7 @@ class Rig:
         """Install an app with its requirements, as the stack does, for the workers that start from now on."""
         volume = self.docker.volumes.create(f"{self.name}-app", labels={LABEL: ""})
         volumes = {str(folder.resolve()): {"bind": "/src", "mode": "ro"}, volume.name: {"bind": "/app", "mode": "rw"}}
-        environment = {"HOME": "/tmp", "UV_CACHE_DIR": "/tmp/uv"}
+        environment = {"HOME": "/tmp"}
         if bundle := os.environ.get("CELERYKIT_CA_BUNDLE"):
             volumes[bundle] = {"bind": "/ca.pem", "mode": "ro"}
             environment["CELERYKIT_CA_BUNDLE"] = "/ca.pem"

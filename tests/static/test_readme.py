@@ -40,7 +40,7 @@ def test_every_promise_of_the_readme_names_a_test_in_containers_or_on_hosts() ->
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([^|]+) \| (.*`test_.*) \|$", text, flags=re.MULTILINE)
     assert rows
-    folders = ("tests/brokers", "tests/containers", "tests/hosts", "tests/releases", "tests/transport")
+    folders = ("tests/brokers", "tests/containers", "tests/hosts", "tests/install", "tests/releases", "tests/transport")
     there = set().union(*map(functions, folders))
     missing = [(promise, name) for promise, cell in rows for name in re.findall(r"`(\w+)`", cell) if name not in there]
     assert missing == []

@@ -72,6 +72,11 @@ def read(content: Mapping[str, Path | bytes]) -> dict[str, Path | bytes]:
     return {name: (Program if _is_executable(file) else bytes)(_bytes(file)) for name, file in content.items()}
 
 
+def text(content: Mapping[str, Path | bytes], name: str) -> str:
+    """Return what a file says, nothing if it is not among them."""
+    return _bytes(content[name]).decode(errors="replace") if name in content else ""
+
+
 def _is_executable(source: Path | bytes) -> bool:
     return isinstance(source, Program) if isinstance(source, bytes) else os.access(source, os.X_OK)
 

@@ -23,6 +23,8 @@ import sources  # noqa: E402
 from layout import BEAT, FLOWER, SYSTEMD, UMBRELLA, UNITS, phase_of, static, text_of, unit_of  # noqa: E402
 
 from celerykit import brokers, envfile, environment, postgresql, settings  # noqa: E402
+from celerykit.app import system  # noqa: E402
+from celerykit.app.folder import is_left_out  # noqa: E402
 from celerykit.errors import ConfigurationError  # noqa: E402
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ class Plan:
             "unwanted": [unit for unit in self._kinds() if unit not in [*units, *others]],
             "kit": kit,
             "app": app,
+            "packages": app.get("packages", []),
+            "left_out": app.get("left_out", []),
             "candidate": self._candidate(),
             # What is not deployed by this run is judged as it is there.
             "judge": f"{kit['venv'] if 'kit' in self._phases() else f'{ROOT}/venv'}/bin/celerykit",
@@ -155,7 +159,7 @@ class Plan:
 
     def _kit(self) -> dict[str, Any]:
         """Return the archive of the kit and the virtualenv to make of it."""
-        content: dict[str, Path | bytes] = dict(pack.files(HERE / "kit", sources.is_left_out))
+        content: dict[str, Path | bytes] = dict(pack.files(HERE / "kit", is_left_out))
         if self.told["kit_source"]:
             if not re.fullmatch(r"celerykit==[\w.!+-]+", self.told["kit_source"]):
                 self._refuse(
@@ -190,7 +194,13 @@ class Plan:
             return {}
         archive = pack.pack("app", content)
         identity = pack.digest({"app": archive.stem.encode(), "kit": self._kit()["id"].encode()})
-        return {"archive": str(archive), "release": f"release-{identity}", "path": f"{ROOT}/app/release-{identity}"}
+        return {
+            "archive": str(archive),
+            "release": f"release-{identity}",
+            "path": f"{ROOT}/app/release-{identity}",
+            "left_out": sources.left_out(self.told["app_source"]),
+            "packages": system.listed(pack.text(content, "apt.txt")),
+        }
 
     def _link(self, kit: dict[str, Any], app: dict[str, Any]) -> None:
         self._add("kit", f"{ROOT}/venv", link=f"venvs/{kit['id']}", needs=kit["whole"], units=self.readers)

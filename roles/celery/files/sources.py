@@ -20,8 +20,9 @@ import pack
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "kit"))
-from install import _is_left_out as is_left_out
+sys.path.insert(0, str(Path(__file__).resolve().parent / "kit/src"))
+from celerykit.app.errors import AppError
+from celerykit.app.folder import read
 
 KINDS = ("folder", "git", "wheel", "index")
 PASSWORD = re.compile(r"(://)[^@/]*@")
@@ -47,6 +48,13 @@ def content(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
         raise _error(kind, source[kind], place, "Name what this machine, which runs Ansible, can read") from exc
 
 
+def left_out(source: Mapping[str, Any]) -> list[str]:
+    """Return what of an app's folder is not deployed, with the reasons."""
+    if not source.get("folder"):
+        return []
+    return [f"{name}: {reason}" for name, reason in read(own_path(source["folder"])).left_out.items()]
+
+
 def own_path(name: str) -> Path:
     """Return a path of the machine that runs Ansible.
 
@@ -59,7 +67,13 @@ def own_path(name: str) -> Path:
 
 
 def _folder(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
-    return dict(pack.files(own_path(source["folder"]), is_left_out))
+    path = own_path(source["folder"])
+    path.stat()
+    try:
+        found = read(path)
+    except AppError as exc:
+        raise _error("folder", source["folder"], str(exc), "Have whoever runs Ansible read it") from exc
+    return dict(found.files)
 
 
 def _wheel(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
@@ -98,7 +112,7 @@ def _git(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
             # By attribute, which older releases of Python ignore, rather than by an argument that they refuse.
             opened.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
             opened.extractall(folder)  # noqa: S202
-        return pack.read(pack.files(Path(folder), is_left_out))
+        return pack.read(read(Path(folder)).files)
 
 
 def _run(*arguments: str) -> bytes:

@@ -30,7 +30,7 @@ def scripts() -> Iterator[dict[str, Any]]:
     """Return what runs on the controller, by name."""
     before = list(sys.path)
     sys.path.insert(0, str(SCRIPTS))
-    names = ("pack", "sources", "network", "layout", "plan", "install")
+    names = ("pack", "sources", "network", "layout", "plan")
     yield {name: __import__(name) for name in ("plan", "sources", "pack")}
     sys.path[:] = before
     for name in names:

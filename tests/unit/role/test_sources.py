@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.unit.role.conftest import ROOT
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -132,3 +134,21 @@ def test_the_cache_of_archives_does_not_grow(scripts: dict[str, Any], own_cache:
     archives = list((own_cache / "celerykit").glob("app-*.zip"))
     assert len(archives) == scripts["pack"].KEPT
     assert {path.stat().st_mode & 0o777 for path in archives} == {0o600}
+
+
+def test_the_kit_s_archive_brings_what_it_installs(scripts: dict[str, Any]) -> None:
+    """Nothing that the host runs or builds from is missing in what is copied there."""
+    content = scripts["pack"].files(ROOT / "roles/celery/files/kit", lambda name: name == "__pycache__")
+    names = {"__main__.py", "celerykit-app.pth", "tools.txt", "pyproject.toml", "uv.lock", "LICENSE"}
+    assert names < set(content)
+    assert {"src/celerykit/cli.py", "src/celerykit/app/release.py"} < set(content)
+
+
+def test_what_is_no_file_stops_nobody(scripts: dict[str, Any], tmp_path: Path) -> None:
+    """A link to nothing and a pipe in the app's folder are left out, and said to be."""
+    (tmp_path / "myapp.py").touch()
+    (tmp_path / ".#myapp.py").symlink_to("nobody@nowhere")
+    os.mkfifo(tmp_path / "tasks.fifo")
+    source = {"folder": str(tmp_path)}
+    assert list(scripts["sources"].content(source)) == ["myapp.py"]
+    assert [note.split(": ")[0] for note in scripts["sources"].left_out(source)] == [".#myapp.py", "tasks.fifo"]

@@ -120,15 +120,16 @@ def make_tools(wanted: Path) -> None:
 
 def make_app(scratch: Path, archive: str, root: str, release: str) -> None:
     """Put a release of the app beside the others."""
-    import install
+    from celerykit.app import errors
+    from celerykit.app import release as releases
 
     source = scratch / "app"
     unpack(Path(archive), source)
     Path(root).mkdir(parents=True, exist_ok=True)
     try:
-        install.stage(source, Path(root), release)
-    except install.InstallError as exc:
-        raise StageError(f"{exc}. {REMEDY}") from exc
+        releases.stage(source, Path(root), release)
+    except errors.AppError as exc:
+        raise StageError(exc.told(errors.HOST)) from exc
 
 
 def forget_old_venvs(keep: Path) -> None:

@@ -1,1 +1,0 @@
-../../../../images/app/install.py

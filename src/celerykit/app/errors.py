@@ -1,0 +1,93 @@
+"""Why an app cannot be installed, with what helps where it is to run."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = "{}.{}".format(*sys.version_info)
+
+NETWORK = "network"
+LOGIN = "login"
+SYSTEM = "system"
+GIT = "git"
+OWN = "own"
+ABSENT = "absent"
+PACKAGES = "packages"
+PYTHON = "python"
+
+SIGNS = {
+    r"Git executable not found": GIT,
+    r"\b40[13]\b (Unauthorized|Forbidden)|HTTP status client error \(40[13]|could not read Username": LOGIN,
+    r"Authentication failed|Missing credentials": LOGIN,
+    r"pg_config|mysql_config|mariadb_config|gdal-config|pkg-config|Can not find valid pkg": SYSTEM,
+    r"'g?cc'|C compiler|fatal error: .*\.h|command .*(gcc|g\+\+|cc|rustc|cargo)\b": SYSTEM,
+    r"not found in the (package registry|provided package locations|cache)": ABSENT,
+    r"requires-python|Python requirement|does not satisfy Python|Requires-Python": PYTHON,
+    r"No solution found|unsatisfiable": OWN,
+    r"Failed to fetch|error sending request|[Nn]etwork|Could not resolve host|unable to access": NETWORK,
+    r"dns error|timed out|certificate": NETWORK,
+}
+"""What uv says, by what is behind it: the first that is found."""
+
+CONTAINER = {
+    NETWORK: "The package index must be reachable; behind a CA of your own, name its bundle in CELERYKIT_CA_BUNDLE",
+    LOGIN: "Write the login into a file, as machine HOST login NAME password PASSWORD, and name it in CELERYKIT_NETRC",
+    SYSTEM: "It wants a compiler or a library of the system. Name Debian's packages, such as "
+    "CELERYKIT_APT='gcc python3-dev libpq-dev', and build again: docker compose build; or require the package's "
+    "binary form, such as psycopg2-binary",
+    PACKAGES: "Name all that the file lists in CELERYKIT_APT, and build the images again: docker compose build",
+    GIT: "Have git in the image: CELERYKIT_APT=git docker compose build",
+    ABSENT: "Name the index that has it, beside PyPI, in PIP_EXTRA_INDEX_URL; or have its wheel in the app's folder "
+    "and --find-links FOLDER in requirements.txt",
+    PYTHON: f"This is Python {VERSION}: have the requirements allow it, or install celerykit into an image of "
+    "the app's Python",
+    OWN: "The app's own requirements cannot all be met, see above; none of the kit's is among them",
+}
+"""What helps where the app is installed by a container of the kit."""
+
+HOST = {
+    **CONTAINER,
+    PYTHON: f"This host has Python {VERSION}: have the requirements allow it, or take a host that has the app's Python",
+    NETWORK: "The package index must be reachable from this host: name a CA bundle in celery_ca_bundle, an index of "
+    "your own in celery_index_url, or a folder of wheels in celery_wheelhouse",
+    LOGIN: "Give the login in celery_index_url, or have the file in a folder that celery_wheelhouse names",
+    ABSENT: "Name the index that has it in celery_index_url, or a folder with its wheel in celery_wheelhouse; or have "
+    "the wheel in the app's folder and --find-links FOLDER in requirements.txt",
+    SYSTEM: "It wants a compiler or a library of the system. Name Debian's packages in a file apt.txt of the app's "
+    "folder, such as gcc, python3-dev and libpq-dev; or require the package's binary form, such as psycopg2-binary",
+    PACKAGES: "Deploy with the tag packages, too, which installs them",
+    GIT: "Write git into a file apt.txt of the app's folder",
+}
+"""What helps on a host that the role deploys."""
+
+PASSWORD = re.compile(r"(://)[^@/\s'\"]*@")
+
+
+class AppError(Exception):
+    """The app cannot be installed; the message says why, and what helps unless that depends on the place."""
+
+    def __init__(self, problem: str, cause: str = ""):
+        super().__init__(problem)
+        self.cause = cause
+
+    def told(self, remedies: Mapping[str, str]) -> str:
+        """Return the problem with its remedy, for people.
+
+        :param remedies: :data:`CONTAINER` or :data:`HOST`.
+        """
+        return "\n".join(filter(None, (str(self).rstrip(), remedies.get(self.cause, ""))))
+
+
+def cause_of(said: str) -> str:
+    """Return what is behind a failure by what uv says of it, nothing if that is not known."""
+    return next((cause for sign, cause in SIGNS.items() if re.search(sign, said)), "")
+
+
+def mask(text: str) -> str:
+    """Return a text without the logins of its URLs."""
+    return PASSWORD.sub(r"\1***@", text)

@@ -1,0 +1,194 @@
+"""The versions that an app gets: chosen by its own requirements, and by the kit's lock where those leave it open."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from celerykit import releases
+from celerykit.app import kinds, requirements, uv
+from celerykit.app.errors import AppError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from celerykit.app.folder import Folder
+    from celerykit.app.kinds import Kind
+
+KIT = "celerykit"
+EXPORTED = ".celerykit-exported.txt"
+COMPILE = ("pip", "compile", "--quiet", "--no-header", "--annotation-style", "line")
+POETRY = ("poetry", "poetry-plugin-export")
+FROM_POETRY = (
+    "from pathlib import Path; from poetry.core.factory import Factory; "
+    "told = Factory().create_poetry(Path()).package.requires; "
+    "print(*(each.to_pep_508() for each in told if not each.is_optional()), sep='\\n')"
+)
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A package in the version that the app gets."""
+
+    name: str
+    version: str
+    """Nothing where it is a file, a folder or a repository."""
+    asked_by: str
+
+
+@dataclass(frozen=True)
+class Pins:
+    """All that an app gets, and the requirements that say so to uv."""
+
+    manifest: str
+    """A file of the folder that uv reads."""
+    chosen: tuple[Pin, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """The versions as lines of a requirements file."""
+        return [f"{pin.name}=={pin.version}\n" for pin in self.chosen if pin.version]
+
+
+def kit() -> dict[str, str]:
+    """Return the versions that the kit's own environment has."""
+    return {requirements.normal(each.name): each.version for each in metadata.distributions() if each.name != KIT}
+
+
+def resolve(folder: Folder, kind: Kind, work: Path, before: Iterable[str]) -> Pins:
+    """Choose the version of each package that the app asks for.
+
+    :param work: a copy of the folder, which may be written to.
+    :param before: the lines of pins from the same requirements: a second choice keeps them.
+    :raises AppError: if there is no such choice, or the kit does not run on it.
+    """
+    print(f"requirements: {kind.manifest}", flush=True)
+    if kind.others:
+        print(f"  {kind.manifest} decides; {', '.join(kind.others)} beside it {_are(kind.others)} left alone")
+    manifest = _manifest(kind, work)
+    chosen = _chosen(_compile(work, manifest, [*_lines(kit()), *before]))
+    _check(chosen)
+    _tell(folder, kind, chosen)
+    return Pins(manifest, chosen)
+
+
+def kit_share(pins: Pins, work: Path) -> list[str]:
+    """Return what the kit needs beside these versions and does not have: lines of a requirements file.
+
+    :raises AppError: if the kit cannot run beside them.
+    """
+    here, app = kit(), {pin.name: pin.version for pin in pins.chosen}
+    if all(here.get(name, version) == version for name, version in app.items()):
+        return []
+    failure: AppError | None = None
+    needs, extras = _needs(here, app)
+    for optional in (extras, extras[:-1] if "redis" not in app else [], []):
+        wanted = work / ".celerykit-needs.txt"
+        wanted.write_text("".join(f"{line}\n" for line in [*needs, *optional, *pins.lines]), encoding="utf-8")
+        try:
+            found = _chosen(_compile(work, wanted.name, [*_lines(here), *pins.lines]))
+        except AppError as exc:
+            failure = failure or exc
+            continue
+        if len(optional) < len(extras):
+            lost = ", ".join(line for line in extras if line not in optional)
+            print(f"  left out, for the app's versions do not go with it: {lost}")
+        return [
+            f"{pin.name}=={pin.version}\n"
+            for pin in found
+            if pin.name not in app and pin.version and here.get(pin.name) != pin.version
+        ]
+    raise AppError(f"the app's versions leave none for what celerykit needs: {failure}")
+
+
+def _needs(here: dict[str, str], app: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Return what the kit asks for, and what its optional parts do that are installed."""
+    needs = [str(line) for line in metadata.requires(KIT) or () if ";" not in line]
+    extras = [name for name in ("flower", "gevent") if name in here and name not in app]
+    return needs, [*extras, *(["celery[redis]"] if "redis" in here and "redis" not in app else [])]
+
+
+def _manifest(kind: Kind, work: Path) -> str:
+    """Return a file that uv can read; what another tool has locked is exported by that tool."""
+    exported = work / EXPORTED
+    if kind.tool == kinds.UV:
+        if not uv.has_mirror():
+            uv.run(work, "lock", "--check", "--quiet", "--python", sys.executable)
+        export = ("export", "--frozen", "--no-dev", "--no-editable", "--no-header", "--no-annotate", "--quiet")
+        uv.run(work, *export, "--output-file", exported.name)
+    elif kind.tool == kinds.POETRY and kind.is_locked:
+        call = ("poetry", "export", "--no-interaction", "--output", exported.name)
+        uv.tool(work, *call, packages=POETRY)
+    elif kind.tool == kinds.POETRY:
+        run = ("run", "--no-project", "--quiet", "--python", sys.executable, "--with", "poetry-core")
+        exported.write_text(uv.run(work, *run, "python", "-c", FROM_POETRY), encoding="utf-8")
+    elif kind.tool == kinds.PIPENV:
+        exported.write_text(uv.tool(work, "pipenv", "requirements", "--hash", packages=("pipenv",)), encoding="utf-8")
+    else:
+        return kind.manifest
+    return exported.name
+
+
+def _compile(work: Path, manifest: str, preferred: list[str]) -> str:
+    """Have uv choose; it prefers the versions of a file that was there before, wherever it can."""
+    chosen = work / ".celerykit-chosen.txt"
+    chosen.write_text("".join(preferred), encoding="utf-8")
+    uv.run(work, *COMPILE, "--python", sys.executable, "--output-file", chosen.name, manifest)
+    return chosen.read_text(encoding="utf-8")
+
+
+def _chosen(text: str) -> tuple[Pin, ...]:
+    found = []
+    for line in text.splitlines():
+        said, _, asked = line.partition("# via ")
+        if told := re.match(r"([A-Za-z0-9][\w.-]*)(?:\[.*?\])?==(\S+)", said):
+            found.append(Pin(requirements.normal(told[1]), told[2], asked.strip()))
+        elif told := re.match(r"([A-Za-z0-9][\w.-]*) @ ", said):
+            found.append(Pin(requirements.normal(told[1]), "", asked.strip()))
+        elif said.strip() and not said.startswith(("#", " ")):
+            found.append(Pin(said.strip(), "", asked.strip()))
+    return tuple(found)
+
+
+def _check(chosen: tuple[Pin, ...]) -> None:
+    """Refuse what the kit does not run on, before anything is downloaded."""
+    for pin in chosen:
+        takes = releases.RANGES.get(pin.name) if pin.name in {"celery", "kombu"} else None
+        if takes and pin.version and releases.parsed(pin.version) < takes.oldest:
+            asked = pin.asked_by.replace(EXPORTED, "its lock")
+            raise AppError(
+                f"{pin.name}: the app asks for {pin.version} ({asked}), and celerykit takes {takes}. "
+                f"{releases.remedy(pin.name)}"
+            )
+
+
+def _tell(folder: Folder, kind: Kind, chosen: tuple[Pin, ...]) -> None:
+    """Say before the downloads begin what another day may bring."""
+    if kind.is_locked or not chosen:
+        return
+    pinned: set[str] = set()
+    if kind.tool == kinds.PIP:
+        asked = requirements.names(folder, requirements.files(folder, kind.manifest))
+        pinned = {name for name, is_pinned in asked.items() if is_pinned}
+    free = [f"{pin.name} {pin.version}" for pin in chosen if pin.version and pin.name not in pinned]
+    if free:
+        more = f" and {len(free) - SHOWN} more" if len(free) > SHOWN else ""
+        keep = {kinds.PIP: "pip freeze > requirements.txt", kinds.POETRY: "poetry lock"}.get(kind.tool, "uv lock")
+        print(
+            f"  not pinned by the app, so that another day may bring others: {', '.join(free[:SHOWN])}{more}. "
+            f"To keep them: {keep}",
+            flush=True,
+        )
+
+
+def _lines(versions: dict[str, str]) -> list[str]:
+    return [f"{name}=={version}\n" for name, version in versions.items()]
+
+
+def _are(names: tuple[str, ...]) -> str:
+    return "is" if len(names) == 1 else "are"

@@ -1,0 +1,36 @@
+"""Packages of the system that an app wants: a name a line in ``apt.txt`` of its folder."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from celerykit.app.errors import PACKAGES, AppError
+
+if TYPE_CHECKING:
+    from celerykit.app.folder import Folder
+
+FILE = "apt.txt"
+
+
+def listed(text: str) -> list[str]:
+    """Return the names in a text of such a file."""
+    return [name for line in text.splitlines() if (name := line.partition("#")[0].strip())]
+
+
+def check(folder: Folder) -> None:
+    """Refuse an app whose packages are not here.
+
+    :raises AppError: if some are missing.
+    """
+    if missing := [name for name in listed(folder.text(FILE)) if not _is_installed(name)]:
+        raise AppError(f"{FILE}: not installed here: {' '.join(missing)}", PACKAGES)
+
+
+def _is_installed(package: str) -> bool:
+    command = ["dpkg-query", "--show", "--showformat", "${db:Status-Status}", package]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return True  # no Debian: its packages have other names, and whoever made it knows
+    return done.stdout == "installed"
