@@ -142,7 +142,7 @@ def test_who_sends_a_group_waits_for_a_server_that_is_away(server: Server, app: 
     server.kill()
     until_relented(app, lambda: app.backend.result_consumer.consume_from("job"), server.start)
     key = app.backend.get_key_for_task("job")
-    assert server.root.pubsub_numsub(key) == [(key, 1)]
+    until(lambda: server.root.pubsub_numsub(key) == [(key, 1)], 10, "Redis has heard of it")
 
 
 def test_who_asks_for_no_retries_or_lacks_a_right_is_told_at_once(server: Server, app: Celery) -> None:
