@@ -151,6 +151,12 @@ DIFFERENCES = {
         "a prefork pool that knows which children work when the connection has broken",
         "the kit tells it, so that no job waits behind another",
     ),
+    "told prefetch": Difference(
+        "celery",
+        (5, 7),
+        "word whether a consumer keeps the prefetch that it began with",
+        "the kit asks the broker's client and the queues",
+    ),
     "merged revocations": Difference(
         "celery",
         (5, 7),
@@ -433,6 +439,19 @@ def scheduled() -> tuple[Any, ...]:
     from celery.worker import state
 
     return tuple(state.scheduled_requests)
+
+
+def keeps_prefetch(consumer: Any) -> bool:
+    """Say whether a worker's consumer keeps the prefetch that it began with, as one of a quorum queue does."""
+    if not lacks("told prefetch"):
+        return consumer.qos_global is False
+    from celery.utils.quorum_queues import detect_quorum_queues
+
+    connection, app = consumer.connection, consumer.app
+    if connection is None:
+        return False
+    quorum = app.conf.worker_detect_quorum_queues and detect_quorum_queues(app, connection.transport.driver_type)[0]
+    return bool(quorum or connection.qos_semantics_matches_spec)
 
 
 def merge_revoked(ids: list[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker import state
 
-from celerykit import adapting, limits, sizing
+from celerykit import adapting, limits, releases, sizing
 from celerykit.defaults import GREEN_POOLS, PREFORK, SOLO, THREADS
 from celerykit.loader import layer_of
 from celerykit.sizing import DoesNotFitError, Profile
@@ -247,7 +247,7 @@ class Queues:
             self._consumer, self._subscribed = consumer.task_consumer, consumer.qos.value
         # A consumer of a quorum queue has the prefetch that it began with. A new one gets as many jobs beside those of
         # the old, so only if these do not fill the slots.
-        if consumer.qos_global is False and self._subscribed < consumer.qos.value and taken < size:
+        if releases.keeps_prefetch(consumer) and self._subscribed < consumer.qos.value and taken < size:
             consumer.call_soon(self._subscribe)
 
     def _count(self) -> None:
