@@ -29,7 +29,7 @@ BROKERS: Mapping[str, tuple[Side, Callable[[Rig], Any]]] = {
     "stock": (STOCK, Rig.redis),
 }
 """The last is Redis by Kombu's own transport."""
-COPIED, SENT = 250.0, 25.0
+COPIED, SENT = 250.0, 12.0
 """Jobs a second that even a busy machine sends and puts off: as copies of one message, and one by one."""
 SOON = 1.0
 """Seconds within which a job is to begin."""
