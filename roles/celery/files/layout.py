@@ -22,14 +22,15 @@ RISING_DELAY = 254
 """The release of systemd that knows what is in restart-delay.conf."""
 
 
-OWN = re.compile(r"(?<![\w-])(celery-flower|celery-folders|celerybeat|celeryd|celery)(?![\w-])")
-"""A name that is one app's alone: of a unit, a folder, a user."""
+OWN = re.compile(r"(?<![\w-])(celery-flower|celery-folders|celerybeat|celeryd|celery)(?![\w-]|\.env)")
+"""A name that is one app's alone: of a unit, a folder, a user; not of a file in such a folder."""
 SERVER = re.compile(r"\b(redis|valkey)-server\.service")
 INITTAB = re.compile(r"\bck:")
+DESCRIPTION = re.compile(r"^Description=.*", re.MULTILINE)
 
 
 def named(text: str, instance: str) -> str:
-    """Return a name or a file of the kit's as it is for an instance: each name of its own has that of the instance, too.
+    """Return a name or a file of the kit's as it is for an instance: names of its own end in that of the instance.
 
     That is all in which the files of two apps differ.
 
@@ -39,6 +40,7 @@ def named(text: str, instance: str) -> str:
         return text
     text = OWN.sub(rf"\1-{instance}", text)
     text = SERVER.sub(rf"\1-server.service \1-server@{instance}.service", text)
+    text = DESCRIPTION.sub(rf"\g<0>, of {instance}", text)
     # An entry of inittab has a name of four characters at most.
     return INITTAB.sub(f"c{hashlib.sha256(instance.encode()).hexdigest()[:3]}:", text)
 

@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 INSTANCE = re.compile(r"[a-z][a-z0-9]{0,15}")
 TAKEN = ("flower", "folders")
 """What comes after ``celery-`` in names that the app without a name has."""
-PORTS = {**dict.fromkeys(("redis", "rediss", "valkey", "valkeys"), 6379), "amqp": 5672, "amqps": 5671, "pgmq": 5432}
+PORTS = {"redis": 6379, "rediss": 6379, "sentinel": 26379, "valkey": 6379, "amqp": 5672, "amqps": 5671, "pgmq": 5432}
+NAMED = ("amqp", "amqps", "pgmq")
+"""Those that have a database or virtual host by name; of others it is a number, and 0 if there is none."""
 LOCAL = ("localhost", "::1")
 FLOWER_PORT = "5555"
 ANOTHER_PORT = "Say another, such as celery_flower_options: { port: 5556 }"
@@ -94,7 +96,7 @@ def _places(urls: str) -> set[tuple[str, int, str]]:
     for url in map(urlsplit, urls.split(";")):
         if url.hostname and url.scheme in PORTS:
             host = "127.0.0.1" if url.hostname in LOCAL else url.hostname
-            nothing = "0" if PORTS[url.scheme] == PORTS["redis"] else ""
+            nothing = "" if url.scheme in NAMED else "0"
             found.add((host, url.port or PORTS[url.scheme], url.path.strip("/ ") or nothing))
     return found
 
