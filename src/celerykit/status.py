@@ -65,8 +65,7 @@ def status(environ: Mapping[str, str] = os.environ, systemctl: pools.Systemctl =
     wanted = pools.enabled(systemctl)
     units = {*wanted, *pools.loaded(systemctl), *(pools.unit_of(name) for name in names)}
     return [
-        _with_unit(unit, folder, pools.unit_of(unit.pool) in wanted)
-        for unit in pools.look(sorted(units), systemctl)
+        _with_unit(unit, folder, pools.unit_of(unit.pool) in wanted) for unit in pools.look(sorted(units), systemctl)
     ]
 
 

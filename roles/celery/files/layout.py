@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 SYSTEMD = "/etc/systemd/system"
 PROGRAMS = "/etc/supervisor/conf.d"
 UMBRELLA, BEAT, FLOWER = "celeryd", "celerybeat", "celery-flower"
-"""What systemd calls units, and supervisor programs; of sysvinit the scripts. Those of an instance have its name, too."""
+"""What systemd calls units, and supervisor programs; of sysvinit the scripts. An instance adds its name."""
 UNITS = (UMBRELLA, "celeryd@", BEAT, FLOWER)
 MARGIN = 10
 """Seconds beyond its own budget after which supervisor kills a worker."""

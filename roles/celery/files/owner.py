@@ -49,12 +49,13 @@ def _taken(told: dict[str, Any], app: str, source: str) -> str:
     if not known or not app or same or told["renamed_from"] == known.split(" ")[0]:
         return ""
     name, _, came_from = known.partition(" ")
+    proposed = _proposed(app, told["instance"])
     return (
         f"celery_app={app}{f' from {source}' if source else ''}: this host has another app, "
         f"{name}{f' from {came_from}' if came_from else ''}, says {place} there. Its jobs would be given to workers "
-        f"that do not know them. To have both there, give this one a name, such as "
-        f"celery_instance: {_proposed(app, told['instance'])}, or deploy it to another host; if it is the same app under "
-        f"another name or from another place, or is to be replaced, set celery_app_renamed_from: {name}"
+        f"that do not know them. To have both there, give this one a name, such as celery_instance: {proposed}, or "
+        f"deploy it to another host; if it is the same app under another name or from another place, or is to be "
+        f"replaced, set celery_app_renamed_from: {name}"
     )
 
 

@@ -70,7 +70,9 @@ class Plan:
             self._configure_flower()
             self._lay_out()
         units = [*[self.umbrella] * (bool(self.pools) and self.manager == "systemd"), *self.readers]
-        others = [unit for unit in (*units, self.umbrella, self.beat, self.flower) if phase_of(unit) not in self._phases()]
+        others = [
+            unit for unit in (*units, self.umbrella, self.beat, self.flower) if phase_of(unit) not in self._phases()
+        ]
         return {
             "errors": self.errors,
             "manager": self.manager,
@@ -197,7 +199,11 @@ class Plan:
             return {}
         archive = pack.pack("app", content)
         identity = pack.digest({"app": archive.stem.encode(), "kit": self._kit()["id"].encode()})
-        return {"archive": str(archive), "release": f"release-{identity}", "path": f"{self.root}/app/release-{identity}"}
+        return {
+            "archive": str(archive),
+            "release": f"release-{identity}",
+            "path": f"{self.root}/app/release-{identity}",
+        }
 
     def _link(self, kit: dict[str, Any], app: dict[str, Any]) -> None:
         self._add("kit", f"{self.root}/venv", link=f"venvs/{kit['id']}", needs=kit["whole"], units=self.readers)

@@ -59,7 +59,12 @@ def test_the_same_app_is_not_refused(app: str, kind: str, where: str) -> None:
 def test_another_app_is_refused_with_the_way_out(app: str, where: str, found: dict[str, str]) -> None:
     """Even of the same name, and on a host that was deployed before there was a marker."""
     said = judge(app, "folder", where, **found)
-    for word in (f"celery_app={app} from folder {where}", "celery_instance: ", "to another host", "celery_app_renamed_from: "):
+    for word in (
+        f"celery_app={app} from folder {where}",
+        "celery_instance: ",
+        "to another host",
+        "celery_app_renamed_from: ",
+    ):
         assert word in said
 
 
