@@ -21,6 +21,7 @@ description:
   - What is pending and wanted no more is disabled and, last, stopped, which drains a pool.
   - Without a systemd that runs, as in the build of an image, units are only enabled.
 options:
+  own: { description: "What the app's folders are called: celery, or celery-NAME.", type: str, default: celery }
   manager: { description: "Who starts and stops them: systemd, sysvinit or supervisor.", type: str, required: true }
   wanted: { description: "The units that are to run, the umbrella first.", type: list, elements: str, required: true }
   if_enabled: { description: Those of them that are left alone where they are not enabled., type: list, elements: str }
@@ -31,8 +32,7 @@ options:
 
 RELOAD = "daemon-reload"
 UMBRELLA, BEAT, FLOWER = "celeryd", "celerybeat", "celery-flower"
-KIT = "/opt/celery/venv/bin/celerykit"
-STATE = "/run/celery"
+OWN = "celery"
 ALIVE = ("STARTING", "RUNNING")
 RUNNING = ("active", "reloading")
 ASLEEP = ("inactive", "failed")
@@ -59,7 +59,7 @@ class Systemd:
 
     name = "systemctl"
 
-    def __init__(self, root="/"):
+    def __init__(self, root="/", own=OWN):
         self.booted = Path(root, "run/systemd/system").is_dir()
 
     def is_enabled(self, unit: str) -> bool:
@@ -90,14 +90,15 @@ class Sysvinit:
     name = "service"
     booted = True
 
-    def __init__(self, root="/"):
+    def __init__(self, root="/", own=OWN):
         self.root = Path(root)
+        self.own = own
 
     def is_enabled(self, unit: str) -> bool:
         """Say whether it comes up at boot: the script does, and the pool has a file."""
         script, _, pool = unit.partition("@")
         links = list(self.root.glob(f"etc/rc2.d/S[0-9][0-9]{script}"))
-        return bool(links) and (not pool or (self.root / f"etc/celery/worker-{pool}.env").exists())
+        return bool(links) and (not pool or (self.root / f"etc/{self.own}/worker-{pool}.env").exists())
 
     def state(self, unit: str) -> str:
         """Return how it is, in systemd's words."""
@@ -138,9 +139,10 @@ class Supervisor:
     name = "supervisorctl"
     booted = True
 
-    def __init__(self, root="/"):
+    def __init__(self, root="/", own=OWN):
+        self.own = own
         self.programs = Path(root, "etc/supervisor/conf.d")
-        self.logs = Path(root, "var/log/celery")
+        self.logs = Path(root, "var/log", own)
 
     def is_enabled(self, unit: str) -> bool:
         """Say whether it comes up with supervisord."""
@@ -196,10 +198,11 @@ class Supervisor:
         return [*run("supervisorctl", "status", unit).text.split(), "", ""][1]
 
     def _is_ready(self, unit: str, said: str) -> bool:
-        if unit == FLOWER:  # which says nothing of itself
+        if unit.startswith(FLOWER):  # which says nothing of itself
             return said == "RUNNING"
-        process = ["beat"] if unit == BEAT else ["worker", unit.partition("@")[2]]
-        return said in ALIVE and run("env", f"CELERYKIT_STATE_DIR={STATE}", KIT, "probe", *process, "--ready").code == 0
+        process = ["beat"] if unit.startswith(BEAT) else ["worker", unit.partition("@")[2]]
+        command = ("env", f"CELERYKIT_STATE_DIR=/run/{self.own}", f"/opt/{self.own}/venv/bin/celerykit", "probe")
+        return said in ALIVE and run(*command, *process, "--ready").code == 0
 
 
 MANAGERS = {"systemd": Systemd, "sysvinit": Sysvinit, "supervisor": Supervisor}
@@ -211,6 +214,7 @@ class Units:
     def __init__(self, parameters, pending, manager, check_mode=False):
         self.parameters = parameters
         self.wanted = parameters["wanted"]
+        self.umbrella = next((unit for unit in self.wanted if unit.startswith(UMBRELLA) and not is_pool(unit)), "")
         self.pending = pending
         self.manager = manager
         self.check_mode = check_mode
@@ -252,9 +256,9 @@ class Units:
 
     def _start_umbrella(self) -> None:
         """Start the umbrella where it does not run, and with it all pools at once."""
-        if UMBRELLA in self.wanted and self.manager.state(UMBRELLA) not in RUNNING:
+        if self.umbrella in self.wanted and self.manager.state(self.umbrella) not in RUNNING:
             asleep = [unit for unit in self.wanted if self.manager.state(unit) in ASLEEP]
-            self._do("start", UMBRELLA)
+            self._do("start", self.umbrella)
             self._forget(*filter(is_pool, asleep))  # they have just read their files
 
     def _take_up(self, unit: str) -> None:
@@ -277,7 +281,7 @@ class Units:
         answer = self.manager.do(verb, *units)
         if answer.code:
             pools = [unit for unit in self.wanted if is_pool(unit) and self.manager.state(unit) not in RUNNING]
-            concerned = [*units, *(pools if UMBRELLA in units else [])]
+            concerned = [*units, *(pools if self.umbrella in units else [])]
             reasons = "\n".join(f"{unit}: {self.manager.why(unit)}" for unit in concerned)
             raise UnitError(f"{self.done[-1]}: {answer.text}\n{reasons}")
 
@@ -290,7 +294,7 @@ class Units:
 
 def is_pool(unit: str) -> bool:
     """Say whether a unit is a pool of workers."""
-    return unit.startswith("celeryd@")
+    return "@" in unit
 
 
 def run(*command: str) -> Answer:
@@ -306,6 +310,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "own": {"type": "str", "default": OWN},
             "manager": {"type": "str", "required": True, "choices": [*MANAGERS]},
             "wanted": {"type": "list", "elements": "str", "required": True},
             "if_enabled": {"type": "list", "elements": "str", "default": []},
@@ -317,7 +322,8 @@ def main() -> None:
     )
     pending = Path(module.params["pending"])
     noted = [path.name for path in pending.iterdir()] if pending.is_dir() else []
-    units = Units(module.params, pending, MANAGERS[module.params["manager"]](), module.check_mode)
+    manager = MANAGERS[module.params["manager"]](own=module.params["own"])
+    units = Units(module.params, pending, manager, module.check_mode)
     try:
         done = units.converge({*noted, *module.params["touched"]})
     except UnitError as exc:

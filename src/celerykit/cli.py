@@ -254,13 +254,13 @@ def _tune(arguments: argparse.Namespace) -> int:
 
 def _fix(files: Sequence[Path], *, apply: bool) -> None:
     """Say what was written, and have it in force, now or later."""
-    from celerykit import rollout
+    from celerykit import pools, rollout
 
     for path in files:
         print(f"wrote {path}")
     workers = [*map(environment.pool_of, files)]
     if not apply:
-        print(f"in force from the next start on, such as: systemctl restart celeryd@{workers[0]}")
+        print(f"in force from the next start on, such as: systemctl restart {pools.NAME}@{workers[0]}")
         return
     for name in rollout.restart(workers):
         print(f"restarted {name}", flush=True)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import statefile
+from celerykit import instance, statefile
 from celerykit.notify import notify
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 LONGEST = 60.0
 """Seconds, as ``systemd/restart-delay.conf`` has it for a systemd that can."""
-UNITS = {"worker": "celeryd@{pool}.service", "beat": "celerybeat.service", "flower": "celery-flower.service"}
+UNITS = {
+    "worker": f"{instance.named('celeryd')}@{{pool}}.service",
+    "beat": f"{instance.named('celerybeat')}.service",
+    "flower": f"{instance.named('celery-flower')}.service",
+}
 
 
 class HoldOff:

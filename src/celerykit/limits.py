@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import releases
+from celerykit import instance, releases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-OWN_UNIT = "celeryd@"
+OWN_UNIT = f"{instance.named('celeryd')}@"
 """What the control group of one pool's unit begins with: nobody else lives within its limits."""
 
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from celerykit import instance
 from celerykit.notify import notify
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
     Systemctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
-UMBRELLA = "celeryd.service"
-EVERY_POOL = "celeryd@*.service"
+NAME = instance.named("celeryd")
+UMBRELLA = f"{NAME}.service"
+EVERY_POOL = f"{NAME}@*.service"
 LOOK_AGAIN = 5.0
 """Seconds between two looks at the pools."""
 BEFORE_REVIVAL = 1.0
@@ -57,10 +59,15 @@ def systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
 
 
+def unit_of(pool: str) -> str:
+    """Return the unit of a pool."""
+    return f"{NAME}@{pool}.service"
+
+
 def enabled(ask: Systemctl = systemctl) -> list[str]:
     """Return the units of the pools that start with the umbrella."""
     wanted = ask("show", "--property=Wants", "--value", UMBRELLA).stdout.split()
-    return sorted(unit for unit in wanted if unit.startswith("celeryd@"))
+    return sorted(unit for unit in wanted if unit.startswith(f"{NAME}@"))
 
 
 def loaded(ask: Systemctl = systemctl) -> list[str]:
@@ -85,7 +92,7 @@ def run(ask: Systemctl = systemctl, looks: Iterable[None] | None = None) -> None
     """
     units = enabled(ask)
     notify(f"STATUS=starting {_names(units)}")
-    if waiting := [_unit_of(pool) for pool in look(units, ask) if pool.retries]:
+    if waiting := [unit_of(pool.pool) for pool in look(units, ask) if pool.retries]:
         ask("stop", *waiting)  # a start would join their next attempt, which may be a minute off
     if units:
         ask("start", *units)
@@ -117,7 +124,7 @@ def reload(ask: Systemctl = systemctl) -> None:
 
     :raises PoolsError: if one does not come back; those after it go on as they were.
     """
-    running = [_unit_of(pool) for pool in look(loaded(ask), ask) if pool.runs]
+    running = [unit_of(pool.pool) for pool in look(loaded(ask), ask) if pool.runs]
     for unit in sorted({*enabled(ask), *running}):
         done = ask("restart", unit)
         _require(done, f"{unit} did not come back, the pools after it were not touched")
@@ -147,7 +154,7 @@ def rejoin(ask: Systemctl = systemctl) -> None:
 def summary(pools: Sequence[Unit]) -> str:
     """Return the umbrella's status: how many pools run, and what keeps the others."""
     if not pools:
-        return "no pool is enabled: systemctl enable --now celeryd@POOL"
+        return f"no pool is enabled: systemctl enable --now {NAME}@POOL"
     dead = [pool for pool in pools if not pool.runs]
     text = f"{len(pools) - len(dead)} of {len(pools)} pools run"
     return text + (f"; not: {'; '.join(map(why, dead))}" if dead else f": {_names(pool.pool for pool in pools)}")
@@ -175,12 +182,12 @@ def _unit(shown: dict[str, str]) -> Unit:
         text = ", ".join(filter(None, [reason, text, "starts again by itself" if pending else ""]))
     elif starting and restarts:
         text = ", ".join(filter(None, [f"restart number {restarts}", text]))
-    pool = shown["Id"].removeprefix("celeryd@").removesuffix(".service")
+    pool = _pool_of(shown["Id"])
     return Unit(pool, active, int(shown["MainPID"] or 0), text, restarts, pending or (starting and restarts > 0))
 
 
-def _unit_of(pool: Unit) -> str:
-    return f"celeryd@{pool.pool}.service"
+def _pool_of(unit: str) -> str:
+    return unit.removeprefix(f"{NAME}@").removesuffix(".service")
 
 
 def _start_umbrella(ask: Systemctl) -> None:
@@ -193,7 +200,7 @@ def _require(done: subprocess.CompletedProcess[str], problem: str) -> None:
 
 
 def _names(pools: Iterable[str]) -> str:
-    return ", ".join(pool.removeprefix("celeryd@").removesuffix(".service") for pool in pools)
+    return ", ".join(map(_pool_of, pools))
 
 
 def _forever() -> Iterator[None]:

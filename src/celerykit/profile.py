@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celerykit import instance
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.sizing import Profile
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 1
-FOLDER = "/var/lib/celery"
+FOLDER = instance.named("/var/lib/celery")
 ENOUGH_JOBS = 100
 """A mean of so many tells apart what waits and what does not, whatever each of them does."""
 ENOUGH_SECONDS = 600.0

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from celerykit import pools
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 MANAGERS = {
     "/run/systemd/system": ("systemctl enable --quiet {unit}", "systemctl restart {unit}"),
     "/etc/supervisor/conf.d/{unit}.conf": ("supervisorctl restart {unit}",),
-    "/etc/init.d/celeryd": ("service celeryd restart {name}",),
+    "/etc/init.d/{script}": ("service {script} restart {name}",),
 }
 """What a manager is known by, and its commands; the last one returns when the worker has stopped and started."""
 
@@ -40,10 +41,10 @@ def commands(name: str) -> list[str]:
 
     :raises ConfigurationError: if nothing does.
     """
-    told = {"name": name, "unit": f"celeryd@{name}"}
+    told = {"name": name, "unit": pools.unit_of(name).removesuffix(".service"), "script": pools.NAME}
     for mark, found in MANAGERS.items():
         if Path(mark.format(**told)).exists():
             return [command.format(**told) for command in found]
-    problem = "nothing here starts workers: no systemd, no program of supervisor and no /etc/init.d/celeryd"
+    problem = "nothing here starts workers: no systemd, no program of supervisor and no script in /etc/init.d"
     remedy = "In containers, give the values to the service's environment, and docker compose up starts it anew"
     raise ConfigurationError(Finding("--apply", name, "this machine", problem, remedy))

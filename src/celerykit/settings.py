@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit import statefile
+from celerykit import instance, statefile
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ PRESUMED_JOB = 3600.0
 MONTH = 30 * 86400.0
 """Seconds. In milliseconds it fits into 32 bits, whatever timer RabbitMQ keeps it in."""
 POOL_KINDS = ("prefork", "threads", "gevent", "eventlet", "solo")
-CONFIG_DIR = Path("/etc/celery")
+CONFIG_DIR = Path(instance.named("/etc/celery"))
 
 
 def _setting(default: Any, doc: str, *, kind: str) -> Any:

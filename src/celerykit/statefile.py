@@ -10,11 +10,13 @@ import os
 import time
 from _thread import get_ident
 
+from celerykit import instance
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-STATE_DIR = "/run/celery"
+STATE_DIR = instance.named("/run/celery")
 
 
 class State:

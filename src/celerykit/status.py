@@ -63,10 +63,9 @@ def status(environ: Mapping[str, str] = os.environ, systemctl: pools.Systemctl =
         known = names or [environment.DEFAULT_POOL]
         return [_of_itself(name, folder) for name in known]
     wanted = pools.enabled(systemctl)
-    units = {*wanted, *pools.loaded(systemctl), *(f"celeryd@{name}.service" for name in names)}
+    units = {*wanted, *pools.loaded(systemctl), *(pools.unit_of(name) for name in names)}
     return [
-        _with_unit(unit, folder, f"celeryd@{unit.pool}.service" in wanted)
-        for unit in pools.look(sorted(units), systemctl)
+        _with_unit(unit, folder, pools.unit_of(unit.pool) in wanted) for unit in pools.look(sorted(units), systemctl)
     ]
 
 
@@ -76,7 +75,7 @@ def _with_unit(unit: pools.Unit, folder: str, wanted: bool) -> Status:
         ready = said.ready and said.pid == unit.pid
         return replace(said, unit=unit.active, wanted=wanted, pid=unit.pid, ready=ready)
     return Status(
-        unit.pool, unit.active, wanted, unit.pid, False, unit.text or "see journalctl -u celeryd@" + unit.pool
+        unit.pool, unit.active, wanted, unit.pid, False, unit.text or f"see journalctl -u {pools.NAME}@{unit.pool}"
     )
 
 

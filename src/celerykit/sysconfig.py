@@ -11,6 +11,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from celerykit import instance
 from celerykit.envfile import SAFE_NAME, Line, mask
 from celerykit.errors import ConfigurationError, Finding
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-FILES = ("default/celeryd", "default/celerybeat", "conf.d/celery")
+FILES = tuple(map(instance.named, ("default/celeryd", "default/celerybeat", "conf.d/celery")))
 """Beside the folder of the kit's own env files."""
 
 NODES = "CELERYD_NODES"
@@ -30,7 +31,7 @@ RENAMED = {
     "worker": {"CELERYD_LOG_LEVEL": "CELERY_WORKER_LOGLEVEL", "CELERYD_CHDIR": "CELERY_WORKDIR"},
     "beat": {"CELERYBEAT_LOG_LEVEL": "CELERY_BEAT_LOGLEVEL", "CELERYBEAT_CHDIR": "CELERY_WORKDIR"},
 }
-OWNER = "celery"
+OWNER = instance.named("celery")
 USERS = ("CELERYD_USER", "CELERYD_GROUP", "CELERYBEAT_USER", "CELERYBEAT_GROUP")
 
 NO_PID_FILE = "nothing writes or reads a pid file; remove the line"

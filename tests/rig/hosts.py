@@ -45,6 +45,8 @@ LIKE = "trixie"
 """What every machine with another broker than Redis is like, but for that."""
 BROKERS = {f"{LIKE}-valkey": VALKEY, f"{LIKE}-rabbitmq": RABBITMQ, f"{LIKE}-postgresql": POSTGRESQL}
 PORTS = {REDIS: 6379, VALKEY: 6379, RABBITMQ: 5671, POSTGRESQL: 5432}
+SECOND_PORT = 6380
+"""Where the Redis of a second app listens."""
 PROGRAMS = {REDIS: "redis-server", VALKEY: "valkey-server", RABBITMQ: "beam.smp"}
 PSQL = "runuser -u postgres -- psql --cluster=17/celery -qAtX celery"
 """What an operator asks PostgreSQL by."""
@@ -112,7 +114,7 @@ class Host:
         self.app = folder / "app"
         self.password = secrets.token_hex(16)
         self.pools_deployed: set[str] = set()
-        self._port, self._ssh_port = _free_port(), _free_port()
+        self.port, self.second_port, self._ssh_port = _free_port(), _free_port(), _free_port()
         self._texts: dict[str, str] = {}
         engine = docker.from_env()
         self.container = engine.containers.run(
@@ -121,7 +123,14 @@ class Host:
             labels={LABEL: ""},
             hostname=name,
             tmpfs=TMPFS,
-            ports={f"{PORTS[self.broker]}/tcp": ("127.0.0.1", self._port), "22/tcp": ("127.0.0.1", self._ssh_port)},
+            ports={
+                f"{inside}/tcp": ("127.0.0.1", outside)
+                for inside, outside in (
+                    (PORTS[self.broker], self.port),
+                    (SECOND_PORT, self.second_port),
+                    (22, self._ssh_port),
+                )
+            },
             volumes={str(self.ledger.folder): {"bind": "/ledger", "mode": "rw"}},
             **FLAGS[self.manager.name],
         )
@@ -321,10 +330,10 @@ class Host:
             client.app.conf.broker_use_ssl = self.trusting
             return client
         if self.broker == POSTGRESQL:
-            address = f"pgmq://celery:{self.password}@127.0.0.1:{self._port}/celery"
+            address = f"pgmq://celery:{self.password}@127.0.0.1:{self.port}/celery"
             return PGMQClient(f"{address}?sslmode=verify-full&sslrootcert={self.authority}", self.ledger)
         scheme = "rediss" if self.broker in BY_TLS else "redis"
-        client = Client(f"{scheme}://celery:{self.password}@127.0.0.1:{self._port}/0", self.ledger)
+        client = Client(f"{scheme}://celery:{self.password}@127.0.0.1:{self.port}/0", self.ledger)
         if self.broker in BY_TLS:
             trusting = {"ssl_cert_reqs": "required", "ssl_ca_certs": str(self.authority)}
             client.app.conf.update(broker_use_ssl=trusting, redis_backend_use_ssl=trusting)
@@ -332,7 +341,7 @@ class Host:
 
     def url(self, user: str) -> str:
         """Return the URL by which a user of RabbitMQ comes in from outside."""
-        return f"amqps://{user}:{self.password}@127.0.0.1:{self._port}/{definitions.VHOST}"
+        return f"amqps://{user}:{self.password}@127.0.0.1:{self.port}/{definitions.VHOST}"
 
     @property
     def authority(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 SYSTEMD = "/etc/systemd/system"
 PROGRAMS = "/etc/supervisor/conf.d"
 UMBRELLA, BEAT, FLOWER = "celeryd", "celerybeat", "celery-flower"
-"""What systemd calls units, and supervisor programs; of sysvinit the scripts."""
+"""What systemd calls units, and supervisor programs; of sysvinit the scripts. An instance adds its name."""
 UNITS = (UMBRELLA, "celeryd@", BEAT, FLOWER)
 MARGIN = 10
 """Seconds beyond its own budget after which supervisor kills a worker."""
@@ -21,39 +22,67 @@ RISING_DELAY = 254
 """The release of systemd that knows what is in restart-delay.conf."""
 
 
-def unit_of(pool: str) -> str:
+OWN = re.compile(r"(?<![\w-])(celery-flower|celery-folders|celerybeat|celeryd|celery)(?![\w-]|\.env)")
+"""A name that is one app's alone: of a unit, a folder, a user; not of a file in such a folder."""
+SERVER = re.compile(r"\b(redis|valkey)-server\.service")
+INITTAB = re.compile(r"\bck:")
+DESCRIPTION = re.compile(r"^Description=.*", re.MULTILINE)
+
+
+def named(text: str, instance: str) -> str:
+    """Return a name or a file of the kit's as it is for an instance: names of its own end in that of the instance.
+
+    That is all in which the files of two apps differ.
+
+    :param instance: nothing for the app without a name, whose files are those of the kit.
+    """
+    if not instance:
+        return text
+    text = OWN.sub(rf"\1-{instance}", text)
+    text = SERVER.sub(rf"\1-server.service \1-server@{instance}.service", text)
+    text = DESCRIPTION.sub(rf"\g<0>, of {instance}", text)
+    # An entry of inittab has a name of four characters at most.
+    return INITTAB.sub(f"c{hashlib.sha256(instance.encode()).hexdigest()[:3]}:", text)
+
+
+def unit_of(pool: str, instance: str = "") -> str:
     """Return the unit of a pool."""
-    return f"celeryd@{pool}"
+    return f"{named(UMBRELLA, instance)}@{pool}"
 
 
 def phase_of(unit: str) -> str:
     """Return the phase that a unit belongs to."""
-    return {BEAT: "beat", FLOWER: "flower"}.get(unit, "pools")
+    return next((phase for name, phase in ((BEAT, "beat"), (FLOWER, "flower")) if unit.startswith(name)), "pools")
 
 
-def units(readers: Sequence[str]) -> Iterator[dict[str, Any]]:
+def units(readers: Sequence[str], instance: str) -> Iterator[dict[str, Any]]:
     """Yield all units of the kit, whichever are enabled: what is to stop needs its unit until it has.
 
     :param readers: the units that run.
     """
+    delay = static("systemd/restart-delay.conf", instance)
     for name in UNITS:
-        of_it = [unit for unit in readers if unit == name or ("@" in unit and "@" in name)]
-        yield _file("units", f"{SYSTEMD}/{name}.service", text=static(f"systemd/{name}.service"), units=of_it)
+        unit = named(name, instance)
+        of_it = [reader for reader in readers if reader == unit or ("@" in reader and "@" in unit)]
+        text = static(f"systemd/{name}.service", instance)
+        yield _file("units", f"{SYSTEMD}/{unit}.service", text=text, units=of_it)
         if name != UMBRELLA:
-            path = f"{SYSTEMD}/{name}.service.d/restart-delay.conf"
-            text = static("systemd/restart-delay.conf")
-            yield _file("units", path, text=text, units=of_it, systemd=RISING_DELAY)
-    yield _file("units", "/etc/tmpfiles.d/celery.conf", text=static("systemd/tmpfiles.d/celery.conf"))
+            path = f"{SYSTEMD}/{unit}.service.d/restart-delay.conf"
+            yield _file("units", path, text=delay, units=of_it, systemd=RISING_DELAY)
+    folders = "tmpfiles.d/celery.conf"
+    yield _file("units", f"/etc/{named(folders, instance)}", text=static(f"systemd/{folders}", instance))
 
 
-def scripts(readers: Sequence[str]) -> Iterator[dict[str, Any]]:
+def scripts(readers: Sequence[str], instance: str) -> Iterator[dict[str, Any]]:
     """Yield all scripts of the kit; celeryd is what the others call."""
     for name in (UMBRELLA, BEAT, FLOWER):
-        of_it = [unit for unit in readers if name in (UMBRELLA, unit)]
-        yield _file("units", f"/etc/init.d/{name}", text=static(f"init.d/{name}"), mode="0755", units=of_it)
+        script = named(name, instance)
+        of_it = [unit for unit in readers if name == UMBRELLA or script == unit]
+        text = static(f"init.d/{name}", instance)
+        yield _file("units", f"/etc/init.d/{script}", text=text, mode="0755", units=of_it)
 
 
-def programs(header: str, budgets: Mapping[str, int], others: Sequence[str]) -> Iterator[dict[str, Any]]:
+def programs(header: str, budgets: Mapping[str, int], others: Sequence[str], instance: str) -> Iterator[dict[str, Any]]:
     """Yield a program for each process that is to run, and the folders that it stands on.
 
     :param header: what begins each file that is generated.
@@ -61,17 +90,22 @@ def programs(header: str, budgets: Mapping[str, int], others: Sequence[str]) -> 
     :param others: which of ``beat`` and ``flower`` run.
     """
     for folder in ("/run/celery", "/var/lib/celery"):
-        yield _file("units", folder, mode="0775", group="celery")
-    yield _file("units", "/var/log/celery", mode="0755")
+        yield _file("units", named(folder, instance), mode="0775", group=named("celery", instance))
+    yield _file("units", named("/var/log/celery", instance), mode="0755")
     header = header.replace("#", ";")
-    yield _program(header, "folders", "units", "celery-folders", [])
+    yield _program("units", named("celery-folders", instance), header + static("supervisor/folders.conf", instance), [])
     for pool, budget in budgets.items():
+        text = header + static("supervisor/worker.conf", instance)
         wait = f"stopwaitsecs={budget + MARGIN}"
         changes = {"@default": f"@{pool}", "worker default": f"worker {pool}", "stopwaitsecs=610": wait}
-        yield _program(header, "worker", "pools", unit_of(pool), [unit_of(pool)], changes)
+        for old, new in changes.items():
+            text = text.replace(old, new)
+        unit = unit_of(pool, instance)
+        yield _program("pools", unit, text, [unit])
     for name in (BEAT, FLOWER):
-        if phase_of(name) in others:
-            yield _program(header, phase_of(name), phase_of(name), name, [name])
+        kind, unit = phase_of(name), named(name, instance)
+        if kind in others:
+            yield _program(kind, unit, header + static(f"supervisor/{kind}.conf", instance), [unit])
 
 
 def section(lines: Mapping[str, Any]) -> str:
@@ -98,18 +132,13 @@ def text_of(value: Any, yes: str = "true", no: str = "false") -> str:
     return str(value)
 
 
-def static(name: str) -> str:
-    """Return a file of the kit's that is the same on every host."""
-    return (HERE / name).read_text(encoding="utf-8")
+def static(name: str, instance: str = "") -> str:
+    """Return a file of the kit's that is the same on every host, but for the name of an instance."""
+    return named((HERE / name).read_text(encoding="utf-8"), instance)
 
 
-def _program(
-    header: str, source: str, phase: str, name: str, readers: list[str], changes: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    text = static(f"supervisor/{source}.conf")
-    for old, new in (changes or {}).items():
-        text = text.replace(old, new)
-    return _file(phase, f"{PROGRAMS}/{name}.conf", text=header + text, units=readers)
+def _program(phase: str, name: str, text: str, readers: list[str]) -> dict[str, Any]:
+    return _file(phase, f"{PROGRAMS}/{name}.conf", text=text, units=readers)
 
 
 def _file(phase: str, path: str, **entry: Any) -> dict[str, Any]:

@@ -10,38 +10,100 @@ import re
 import sys
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
-MARKER = "/opt/celery/owner"
-ENV_FILE = "/etc/celery/celery.env"
+INSTANCE = re.compile(r"[a-z][a-z0-9]{0,15}")
+TAKEN = ("flower", "folders")
+"""What comes after ``celery-`` in names that the app without a name has."""
+PORTS = {"redis": 6379, "rediss": 6379, "sentinel": 26379, "valkey": 6379, "amqp": 5672, "amqps": 5671, "pgmq": 5432}
+NAMED = ("amqp", "amqps", "pgmq")
+"""Those that have a database or virtual host by name; of others it is a number, and 0 if there is none."""
+LOCAL = ("localhost", "::1")
+FLOWER_PORT = "5555"
+ANOTHER_PORT = "Say another, such as celery_flower_options: { port: 5556 }"
 
 
 def judge(told: dict[str, Any]) -> dict[str, str]:
     """Return what is wrong, nothing if the host is free or has this app already, and the line for its marker."""
     app, source = str(told["app"]), _source(told["source"])
     line = f"{app} {source}".rstrip()
-    known, place = _known(told["marker"], told["env"])
+    return {"error": _misnamed(told["instance"]) or _taken(told, app, source) or _shared(told), "line": line}
+
+
+def folder(instance: str) -> str:
+    """Return what the folders of an app are called."""
+    return f"celery-{instance}" if instance else "celery"
+
+
+def _misnamed(instance: str) -> str:
+    if not instance or (INSTANCE.fullmatch(instance) and instance not in TAKEN):
+        return ""
+    problem = f"celery-{instance} is a name of the kit's own" if instance in TAKEN else "no name for units and users"
+    return f"celery_instance={instance}: {problem}. Take another, of up to 16 small letters and digits, such as shop"
+
+
+def _taken(told: dict[str, Any], app: str, source: str) -> str:
+    """Refuse to replace another app."""
+    known, place = _known(told)
     same = _same(known.split(" ", 1), [app, source])
     if not known or not app or same or told["renamed_from"] == known.split(" ")[0]:
-        return {"error": "", "line": line}
-    return {"error": _taken(app, source, known, place), "line": line}
-
-
-def _taken(app: str, source: str, known: str, place: str) -> str:
+        return ""
     name, _, came_from = known.partition(" ")
+    proposed = _proposed(app, told["instance"])
     return (
         f"celery_app={app}{f' from {source}' if source else ''}: this host has another app, "
         f"{name}{f' from {came_from}' if came_from else ''}, says {place} there. Its jobs would be given to workers "
-        f"that do not know them. Deploy it to another host; or, if it is the same app under another name or from "
-        f"another place, or is to be replaced, set celery_app_renamed_from: {name}"
+        f"that do not know them. To have both there, give this one a name, such as celery_instance: {proposed}, or "
+        f"deploy it to another host; if it is the same app under another name or from another place, or is to be "
+        f"replaced, set celery_app_renamed_from: {name}"
     )
 
 
-def _known(marker: str, env: str) -> tuple[str, str]:
+def _proposed(app: str, instance: str) -> str:
+    """Return a name for an app, other than the one that is taken."""
+    name = re.sub(r"[^a-z0-9]", "", re.split(r"[.:]", app.lower())[0]).lstrip("0123456789")[:15]
+    return f"{name}2" if name in {instance, *TAKEN} else name or "second"
+
+
+def _known(told: dict[str, Any]) -> tuple[str, str]:
     """Return what the host says of itself, and where; one from before has no marker."""
-    if marker.strip():
-        return marker.strip(), MARKER
-    found = re.search(r"^CELERY_APP=(.+)$", env, re.MULTILINE)
-    return (found[1].strip() if found else ""), ENV_FILE
+    own = folder(told["instance"])
+    if marker := told["marker"].strip():
+        return marker, f"/opt/{own}/owner"
+    found = re.search(r"^CELERY_APP=(.+)$", told["env"], re.MULTILINE)
+    return (found[1].strip() if found else ""), f"/etc/{own}/celery.env"
+
+
+def _shared(told: dict[str, Any]) -> str:
+    """Refuse the broker, or the port of Flower, that another app of the host has."""
+    own, port = f"/etc/{folder(told['instance'])}/", _port(told["flower_options"])
+    if told["flower"] and told["instance"] and port == FLOWER_PORT:
+        return f"celery_flower_options.port={port}: that of the app without a name. {ANOTHER_PORT}"
+    for path, text in (line.split(":", 1) for line in told["neighbours"] if not line.startswith(own)):
+        if path.endswith("/broker-url") and _places(told["broker_url"]) & _places(text):
+            return (
+                f"celery_broker_url: that of the other app of this host, says {path} there, so that each would take "
+                f"the other's jobs. Give this one a database of its own, such as /2 at its end for Redis, a virtual "
+                f"host for RabbitMQ, or a server of its own by redis_port or postgresql_port"
+            )
+        if told["flower"] and text == f"FLOWER_PORT={port}":
+            return f"celery_flower_options.port={port}: that of another app, says {path} there. {ANOTHER_PORT}"
+    return ""
+
+
+def _places(urls: str) -> set[tuple[str, int, str]]:
+    """Return where jobs are kept, without who asks for them: server, port, and database or virtual host."""
+    found = set()
+    for url in map(urlsplit, urls.split(";")):
+        if url.hostname and url.scheme in PORTS:
+            host = "127.0.0.1" if url.hostname in LOCAL else url.hostname
+            nothing = "" if url.scheme in NAMED else "0"
+            found.add((host, url.port or PORTS[url.scheme], url.path.strip("/ ") or nothing))
+    return found
+
+
+def _port(options: dict[str, Any]) -> str:
+    return str(options.get("port") or options.get("FLOWER_PORT") or FLOWER_PORT)
 
 
 def _same(known: list[str], now: list[str]) -> bool:

@@ -20,7 +20,7 @@ import layout  # noqa: E402
 import network  # noqa: E402
 import pack  # noqa: E402
 import sources  # noqa: E402
-from layout import BEAT, FLOWER, SYSTEMD, UMBRELLA, UNITS, phase_of, static, text_of, unit_of  # noqa: E402
+from layout import BEAT, FLOWER, SYSTEMD, UMBRELLA, UNITS, named, phase_of, static, text_of, unit_of  # noqa: E402
 
 from celerykit import brokers, envfile, environment, postgresql, settings  # noqa: E402
 from celerykit.app import system  # noqa: E402
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PHASES = ("kit", "app", "configure", "units", "pools", "beat", "flower")
-ROOT = "/opt/celery"
-ETC = "/etc/celery"
 BOOTERS = ("systemd", "sysvinit")
 """What starts, at boot, what is enabled."""
 SCHEMES = {"redis": brokers.REDIS, "rabbitmq": brokers.AMQP, "postgresql": ("pgmq",)}
@@ -54,9 +52,12 @@ class Plan:
         self.texts: dict[str, str] = {}
         self.drop_ins: dict[str, str] = {}
         self.origins: dict[str, str] = {}
+        self.instance = str(told["instance"])
+        self.root, self.etc, self.user = (self._named(word) for word in ("/opt/celery", "/etc/celery", "celery"))
+        self.umbrella, self.beat, self.flower = map(self._named, (UMBRELLA, BEAT, FLOWER))
         self.manager = manager_of(told)
         self.pools = self._instances()
-        self.readers = [*map(unit_of, self.pools), *[BEAT] * told["beat"], *[FLOWER] * told["flower"]]
+        self.readers = [*map(self._unit, self.pools), *[self.beat] * told["beat"], *[self.flower] * told["flower"]]
         """What reads a file for all; not the umbrella, which would restart all pools at once."""
 
     def make(self) -> dict[str, Any]:
@@ -70,8 +71,10 @@ class Plan:
             self._configure_beat()
             self._configure_flower()
             self._lay_out()
-        units = [*[UMBRELLA] * (bool(self.pools) and self.manager == "systemd"), *self.readers]
-        others = [unit for unit in (*units, UMBRELLA, BEAT, FLOWER) if phase_of(unit) not in self._phases()]
+        units = [*[self.umbrella] * (bool(self.pools) and self.manager == "systemd"), *self.readers]
+        others = [
+            unit for unit in (*units, self.umbrella, self.beat, self.flower) if phase_of(unit) not in self._phases()
+        ]
         return {
             "errors": self.errors,
             "manager": self.manager,
@@ -88,13 +91,19 @@ class Plan:
             "left_out": app.get("left_out", []),
             "candidate": self._candidate(),
             # What is not deployed by this run is judged as it is there.
-            "judge": f"{kit['venv'] if 'kit' in self._phases() else f'{ROOT}/venv'}/bin/celerykit",
-            "judged": app.get("path") if "app" in self._phases() else f"{ROOT}/app/current",
+            "judge": f"{kit['venv'] if 'kit' in self._phases() else f'{self.root}/venv'}/bin/celerykit",
+            "judged": app.get("path") if "app" in self._phases() else f"{self.root}/app/current",
             "network": self._network(),
             "wheelhouse": self._wheelhouse(),
             "secret_names": envfile.SECRET_NAME.pattern,
             "secret_urls": envfile.URL_PASSWORD.pattern,
         }
+
+    def _named(self, name: str) -> str:
+        return named(name, self.instance)
+
+    def _unit(self, pool: str) -> str:
+        return unit_of(pool, self.instance)
 
     def _phases(self) -> list[str]:
         """Return the phases that the tags of this run select."""
@@ -172,7 +181,7 @@ class Plan:
         telling = {name: file for name, file in content.items() if not name.endswith((".md", "LICENSE"))}
         telling["python"] = f"{self.told['python']} {self.told['python_version']}".encode()
         identity = pack.digest(telling)
-        venv = f"{ROOT}/venvs/{identity}"
+        venv = f"{self.root}/venvs/{identity}"
         return {
             "archive": str(pack.pack("kit", content)),
             "id": identity,
@@ -197,18 +206,19 @@ class Plan:
         return {
             "archive": str(archive),
             "release": f"release-{identity}",
-            "path": f"{ROOT}/app/release-{identity}",
+            "path": f"{self.root}/app/release-{identity}",
             "left_out": sources.left_out(self.told["app_source"]),
             "packages": system.listed(pack.text(content, "apt.txt")),
         }
 
     def _link(self, kit: dict[str, Any], app: dict[str, Any]) -> None:
-        self._add("kit", f"{ROOT}/venv", link=f"venvs/{kit['id']}", needs=kit["whole"], units=self.readers)
-        self._add("kit", "/usr/local/bin/celerykit", link=f"{ROOT}/venv/bin/celerykit")
-        self._add("app", f"{ROOT}/app/current", link=app["release"], needs=app["path"], units=self.readers)
+        self._add("kit", f"{self.root}/venv", link=f"venvs/{kit['id']}", needs=kit["whole"], units=self.readers)
+        command = f"celerykit-{self.instance}" if self.instance else "celerykit"
+        self._add("kit", f"/usr/local/bin/{command}", link=f"{self.root}/venv/bin/celerykit")
+        self._add("app", f"{self.root}/app/current", link=app["release"], needs=app["path"], units=self.readers)
 
     def _configure(self) -> None:
-        self._add("configure", ETC, mode="0750", group="celery")
+        self._add("configure", self.etc, mode="0750", group=self.user)
         if "://" not in self.told["broker_url"]:  # not shown: it may be a password by itself
             self._refuse("celery_broker_url", "no URL", "Write it as redis://celery:PASSWORD@HOST:6379/0")
         else:
@@ -222,7 +232,7 @@ class Plan:
         if authority := self._from(network.authority, "tls_ca"):
             self.texts["ca.pem"], self.origins["ca.pem"] = authority, "celery_tls_ca"
             self._keep("configure", "ca.pem", [], secret=False)  # read anew at each connection
-            values[settings.variable("tls_ca")] = f"{ETC}/ca.pem"
+            values[settings.variable("tls_ca")] = f"{self.etc}/ca.pem"
         values["CELERYKIT_STOP_TIMEOUT"] = text_of(self.told["stop_timeout"])
         values |= {name: text_of(value) for name, value in self.told["environment"].items() if value is not None}
         self._env("configure", "celery.env", values, "celery_app or celery_environment", self.readers)
@@ -244,14 +254,14 @@ class Plan:
             values = variables("CELERY_WORKER_", pool.get("options") or {})
             first = str(pool["name"])
             if first in self.pools and name != first:
-                self._link_env(environment.env_file(name), environment.env_file(first), unit_of(name))
+                self._link_env(environment.env_file(name), environment.env_file(first), self._unit(name))
             else:
                 readers = [other for other, its in self.pools.items() if its is pool] if name == first else [name]
-                self._env("pools", environment.env_file(name), values, where, [*map(unit_of, readers)])
+                self._env("pools", environment.env_file(name), values, where, [*map(self._unit, readers)])
             if pool.get("limits"):
                 self._drop_in(
                     "pools",
-                    unit_of(name),
+                    self._unit(name),
                     "limits",
                     pool["limits"],
                     f"the limits of pool {pool['name']} in celery_workers",
@@ -260,27 +270,27 @@ class Plan:
     def _configure_beat(self) -> None:
         if self.told["beat"]:
             values = variables("CELERY_BEAT_", self.told["beat_options"])
-            self._env("beat", "beat.env", values, "celery_beat_options", [BEAT])
+            self._env("beat", "beat.env", values, "celery_beat_options", [self.beat])
 
     def _configure_flower(self) -> None:
         if not self.told["flower"]:
             return
         values = variables("FLOWER_", self.told["flower_options"])
         for name in [name for name in values if envfile.SECRET_NAME.search(name) and not name.endswith("_FILE")]:
-            values |= self._secret("flower", name, values.pop(name), [FLOWER])
-        self._env("flower", "flower.env", values, "celery_flower_options", [FLOWER])
+            values |= self._secret("flower", name, values.pop(name), [self.flower])
+        self._env("flower", "flower.env", values, "celery_flower_options", [self.flower])
 
     def _lay_out(self) -> None:
         """Have the files of the service manager."""
         readers, told = self.readers, self.told
         if self.manager == "systemd":
-            self.files += layout.units(readers)
+            self.files += layout.units(readers, self.instance)
         elif self.manager == "sysvinit":
-            self.files += layout.scripts(readers)
+            self.files += layout.scripts(readers, self.instance)
         else:
             budgets = {name: self._budget(pool) for name, pool in self.pools.items()}
             others = [name for name in ("beat", "flower") if told[name]]
-            self.files += layout.programs(told["header"], budgets, others)
+            self.files += layout.programs(told["header"], budgets, others, self.instance)
 
     def _budget(self, pool: dict[str, Any]) -> int:
         """Return the stop budget of a pool, wherever it is said; what is no number is refused by the check."""
@@ -291,14 +301,14 @@ class Plan:
 
     def _kinds(self) -> list[str]:
         """Return what is not to be on where nothing of it runs."""
-        scripts = [UMBRELLA] * (self.manager == "systemd" or not self.pools)
-        return [*scripts, BEAT, FLOWER]
+        scripts = [self.umbrella] * (self.manager == "systemd" or not self.pools)
+        return [*scripts, self.beat, self.flower]
 
     def _candidate(self) -> dict[str, Any]:
         """Return what the check reads: texts that are to be in place, or none to judge what is there."""
         others = [[name] for name in ("beat", "flower") if self.told[name]]
         return {
-            "folder": ETC,
+            "folder": self.etc,
             "files": self.texts if {"configure", "pools", "beat", "flower"} & {*self._phases()} else {},
             "units": self._judged_units(),
             "origins": self.origins,
@@ -308,7 +318,8 @@ class Plan:
     def _judged_units(self) -> dict[str, str]:
         if self.manager != "systemd":
             return {}
-        return {**{f"{name}.service": static(f"systemd/{name}.service") for name in UNITS}, **self.drop_ins}
+        units = {f"{self._named(name)}.service": static(f"systemd/{name}.service", self.instance) for name in UNITS}
+        return {**units, **self.drop_ins}
 
     def _network(self) -> dict[str, str]:
         """Return what the host needs to reach a package index, and must not keep."""
@@ -316,7 +327,7 @@ class Plan:
         return {
             "ca": self._from(network.authority, "ca_bundle"),
             "index_url": self.told["index_url"],
-            "wheelhouse": f"{ROOT}/incoming/{Path(wheels).name}" if wheels else "",
+            "wheelhouse": f"{self.root}/incoming/{Path(wheels).name}" if wheels else "",
         }
 
     def _wheelhouse(self) -> str:
@@ -338,7 +349,7 @@ class Plan:
             f"{'celery_' if name.startswith('CELERY') else 'celery_flower_options: '}{file.replace('-', '_')}"
         )
         self._keep(phase, file, units, secret=True)
-        return {f"{name}_FILE": f"{ETC}/{file}"}
+        return {f"{name}_FILE": f"{self.etc}/{file}"}
 
     def _env(self, phase: str, file: str, values: dict[str, str], where: str, units: list[str]) -> None:
         try:
@@ -355,7 +366,7 @@ class Plan:
         """Have a process share the file of the first one of its pool, which is how they are known to be one pool."""
         if target in self.texts:  # and was not refused
             self.texts[file], self.origins[file] = self.texts[target], self.origins[target]
-            self._add("pools", f"{ETC}/{file}", link=target, units=[unit])
+            self._add("pools", f"{self.etc}/{file}", link=target, units=[unit])
 
     def _keep(self, phase: str, file: str, units: list[str], *, secret: bool) -> None:
         """Have a file that only root and celery may read, and no log where it holds a secret."""
@@ -364,7 +375,7 @@ class Plan:
             envfile.mask(*line.split("=", 1)) not in line for line in text.splitlines() if "=" in line
         )
         given = {"hidden_text" if hidden else "text": text}
-        self._add(phase, f"{ETC}/{file}", **given, mode="0640", group="celery", units=units, secret=secret)
+        self._add(phase, f"{self.etc}/{file}", **given, mode="0640", group=self.user, units=units, secret=secret)
 
     def _drop_in(self, phase: str, unit: str, name: str, lines: dict[str, Any], where: str) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -25,6 +26,7 @@ TOLD: dict[str, Any] = {
     "python_version": "3.13.5",
     "tags": ["all"],
     "skip_tags": [],
+    "instance": "",
     "app": "sourcestats",
     "app_source": {"folder": str(APP)},
     "broker": "",
@@ -179,6 +181,38 @@ def test_what_the_host_has_manages_its_processes(plan: Any, pid_1: str, manager:
     """The manager follows from what the host was booted by; where that is none that is known, supervisor is brought."""
     planned = plan(service_mgr=pid_1)
     assert (planned["manager"], planned["booted"], planned["errors"]) == (manager, starts_at_boot, [])
+
+
+OF_THE_FIRST = re.compile(r"(?<![\w-])(celery|celeryd|celerybeat|celery-flower|celery-folders)(?![\w-]|\.env)")
+"""The name of a unit, folder or user that the app without a name has."""
+
+
+@pytest.mark.parametrize("pid_1", ["systemd", "sysvinit", "docker-init"])
+def test_an_instance_has_nothing_that_the_first_app_has(plan: Any, pid_1: str) -> None:
+    """No path, unit, group or line of its files is the other's, whatever manages its processes."""
+    first = plan(service_mgr=pid_1, beat=True, flower=True)
+    second = plan(service_mgr=pid_1, beat=True, flower=True, instance="second")
+    assert not {*files(first)} & {*files(second)}
+    assert not {*first["units"]} & {*second["units"]}
+    shown = json.dumps({key: second[key] for key in ("files", "units", "unwanted", "judge", "judged")})
+    assert OF_THE_FIRST.findall(shown.replace("redis://celery:", "")) == []
+
+
+def test_an_instance_is_started_after_its_own_broker(plan: Any) -> None:
+    """And stopped before it, so that what a drain leaves is given back."""
+    unit = files(plan(instance="second"))["/etc/systemd/system/celeryd-second@.service"]["text"]
+    (after,) = re.findall("^After=(.*)", unit, re.MULTILINE)
+    assert {"redis-server.service", "redis-server@second.service", "valkey-server@second.service"} <= {*after.split()}
+
+
+def test_runit_of_an_instance_has_a_line_of_its_own_in_inittab(plan: Any) -> None:
+    """Of another name, without which init takes one of the two."""
+    scripts = [
+        files(plan(service_mgr="sysvinit", instance=name))[f"/etc/init.d/{script}"]["text"]
+        for name, script in (("", "celeryd"), ("second", "celeryd-second"), ("third", "celeryd-third"))
+    ]
+    names = [re.findall('^INITTAB_LINE="([^:]{1,4}):.*( .*)"', script, re.MULTILINE) for script in scripts]
+    assert len({line[0] for line in names}) == len(scripts)
 
 
 def test_a_host_with_sysvinit_has_scripts_and_the_same_env_files(plan: Any) -> None:

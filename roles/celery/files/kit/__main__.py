@@ -21,7 +21,8 @@ import urllib.parse
 import zipfile
 from pathlib import Path
 
-ROOT = Path("/opt/celery")
+ROOT = Path(*Path(sys.argv[0]).parts[:3])
+"""The folder of the app in which this archive is: ``/opt/celery``, or ``/opt/celery-shop``."""
 TOOLS = ROOT / "tools"
 KEPT_VENVS = 3
 PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
