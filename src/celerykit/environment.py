@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from celerykit import envfile, names, settings, sysconfig
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 INHERITED = "environment"
+ARGUMENTS = "arguments"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 SECRET_FILE = re.compile(r"(CELERY|FLOWER)_\w+_FILE")
 DEFAULT_POOL = "default"
 POOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -63,11 +66,13 @@ def of_pools(folder: Path) -> Iterator[tuple[str, Environment]]:
             yield name, resolve("worker", {f"{settings.PREFIX}CONFIG_DIR": str(folder)}, name)
 
 
-def resolve(process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL) -> Environment:
+def resolve(
+    process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL, said: Mapping[str, str] = NOTHING
+) -> Environment:
     """Return what ``process`` (``worker``, ``beat`` or ``flower``) is told.
 
     Later wins: the files of :mod:`celerykit.sysconfig`, ``celery.env``, then ``worker-<pool>.env``, ``beat.env`` or
-    ``flower.env``, then ``environ``.
+    ``flower.env``, then ``environ``, then ``said``.
 
     :raises ConfigurationError: for lines, secrets and unprefixed names that cannot stand.
     """
@@ -79,6 +84,9 @@ def resolve(process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL) 
         # Compose passes a variable that the caller left out as an empty one; Celery takes both as unset.
         if value or name not in values:
             values[name], sources[name] = value, INHERITED
+    for name, value in said.items():
+        values.pop(f"{name}_FILE", None)
+        values[name], sources[name] = value, ARGUMENTS
     _refuse_unprefixed(values, sources)
     return read_secrets(Environment(values, sources))
 
@@ -127,22 +135,32 @@ def unknown_names(environment: Environment) -> tuple[list[Finding], list[Finding
 
 def unfit_values(environment: Environment, process: str) -> list[Finding]:
     """Return the values that the installed Celery's option types refuse."""
-    import click
-
     findings = []
     prefix = f"CELERY_{process}_".upper()
     for name, param in names.celery_options().items():
         value = environment.values.get(name, "")
         if not value or not name.startswith(prefix):
             continue
-        try:
-            _convert(param, value)
-        except (click.BadParameter, ValueError) as exc:
-            message = getattr(exc, "message", str(exc)).rstrip(".")
-            findings.append(
-                Finding(name, envfile.mask(name, value), environment.sources[name], message, _remedy(param))
-            )
+        if problem := unfit_value(param, value):
+            findings.append(Finding(name, envfile.mask(name, value), environment.sources[name], problem, remedy(param)))
     return findings
+
+
+def unfit_value(param: Any, value: str) -> str:
+    """Return why an option's own type refuses a value, nothing if it does not."""
+    import click
+
+    try:
+        _convert(param, value)
+    except (click.BadParameter, ValueError) as exc:
+        return str(getattr(exc, "message", exc)).rstrip(".")
+    return ""
+
+
+def remedy(param: Any) -> str:
+    """Return what Celery's help says of an option first."""
+    help_text = getattr(param, "help", None) or "See 'celery worker --help'"
+    return " ".join(help_text.split()).partition(". ")[0].rstrip(".")
 
 
 def _convert(param: Any, value: str) -> None:
@@ -158,11 +176,6 @@ def _convert(param: Any, value: str) -> None:
             raise ValueError(f"not one of {', '.join(map(str, kind.choices))}")
     elif isinstance(kind, (click.types.IntParamType, click.types.FloatParamType, click.types.BoolParamType)):
         kind.convert(value, None, None)  # type: ignore[arg-type]
-
-
-def _remedy(param: Any) -> str:
-    help_text = getattr(param, "help", None) or "See 'celery worker --help'"
-    return " ".join(help_text.split()).partition(". ")[0].rstrip(".")
 
 
 def _lines(process: str, environ: Mapping[str, str], pool: str) -> Iterable[envfile.Line]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import traceback
@@ -20,6 +19,7 @@ from celerykit import (
     environment,
     meanings,
     names,
+    options,
     profile,
     releases,
     settings,
@@ -60,7 +60,7 @@ class Launch:
     @property
     def told_pool(self) -> str:
         """The same of the arguments or the environment, nothing if none of them says it."""
-        return _split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL", "")
+        return options.split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL", "")
 
     @property
     def profile_file(self) -> Path:
@@ -86,7 +86,8 @@ class Launch:
         """The command line that Celery gets: the pool, and what the caller added."""
         if self.process != "worker":
             return [self.process, *self.arguments]
-        return [self.process, "-P", POOL_ALIAS.get(self.pool_class, self.pool_class), *_split_pool(self.arguments)[1]]
+        alias = POOL_ALIAS.get(self.pool_class, self.pool_class)
+        return [self.process, "-P", alias, *options.split_pool(self.arguments)[1]]
 
     def explain(self, tuned: tuning.Tuning | None = None, app: Any = None) -> Iterator[str]:
         """Yield what was resolved and where each value comes from, a line each, secrets masked.
@@ -114,10 +115,12 @@ def prepare(
 ) -> tuple[Launch, list[Finding]]:
     """Resolve what a process is told and judge it; also patch the standard library for green pools.
 
+    :param arguments: Celery's, its global options among them, wherever they stand.
     :returns: the launch, and findings that are only warnings.
     :raises ConfigurationError: if the process must not start like this.
     """
-    resolved = environment.resolve(process, environ, pool)
+    said, arguments = options.split_global(arguments)
+    resolved = environment.resolve(process, environ, pool, said)
     values, sources = dict(resolved.values), dict(resolved.sources)
     for name, value in _own_values(process, pool, environ).items():
         if not values.get(name):
@@ -209,6 +212,7 @@ def load_app(launch: Launch) -> Any:
         )
         raise ConfigurationError(finding) from exc
     refused = list(brokers.refusals(app, launch.settings.delivery, launch.environment.sources))
+    refused += options.unfit(launch.process, launch.arguments, app)
     if refused := [*refused, *content.refusals(app)]:
         raise ConfigurationError(*refused)
     return app
@@ -241,8 +245,8 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
         from celerykit.beat import watch_over_beat
 
         watch_over_beat()
-    arguments = [*launch.argv, *(tuned.options() if tuned else ())]
-    sys.exit(celery(args=arguments, prog_name="celery", auto_envvar_prefix="CELERY"))
+    argv = [*launch.argv, *(tuned.options() if tuned else ())]
+    sys.exit(celery(args=argv, prog_name="celery", auto_envvar_prefix="CELERY"))
 
 
 def _started(launch: Launch) -> tuple[Any, tuning.Tuning | None]:
@@ -302,7 +306,7 @@ def _require_pool_class(launch: Launch) -> None:
     known = get_available_pool_names()
     if launch.process != "worker" or launch.pool_class in known:
         return
-    source = launch.environment.sources.get("CELERY_WORKER_POOL", "arguments")
+    source = launch.environment.sources.get("CELERY_WORKER_POOL", environment.ARGUMENTS)
     remedy = f"Celery has {', '.join(known)}"
     if near := names.closest(launch.pool_class, known):
         remedy += f"; did you mean {near}?"
@@ -322,7 +326,7 @@ def _patch_for_green_pools(launch: Launch) -> None:
             finding = Finding(
                 "CELERY_WORKER_POOL",
                 launch.pool_class,
-                launch.environment.sources.get("CELERY_WORKER_POOL", "arguments"),
+                launch.environment.sources.get("CELERY_WORKER_POOL", environment.ARGUMENTS),
                 f"{exc}",
                 f"Add {launch.pool_class} to the app's requirements by that name: Celery's extra may install nothing",
             )
@@ -344,11 +348,3 @@ def _shown(argument: str) -> str:
     if not separator:
         return envfile.mask("", argument)
     return f"{name}={envfile.mask(name.upper().replace('-', '_'), value)}"
-
-
-def _split_pool(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Return the pool among a worker's arguments, and the other arguments."""
-    parser = argparse.ArgumentParser(prog="celerykit worker", add_help=False, allow_abbrev=False)
-    parser.add_argument("-P", "--pool")
-    known, others = parser.parse_known_args(list(arguments))
-    return known.pool, others

@@ -210,10 +210,10 @@ def _given(launch: Launch, conf: Any, layer: Any, option: str) -> tuple[Any, str
     told = launch.environment
     for name in (option, "autoscale") if option == "concurrency" else (option,):
         variable = f"CELERY_WORKER_{name}".upper()
+        if value := _argument(launch.arguments, name):
+            return value, environment.ARGUMENTS
         if value := told.values.get(variable):
             return value, f"{variable} ({told.sources.get(variable, environment.INHERITED)})"
-        if value := _argument(launch.arguments, name):
-            return value, "arguments"
     return _of_app(conf, layer, f"worker_{option}")
 
 
