@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from celerykit import (
+    application,
     brokers,
     commandline,
     content,
@@ -190,27 +190,15 @@ def _enter_folder(told: Environment) -> None:
 def load_app(launch: Launch) -> Any:
     """Import and return the app that ``CELERY_APP`` names; Celery finds it imported.
 
-    :raises ConfigurationError: with the last line of the traceback, where it happened and where was searched; or if
-        its broker or result backend cannot be had, or cannot keep what is promised, or its messages cannot be written.
+    :raises ConfigurationError: with the last line of the traceback, where it happened and what to do; or if its broker
+        or result backend cannot be had, or cannot keep what is promised, or its messages cannot be written.
     """
-    from celery.app.utils import find_app
-
-    name = launch.environment.values["CELERY_APP"]
     try:
-        app = find_app(name)
+        app = application.find(launch.environment.values["CELERY_APP"])
         # Celery would import these later, and end in its own traceback.
         app.loader.import_default_modules()
     except (Exception, SystemExit) as exc:
-        frame = traceback.extract_tb(exc.__traceback__)[-1]
-        last = traceback.format_exception_only(exc)[-1].strip()
-        finding = Finding(
-            "CELERY_APP",
-            name,
-            launch.environment.sources["CELERY_APP"],
-            f"does not import: {last} (at {frame.filename}:{frame.lineno})",
-            f"Searched in {Path.cwd()} and on the Python path; install what is missing there, or mend the name",
-        )
-        raise ConfigurationError(finding) from exc
+        raise ConfigurationError(application.failure(exc, launch.environment)) from exc
     refused = list(brokers.refusals(app, launch.settings.delivery, launch.environment.sources))
     refused += options.unfit(launch.process, launch.arguments, app)
     if refused := [*refused, *content.refusals(app)]:
@@ -241,6 +229,7 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
     for finding in encryption.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
         warn(finding)
     celery = commandline.whole() if launch.process == "flower" else commandline.own()
+    commandline.hand_over(celery, app)
     if launch.process == "beat":
         from celerykit.beat import watch_over_beat
 
