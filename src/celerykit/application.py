@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit import names, releases
+from celerykit import names, releases, secretfile
 from celerykit.errors import Finding
 
 if TYPE_CHECKING:
@@ -91,12 +91,12 @@ def _needed(function: Any) -> list[str]:
 def _told_apart(error: BaseException, name: str) -> tuple[str, str]:
     is_of_search = isinstance(error, NoAppError) or (isinstance(error, AttributeError) and _is_of_search(error))
     if (is_of_search or isinstance(error, ImportError)) and (closed := _closed(name, getattr(error, "name", None))):
-        return f"cannot be read by user {os.geteuid()}: {closed} is closed to it", _permit(closed)
+        return f"cannot be read by user {os.geteuid()}: {closed} is closed to it", secretfile.permit(closed)
     if is_of_search:
         return f"names no Celery app: {str(error).rstrip('.')}", _name_an_app(name)
     problem = f"does not import: {traceback.format_exception_only(error)[-1].strip()}{_place(error)}"
     if isinstance(error, PermissionError) and error.filename:
-        return problem, _permit(Path(os.fsdecode(error.filename)))
+        return problem, secretfile.permit(Path(os.fsdecode(error.filename)))
     if isinstance(error, ImportError):
         return problem, _of_import(error, _module(name))
     if isinstance(error, SyntaxError):
@@ -186,17 +186,6 @@ def _on_the_way(module: str) -> Iterator[Path]:
 def _has(folder: Path, module: str) -> bool:
     part = folder / module.partition(".")[0]
     return os.access(part, os.F_OK) or os.access(f"{part}.py", os.F_OK)
-
-
-def _permit(path: Path) -> str:
-    """Return how the user of this process gets to read a path."""
-    user = os.geteuid()
-    try:
-        found = path.stat()
-        owner = f"It is of user {found.st_uid}, mode {found.st_mode & 0o7777:04o}. "
-    except OSError:
-        owner = ""
-    return f"{owner}Let user {user} read it, such as by chmod -R o+rX {path}, or run as the user who owns it"
 
 
 def _frames(error: BaseException) -> list[traceback.FrameSummary]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from celerykit import envfile, names, settings, sysconfig
+from celerykit import appenv, envfile, names, secretfile, settings, sysconfig
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 INHERITED = "environment"
 ARGUMENTS = "arguments"
 NOTHING: Mapping[str, str] = MappingProxyType({})
-SECRET_FILE = re.compile(r"(CELERY|FLOWER)_\w+_FILE")
+SECRET_FILE = re.compile(r"(CELERY|FLOWER)_\w+_FILE|CELERYKIT_RESULT_BACKEND_FILE")
 DEFAULT_POOL = "default"
 POOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -71,8 +71,8 @@ def resolve(
 ) -> Environment:
     """Return what ``process`` (``worker``, ``beat`` or ``flower``) is told.
 
-    Later wins: the files of :mod:`celerykit.sysconfig`, ``celery.env``, then ``worker-<pool>.env``, ``beat.env`` or
-    ``flower.env``, then ``environ``, then ``said``.
+    Later wins: the app's own environment file, the files of :mod:`celerykit.sysconfig`, ``celery.env``, then
+    ``worker-<pool>.env``, ``beat.env`` or ``flower.env``, then ``environ``, then ``said``.
 
     :raises ConfigurationError: for lines, secrets and unprefixed names that cannot stand.
     """
@@ -87,12 +87,14 @@ def resolve(
     for name, value in said.items():
         values.pop(f"{name}_FILE", None)
         values[name], sources[name] = value, ARGUMENTS
+    for line in appenv.named(values, sources):
+        values[line.name], sources[line.name] = line.value, line.source
     _refuse_unprefixed(values, sources)
     return read_secrets(Environment(values, sources))
 
 
 def read_secrets(environment: Environment) -> Environment:
-    """Return the environment with each ``CELERY_*_FILE`` and ``FLOWER_*_FILE`` replaced by what the file says.
+    """Return the environment with each variable of :data:`SECRET_FILE` replaced by what the file says.
 
     The file's last newline is not part of the secret.
 
@@ -108,6 +110,9 @@ def read_secrets(environment: Environment) -> Environment:
         try:
             values[target] = _read_secret(path, values.get(target, ""))
             sources[target] = f"{path}, named by {name} ({source})"
+        except PermissionError as exc:
+            problem = f"user {os.geteuid()} may not read it ({exc.strerror})"
+            findings.append(Finding(name, path, source, problem, secretfile.permit(Path(path))))
         except ValueError as exc:
             findings.append(Finding(name, path, source, str(exc), f"Put the value of {target} into that file"))
     if findings:
@@ -118,7 +123,7 @@ def read_secrets(environment: Environment) -> Environment:
 def unknown_names(environment: Environment) -> tuple[list[Finding], list[Finding]]:
     """Return the misspelt names as ``(errors, warnings)``.
 
-    They are errors in the kit's own files; the inherited environment may hold names of the app's own.
+    They are errors in the kit's own files; the app's file and the inherited environment may hold names of the app's.
     """
     errors: list[Finding] = []
     warnings: list[Finding] = []
@@ -128,7 +133,8 @@ def unknown_names(environment: Environment) -> tuple[list[Finding], list[Finding
         near = names.nearest(name)
         remedy = f"Did you mean {near}?" if near else "Remove it"
         problem = "no option of the installed Celery, Flower or celerykit"
-        inherited = source == INHERITED or source.endswith(f"({INHERITED})")
+        apps = source.startswith(f"{environment.values.get(appenv.VARIABLE) or ' '}:")
+        inherited = apps or source == INHERITED or source.endswith(f"({INHERITED})")
         (warnings if inherited else errors).append(Finding(name, shown, source, problem, remedy))
     return errors, warnings
 
@@ -225,6 +231,8 @@ def _read_secret(path: str, given: str) -> str:
         raise ValueError("the value is also given directly, and only one of the two can hold")
     try:
         secret = Path(path).read_text(encoding="utf-8").removesuffix("\n")
+    except PermissionError:
+        raise
     except OSError as exc:
         raise ValueError(f"the file cannot be read ({os.strerror(exc.errno or 0)})") from exc
     if not secret.strip():

@@ -224,9 +224,14 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
     """
     enter(launch)
     app, tuned = _started(launch)
-    from celerykit import encryption  # and with it Kombu, after green pools have patched what that imports
+    from celerykit import (
+        encryption,
+        precedence,
+    )  # and with them Kombu, after green pools have patched what that imports
 
     for finding in encryption.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
+        warn(finding)
+    for finding in precedence.differing(app, launch.environment):
         warn(finding)
     celery = commandline.whole() if launch.process == "flower" else commandline.own()
     commandline.hand_over(celery, app)

@@ -109,7 +109,7 @@ def test_an_app_that_its_user_may_not_read_is_said_to_be_closed(tmp_path: Path, 
     folder = tmp_path / "app"
     (folder / "package").mkdir(parents=True)
     for name in ("needs.py", "package/__init__.py", "package/celery.py"):
-        (folder / name).write_text("from celery import Celery; app = Celery()")
+        (folder / name).write_text("" if "init" in name else "from celery import Celery; app = Celery()")
     (folder / closed).chmod(0o600)
     for parent in (tmp_path, *tmp_path.parents[:3]):
         parent.chmod(parent.stat().st_mode | 0o055)
