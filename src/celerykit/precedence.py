@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celerykit import brokers, envfile, settings
@@ -13,9 +14,76 @@ if TYPE_CHECKING:
 
     from celerykit.environment import Environment
 
+VARIABLE = "the variable"
+APP = "the app"
+
+
+@dataclass(frozen=True)
+class Side:
+    """What compose, role, unit or image say by a variable, beside what an app says by a setting."""
+
+    variable: str
+    setting: str
+    wins: str
+    note: str = ""
+
+
+SIDES = (
+    Side("CELERY_APP", "", VARIABLE, "`-A` wins over it."),
+    Side("CELERY_BROKER_URL", "broker_url", VARIABLE, "As in Celery. The log names the app's own, if it is another."),
+    Side(
+        "CELERY_BROKER_URL",
+        "broker_read_url",
+        APP,
+        "As in Celery, and so it is with `broker_write_url`. The log says so.",
+    ),
+    Side("CELERYKIT_RESULT_BACKEND", "result_backend", APP, "The log says so where both are there."),
+    Side(
+        "CELERY_RESULT_BACKEND",
+        "result_backend",
+        VARIABLE,
+        "As in Celery. The log says so. Neither stack nor role sets it.",
+    ),
+    Side("CELERY_LOADER", "loader=", APP, "The app has none of the safe defaults then, which `celerykit check` says."),
+    Side("CELERY_CONFIG_MODULE", "config_from_object()", APP, "As in Celery: it is for an app that loads no settings."),
+    Side(
+        "CELERY_WORKER_POOL",
+        "worker_pool",
+        VARIABLE,
+        "Without the variable, the app's has no effect, and the log says so.",
+    ),
+    Side(
+        "CELERY_WORKER_CONCURRENCY",
+        "worker_concurrency",
+        VARIABLE,
+        "Without it the app's holds, not what the kit would tune.",
+    ),
+    Side("CELERY_WORKER_AUTOSCALE", "worker_concurrency", VARIABLE),
+    Side("CELERY_WORKER_PREFETCH_MULTIPLIER", "worker_prefetch_multiplier", VARIABLE),
+    Side("CELERY_WORKER_TIME_LIMIT", "task_time_limit", VARIABLE, "A task's own limit wins over both."),
+    Side("CELERY_WORKER_SOFT_TIME_LIMIT", "task_soft_time_limit", VARIABLE, "A task's own limit wins over both."),
+    Side("CELERY_WORKER_MAX_TASKS_PER_CHILD", "worker_max_tasks_per_child", VARIABLE),
+    Side("CELERY_WORKER_MAX_MEMORY_PER_CHILD", "worker_max_memory_per_child", VARIABLE),
+    Side("CELERY_WORKER_TASK_EVENTS", "worker_send_task_events", VARIABLE),
+    Side(
+        "CELERY_WORKER_QUEUES", "task_queues", VARIABLE, "It chooses among the app's queues, and keeps their options."
+    ),
+    Side(
+        "CELERY_BEAT_SCHEDULE",
+        "beat_schedule_filename",
+        VARIABLE,
+        "A scheduler of the app's own (`beat_scheduler`) wins.",
+    ),
+    Side("CELERYKIT_LONGEST_JOB", "task_time_limit", APP, "So it is with all safe defaults below."),
+    Side("CELERYKIT_DELIVERY", "task_acks_late", APP, "`celerykit check` names what breaks the promise."),
+    Side("CELERYKIT_TUNE", "worker_concurrency", APP, "Unless it says `force`."),
+    Side("CELERYKIT_APP_ENV_FILE", "os.environ", VARIABLE, "What the app sets for itself by `setdefault()` gives way."),
+    Side("DJANGO_SETTINGS_MODULE", "os.environ.setdefault()", VARIABLE, "Code that assigns it wins."),
+)
+"""What both sides can say, and which of them holds. Serializers, task classes and routes no variable says at all."""
 BROKER = "CELERY_BROKER_URL"
 BACKEND = "CELERY_RESULT_BACKEND"
-SIDES = {"read": "workers fetch jobs", "write": "jobs are sent"}
+DIRECTIONS = {"read": "workers fetch jobs", "write": "jobs are sent"}
 
 
 def differing(app: Any, told: Environment) -> Iterator[Finding]:
@@ -33,13 +101,13 @@ def differing(app: Any, told: Environment) -> Iterator[Finding]:
                 else ("Leave the variable out to have the app's")
             )
             yield _finding(name, own, where, f"gives way to {_shown(told, variable)}", remedy)
-    yield from _sides(app.conf, told, where)
+    yield from _directions(app.conf, told, where)
     yield from _results(app.conf, told, where)
 
 
-def _sides(conf: Any, told: Environment, where: str) -> Iterator[Finding]:
+def _directions(conf: Any, told: Environment, where: str) -> Iterator[Finding]:
     given = told.values.get(BROKER, "")
-    for side, does in SIDES.items():
+    for side, does in DIRECTIONS.items():
         name, variable = f"broker_{side}_url", f"CELERY_BROKER_{side}_URL".upper()
         own = conf.get(name)
         if own and given and own != given and not told.values.get(variable):
