@@ -231,6 +231,8 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
 
     for finding in encryption.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
         warn(finding)
+    for finding in tuning.overcommitted(tuned) if tuned else ():
+        warn(finding)
     for finding in precedence.differing(app, launch.environment):
         warn(finding)
     celery = commandline.whole() if launch.process == "flower" else commandline.own()

@@ -145,6 +145,20 @@ def tune(launch: Launch, app: Any) -> Tuning | None:
     return Tuning(plan, values, forced, bounds, known, terms, rests_on(launch, record, app) if record else "")
 
 
+def overcommitted(tuned: Tuning) -> Iterator[Finding]:
+    """Yield that somebody asks for more jobs at once than the memory has room for, whatever the jobs do."""
+    (value,) = (value for value in tuned.values if value.name == "concurrency")
+    most = sizing.most(tuned.plan.pool, tuned.limits, tuned.profile)
+    if value.source and not value.fills and (tuned.terms.concurrency or 0) > most:
+        memory = tuned.limits.memory
+        problem = (
+            f"the memory has room for {most} at once ({sizing.megabytes(memory.value)}, {memory.source}): beyond that "
+            "the kernel kills jobs"
+        )
+        remedy = f"Leave it out, which makes it {value.tuned}, or give the pool more memory"
+        yield Finding(value.setting, str(value.given), value.source, problem, remedy)
+
+
 def fill(app: Any, tuning: Tuning) -> None:
     """Put the values into the kit's layer, below the app's own settings."""
     from celerykit.loader import layer_of

@@ -366,5 +366,5 @@ def test_what_the_app_reads_for_itself_is_kept_like_a_password(plan: Any, tmp_pa
 
 def test_a_result_backend_of_the_inventory_gives_way_to_the_app_s(plan: Any) -> None:
     """It goes by the kit's own variable, which lies below what the app says."""
-    told = plan()["candidate"]["files"]["celery.env"]
+    told = plan(result_backend="redis://results:hunter2@h/1")["candidate"]["files"]["celery.env"]
     assert "CELERYKIT_RESULT_BACKEND_FILE=/etc/celery/result-backend\n" in told and "CELERY_RESULT_BACKEND" not in told
