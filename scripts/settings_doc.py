@@ -58,8 +58,9 @@ APP = """\
 What the app reads for itself, such as `DATABASE_URL`, `SECRET_KEY` or a DSN, goes into a file of its own, which
 `CELERYKIT_APP_ENV_FILE` names: in the stack's `.env` by its path on this machine, in an inventory as
 `celery_app_env_file`. A line is `KEY=value`, and the value is all that follows, whatever is in it: `$`, `#`, `&`,
-spaces and backslashes mean nothing. One pair of quotes around it is left out, as is `export` before it. Only
-processes that the kit starts have these variables, and no `docker inspect` shows them.
+spaces and backslashes mean nothing. One pair of quotes around it is left out, as is `export` before it. No
+`docker inspect` shows it. Processes that the kit starts have these variables, and so has a program beside them:
+`docker compose run --rm client python manage.py migrate`, or `celerykit run python manage.py migrate` on a host.
 
 Whatever else says a variable wins over this file. So a `CELERY_BROKER_URL` in it gives way to the stack's. A name of
 `CELERY_*` that Celery does not know is a warning. A secret of several lines stays a file that the app reads by itself.

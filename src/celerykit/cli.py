@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    own, for_celery = _split(argv)
+    if argv[:1] == ["run"] and argv[1:2] not in (["-h"], ["--help"]):
+        own, for_celery = ["run"], [*argv[1:]]
+    else:
+        own, for_celery = _split(argv)
     arguments = _parser().parse_args(own)
     arguments.celery_options = for_celery
     try:
@@ -74,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
             "--explain", action="store_true", help="print what is resolved and from where, start nothing"
         )
         command.set_defaults(run=_start)
+    help_text = (
+        "run a program with what the processes of Celery are told, such as: celerykit run python manage.py migrate"
+    )
+    commands.add_parser("run", help=help_text, usage="celerykit run PROGRAM [WORD...]").set_defaults(run=_run)
     _add_probe(commands)
     _add_check(commands)
     command = commands.add_parser("passwords", help="make the passwords of a stack in containers, where there are none")
@@ -204,6 +211,19 @@ def _start(arguments: argparse.Namespace) -> int:
     except ConfigurationError as exc:
         hold_off.refused(exc)
         raise
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Become another program, which reads its secrets by the kit's loader or by itself."""
+    program = arguments.celery_options[1:] if arguments.celery_options[:1] == ["--"] else arguments.celery_options
+    if not program:
+        _parser().error("'run' needs a program: celerykit run PROGRAM [WORD...]")
+    told = environment.gather("run", os.environ)
+    try:
+        os.execvpe(program[0], program, told.values)  # noqa: S606  # without a shell, as meant
+    except OSError as exc:
+        finding = Finding("PROGRAM", program[0], "arguments", f"cannot be run: {exc.strerror}", "Mend the name")
+        raise ConfigurationError(finding) from exc
 
 
 def _explain(ready: Launch) -> int:

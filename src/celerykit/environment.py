@@ -76,6 +76,18 @@ def resolve(
 
     :raises ConfigurationError: for lines, secrets and unprefixed names that cannot stand.
     """
+    told = gather(process, environ, pool, said)
+    _refuse_unprefixed(told.values, told.sources)
+    return read_secrets(told)
+
+
+def gather(
+    process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL, said: Mapping[str, str] = NOTHING
+) -> Environment:
+    """Return the same with its secrets still in their files, also for any other program: what all processes share.
+
+    :raises ConfigurationError: for lines that cannot stand.
+    """
     values: dict[str, str] = {}
     sources: dict[str, str] = {}
     for line in _lines(process, environ, pool):
@@ -89,8 +101,7 @@ def resolve(
         values[name], sources[name] = value, ARGUMENTS
     for line in appenv.named(values, sources):
         values[line.name], sources[line.name] = line.value, line.source
-    _refuse_unprefixed(values, sources)
-    return read_secrets(Environment(values, sources))
+    return Environment(values, sources)
 
 
 def read_secrets(environment: Environment) -> Environment:
@@ -186,11 +197,11 @@ def _convert(param: Any, value: str) -> None:
 
 def _lines(process: str, environ: Mapping[str, str], pool: str) -> Iterable[envfile.Line]:
     folder = config_dir(environ)
-    own = {"worker": env_file(pool), "beat": "beat.env", "flower": "flower.env"}[process]
+    own = {"worker": [env_file(pool)], "beat": ["beat.env"], "flower": ["flower.env"]}.get(process, [])
     if process == "worker":
         _require_pool(folder, pool)
     yield from sysconfig.read(folder.parent, process, pool)
-    for path in (folder / "celery.env", folder / own):
+    for path in (folder / name for name in ("celery.env", *own)):
         if path.exists():
             yield from envfile.read(path)
 

@@ -260,6 +260,8 @@ def test_what_the_app_reads_for_itself_reaches_it_and_no_inspection(whole: Stack
         process = one(whole, service)
         assert process.sh(f'python -c "{ask}"').strip() == "a $b #c & d"
         assert "a $b" not in str(process.container.attrs)
+    ask = "import os; print(os.environ['SECRET_KEY'])"
+    assert whole.compose("run", "--rm", "--no-deps", "--no-TTY", "client", "python", "-c", ask).strip() == "a $b #c & d"
 
 
 @looks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,3 +71,15 @@ def test_the_app_has_it_when_it_is_imported(celerykit: Run, tmp_path: Path) -> N
     answer = celerykit("worker", "--explain", CELERYKIT_APP_ENV_FILE=str(tmp_path / "app.env"))
     assert (answer.returncode, answer.stderr) == (0, "the app has a b$c\n")
     assert "a b$c" not in answer.stdout
+
+
+def test_any_program_can_have_what_the_processes_are_told(celerykit: Run, etc: Path, tmp_path: Path) -> None:
+    """A command beside the workers imports the app as they do; secrets stay in their files until they are asked for."""
+    (tmp_path / "app.env").write_text("SECRET_KEY=a b$c\n")
+    (etc / "celery.env").write_text(f"CELERYKIT_APP_ENV_FILE={tmp_path}/app.env\nCELERY_BROKER_URL_FILE=/none\n")
+    ask = "import os; print(os.environ['SECRET_KEY'], os.environ['CELERY_BROKER_URL_FILE'])"
+    for words in (("run",), ("run", "--")):
+        answer = celerykit(*words, sys.executable, "-c", ask)
+        assert (answer.returncode, answer.stdout) == (0, "a b$c /none\n"), answer.stderr
+    refused = celerykit("run", "no-such-program")
+    assert (refused.returncode, "PROGRAM=no-such-program" in refused.stderr) == (78, True)
