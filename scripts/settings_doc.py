@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import defaults, meanings, names, settings
+from celerykit import defaults, meanings, names, precedence, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,8 +38,12 @@ containers, the environment alone speaks. Once a pool has a file, a pool without
 it is `default`.
 
 A line is `KEY=value`, with no quotes, and a value holds only letters, digits and `_ @ % + = : , . / ? [ ] ~ -`: so
-systemd, `sh`, `docker run --env-file` and Compose read it alike. Lines that start with `#` are comments. Anything else
-is refused with its file and line.
+systemd, `sh`, `docker run --env-file` and Compose read it alike. Lines that start with `#` are comments. Anything
+else is refused with its file and line. What the app reads for itself has [a file of its
+own](#the-apps-own-variables), in which a value may hold anything.
+
+What is typed wins over all of these: `celerykit worker POOL -A app -Q a,b -c 4 -l info` is `celery -A app worker
+...`, with or without `--` before Celery's options.
 
 Any `CELERY_*` or `FLOWER_*` variable can be given as a file: `CELERY_BROKER_URL_FILE=/run/secrets/broker-url` sets
 `CELERY_BROKER_URL` to what the file holds, without its last newline. A file that is missing or empty, and a value given
@@ -47,6 +51,38 @@ both ways, are refused.
 
 A name that neither Celery, Flower nor the kit knows is an error in these files and a warning in the environment. These
 names, which Celery reads before the prefixed ones, are refused everywhere: {unprefixed}.
+"""
+APP = """\
+## The app's own variables
+
+What the app reads for itself, such as `DATABASE_URL`, `SECRET_KEY` or a DSN, goes into a file of its own, which
+`CELERYKIT_APP_ENV_FILE` names: in the stack's `.env` by its path on this machine, in an inventory as
+`celery_app_env_file`. A line is `KEY=value`, and the value is all that follows, whatever is in it: `$`, `#`, `&`,
+spaces and backslashes mean nothing. One pair of quotes around it is left out, as is `export` before it. No
+`docker inspect` shows it. Processes that the kit starts have these variables, and so has a program beside them:
+`docker compose run --rm client python manage.py migrate`, or `celerykit run python manage.py migrate` on a host.
+
+Whatever else says a variable wins over this file. So a `CELERY_BROKER_URL` in it gives way to the stack's. A name of
+`CELERY_*` that Celery does not know is a warning. A secret of several lines stays a file that the app reads by itself.
+The file must be open to the user of the processes, 10001 in the kit's images; one that is not is refused with the way.
+"""
+SIDES = """\
+## The app's say and the surroundings'
+
+What an app says about its jobs holds, as in Celery. Compose files, roles, units and images set these variables, or
+pass them on; a `_FILE` behind one of them changes nothing. The same order holds for `app.conf`, `Celery(...)`,
+`config_from_object()`, the `CELERY_*` of a Django project and the upper-case names of Celery 3.
+"""
+AFTER_SIDES = """\
+The result backend of the stack or the inventory is for apps that name none. An app whose own is `redis://localhost/`,
+for the developers' machines, keeps that: leave it out, or have
+`CELERY_RESULT_BACKEND_FILE=/secrets/celery/result-backend` in the stack's `.env`.
+
+`CELERY_APP` and `-A` take what Celery's do: a module, a package with a module `celery`, `module:name` and
+`module.name`. They also take a function that needs no arguments and returns the app (`shop:create_app`), and a Flask
+app that keeps its Celery app in `extensions["celery"]`. All that is a process's own holds as the app has it: its
+serializers, task classes, routes, annotations, schedule and backends. A class for `worker_consumer` is [named
+below](#settings-that-mean-something-else).
 """
 START = """\
 ## The start of a worker
@@ -66,7 +102,7 @@ def page() -> str:
         config_dir=f"{settings.PREFIX}CONFIG_DIR",
         unprefixed=", ".join(f"`{name}`" for name in names.UNPREFIXED),
     )
-    return "\n".join([head, *_own(), START, *_app(), *_transport(), *_meanings()])
+    return "\n".join([head, APP, *_own(), *_sides(), START, *_app(), *_transport(), *_meanings()])
 
 
 def _own() -> Iterator[str]:
@@ -89,6 +125,16 @@ def _own() -> Iterator[str]:
         f"{own.consumer_timeout / 86400:g} days; with a longest job, than twice `CELERYKIT_LONGEST_JOB` and "
         "`CELERYKIT_STOP_TIMEOUT` together: it may wait for its ETA there, then run, then be part of a stop.\n"
     )
+
+
+def _sides() -> Iterator[str]:
+    yield SIDES
+    rows = [
+        (f"`{item.variable}`", f"`{item.setting}`" * bool(item.setting), item.wins, item.note)
+        for item in precedence.SIDES
+    ]
+    yield _table(("variable", "the app's own", "wins", ""), rows)
+    yield AFTER_SIDES
 
 
 def _app() -> Iterator[str]:

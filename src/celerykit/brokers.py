@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from celerykit import envfile, names, releases
+from celerykit import envfile, names, releases, settings
 from celerykit.errors import Finding
 from celerykit.settings import AT_LEAST_ONCE, AT_MOST_ONCE, STOCK
 
@@ -41,6 +42,7 @@ class Server:
     instead: str = ""
 
 
+BACKEND = "CELERY_RESULT_BACKEND"
 REDIS = ("redis", "rediss", "sentinel")
 AMQP = ("amqp", "amqps", "pyamqp")
 TIMED = ("sqs",)
@@ -116,7 +118,7 @@ def refusals(app: Any, delivery: str, sources: Mapping[str, str]) -> Iterator[Fi
         yield from _refusals(BROKERS, "CELERY_BROKER_URL", url, _known_brokers(), delivery, sources)
     url = app.conf.result_backend
     if isinstance(url, str) and url:
-        yield from _refusals(BACKENDS, "CELERY_RESULT_BACKEND", url, _known_backends(app), AT_MOST_ONCE, sources)
+        yield from _refusals(BACKENDS, backend_variable(url), url, _known_backends(app), AT_MOST_ONCE, sources)
 
 
 def advice(app: Any, where: str) -> Iterator[Finding]:
@@ -130,8 +132,18 @@ def advice(app: Any, where: str) -> Iterator[Finding]:
 
 def broker_urls(conf: Any, name: str = "broker_read_url") -> list[str]:
     """Return the URLs of the brokers that workers with the settings ``conf`` read from, or write to."""
-    urls = getattr(conf, name) or "amqp://"
-    return urls.split(";") if isinstance(urls, str) else list(urls)
+    return urls(getattr(conf, name) or "amqp://")
+
+
+def urls(value: Any) -> list[str]:
+    """Return the URLs of a setting that may name several."""
+    return value.split(";") if isinstance(value, str) else list(value)
+
+
+def backend_variable(url: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the variable that says, or would say, a result backend: the kit's, if the URL is from there."""
+    kits = settings.variable("result_backend")
+    return kits if environ.get(kits) == url and not environ.get(BACKEND) else BACKEND
 
 
 def is_rabbitmq(app: Any) -> bool:

@@ -8,11 +8,23 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import binding, brokers, content, defaults, encryption, environment, launch, rabbitmq, releases, settings
+from celerykit import (
+    binding,
+    brokers,
+    content,
+    defaults,
+    encryption,
+    environment,
+    launch,
+    rabbitmq,
+    releases,
+    settings,
+    tuning,
+)
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 LATE = "acks_late"
 REJECT = "reject_on_worker_lost"
@@ -42,12 +54,13 @@ def check_pool(pool: str) -> list[Finding]:
     except ConfigurationError as exc:
         return list(exc.findings)
     app.finalize()
-    return [*_judge_autoscale(ready), *judge(app, ready.settings)]
+    advice = [*_judge_autoscale(ready), *_judge_memory(ready, app), *judge(app, ready.settings)]
+    return [*advice, *_judge_routes(app, _place(app))]
 
 
 def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
     """Yield what in ``app``, as a worker would run it, can lose jobs or give them away."""
-    where = _where(sys.modules.get(app.main or "")) or f"app {app.main or 'unnamed'}"
+    where = _place(app)
     yield from _judge_layer(app, where)
     if own.delivery == settings.AT_LEAST_ONCE:
         yield from _judge_tasks(app, where)
@@ -137,6 +150,14 @@ def _judge_autoscale(ready: launch.Launch) -> Iterator[Finding]:
         yield Finding(name, told, ready.environment.sources.get(name, environment.INHERITED), problem, remedy)
 
 
+def _judge_memory(ready: launch.Launch, app: Any) -> list[Finding]:
+    try:
+        tuned = tuning.tune(ready, app)
+    except ConfigurationError:  # here, beside the worker: its own start says it of the worker
+        return []
+    return [*tuning.overcommitted(tuned)] if tuned else []
+
+
 def _judge_visibility(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:
     options = app.conf.broker_transport_options or {}
     timeout = options.get("visibility_timeout")
@@ -192,12 +213,57 @@ def _queues_of_pools() -> Iterator[str]:
         yield from (name for name in values.get("CELERY_WORKER_QUEUES", "").split(",") if name)
 
 
+def _judge_routes(app: Any, where: str) -> Iterator[Finding]:
+    """Yield the queues that tasks are routed to, and that no pool which is known here consumes."""
+    own = set(app.amqp.queues)  # before routes are followed, which makes what is missing
+    told = _consumed_by_pools()
+    if told is None:
+        return
+    consumed = {name for names in told for name in names or own}
+    waiting: dict[str, list[str]] = {}
+    for name, task in sorted(app.tasks.items()):
+        if not name.startswith("celery.") and (queue := _queue_of(app, task)) and queue not in consumed:
+            waiting.setdefault(queue, []).append(name)
+    for queue, names in waiting.items():
+        problem = f"no pool of this machine consumes that queue: jobs of {', '.join(names[:3])} wait in it"
+        yield Finding(
+            "task_routes", queue, where, problem, "Name it in CELERY_WORKER_QUEUES of a pool, here or elsewhere"
+        )
+
+
+def _consumed_by_pools() -> list[list[str]] | None:
+    """Return the queues that each pool is told, none for all of the app's; None if other pools may be elsewhere."""
+    told: list[Mapping[str, str]] = [
+        values.values for _, values in environment.of_pools(environment.config_dir(os.environ))
+    ]
+    if not told and os.environ.get("CELERY_WORKER_QUEUES"):
+        return None  # a container of one pool, which knows nothing of the others
+    named = [values.get("CELERY_WORKER_QUEUES", "") for values in told or [os.environ]]
+    return [[name for name in names.split(",") if name] for names in named]
+
+
+def _queue_of(app: Any, task: Any) -> str:
+    """Return the queue of a task's jobs, nothing where only a job could tell."""
+    from kombu.common import Broadcast
+
+    options = {"queue": task.queue} if getattr(task, "queue", None) else {}
+    try:
+        queue = app.amqp.router.route(options, task.name, task_type=task).get("queue")
+    except Exception:  # a router of the app's own, which wants a real job
+        return ""
+    return "" if isinstance(queue, Broadcast) else str(getattr(queue, "name", queue) or "")
+
+
 def _judge_results(app: Any, where: str) -> Iterator[Finding]:
     if app.conf.result_backend and not app.conf.result_expires:
         problem = "results are kept for ever, until the backend is full and refuses jobs"
         yield Finding(
             "result_expires", str(app.conf.result_expires), where, problem, "Set it to some seconds, or leave it out"
         )
+
+
+def _place(app: Any) -> str:
+    return _where(sys.modules.get(app.main or "")) or f"app {app.main or 'unnamed'}"
 
 
 def _where(module: Any) -> str | None:

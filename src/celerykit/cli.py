@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    own, separator, for_celery = _split(argv)
+    if argv[:1] == ["run"] and argv[1:2] not in (["-h"], ["--help"]):
+        own, for_celery = ["run"], [*argv[1:]]
+    else:
+        own, for_celery = _split(argv)
     arguments = _parser().parse_args(own)
     arguments.celery_options = for_celery
-    if separator and arguments.command not in {"worker", "beat", "flower"}:
-        _parser().error(f"'{arguments.command}' takes no Celery options after '--'")
     try:
         return int(arguments.run(arguments))
     except ConfigurationError as exc:
@@ -36,11 +37,32 @@ def main(argv: Sequence[str]) -> int:
         return EX_CONFIG
 
 
-def _split(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:
-    if "--" not in argv:
-        return list(argv), False, []
-    position = list(argv).index("--")
-    return list(argv[:position]), True, list(argv[position + 1 :])
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the kit's own words and Celery's: of a process all but its pool, which comes first, and ``--explain``.
+
+    A ``--`` between them may be left out, and Celery's global options may stand before the command.
+    """
+    position = list(argv).index("--") if "--" in argv else len(argv)
+    before, after = list(argv[:position]), list(argv[position + 1 :])
+    command = next((number for number, word in enumerate(before) if word in _PROCESSES), None)
+    if command is None or not _is_global(before[:command]):
+        if after:
+            _parser().error(f"'{' '.join(before[:1])}' takes no Celery options after '--'")
+        return before, []
+    words = before[command + 1 :]
+    own = [word for word in words if word in _OWN]
+    others = [word for word in words if word not in _OWN]
+    pool = others[:1] if before[command] == "worker" and others and not others[0].startswith("-") else []
+    return [before[command], *own, *pool], [*before[:command], *others[len(pool) :], *after]
+
+
+def _is_global(words: Sequence[str]) -> bool:
+    """Say whether all of the words are global options of Celery and their values."""
+    if not words:
+        return True
+    from celerykit import options
+
+    return words[0] in options.FLAGS and not options.split_global(words)[1]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,13 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"celerykit {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for process, summary in _PROCESSES.items():
-        command = commands.add_parser(process, help=summary, epilog="What follows '--' is passed to Celery as it is.")
+        command = commands.add_parser(process, help=summary, epilog=_CELERYS)
         if process == "worker":
             command.add_argument("pool", nargs="?", default=DEFAULT_POOL, help="the worker pool, of worker-POOL.env")
         command.add_argument(
             "--explain", action="store_true", help="print what is resolved and from where, start nothing"
         )
         command.set_defaults(run=_start)
+    help_text = (
+        "run a program with what the processes of Celery are told, such as: celerykit run python manage.py migrate"
+    )
+    commands.add_parser("run", help=help_text, usage="celerykit run PROGRAM [WORD...]").set_defaults(run=_run)
     _add_probe(commands)
     _add_check(commands)
     command = commands.add_parser("passwords", help="make the passwords of a stack in containers, where there are none")
@@ -72,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+_CELERYS = "All other options are Celery's, with or without '--' before them, such as -A app -Q a,b -c 4 -l info"
+_OWN = frozenset({"--explain", "-h", "--help"})
 _PROCESSES = {
     "worker": "start a worker of one pool",
     "beat": "start the scheduler of periodic tasks",
@@ -183,6 +211,19 @@ def _start(arguments: argparse.Namespace) -> int:
     except ConfigurationError as exc:
         hold_off.refused(exc)
         raise
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Become another program, which reads its secrets by the kit's loader or by itself."""
+    program = arguments.celery_options[1:] if arguments.celery_options[:1] == ["--"] else arguments.celery_options
+    if not program:
+        _parser().error("'run' needs a program: celerykit run PROGRAM [WORD...]")
+    told = environment.gather("run", os.environ)
+    try:
+        os.execvpe(program[0], program, told.values)  # noqa: S606  # without a shell, as meant
+    except OSError as exc:
+        finding = Finding("PROGRAM", program[0], "arguments", f"cannot be run: {exc.strerror}", "Mend the name")
+        raise ConfigurationError(finding) from exc
 
 
 def _explain(ready: Launch) -> int:

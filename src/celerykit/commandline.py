@@ -40,6 +40,15 @@ def whole() -> Any:
     return with_plugins(metadata.entry_points(group=PLUGINS))(own())
 
 
+def hand_over(celery: Any, app: Any) -> None:
+    """Have the command line run ``app``, and not look for one: by the name of a function it would find no app.
+
+    The variable stays, for a worker that starts itself anew.
+    """
+    option = next(param for param in celery.params if param.name == "app")
+    option.default, option.envvar, option.allow_from_autoenv = app, None, False
+
+
 def plugins() -> list[str]:
     """Return the names of other packages' commands, without importing any."""
     return [point.name for point in metadata.entry_points(group=PLUGINS)]

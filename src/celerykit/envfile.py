@@ -104,6 +104,10 @@ def _outside_dialect(name: str, value: str, source: str) -> Finding:
     remedy = f"URL-encode it ({encoded} in a URL)"
     if name.startswith(("CELERY_", "FLOWER_")):
         remedy += f", or put the value in a file and name the file in {name}_FILE"
+    elif not name.startswith("CELERYKIT_"):
+        remedy = (
+            "Put it into a file of the app's own, which takes any characters, and name that in CELERYKIT_APP_ENV_FILE"
+        )
     if bad == "\r":
         remedy = "Save the file with Unix line ends"
     return Finding(

@@ -8,16 +8,19 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from celerykit import envfile, names, settings, sysconfig
+from celerykit import appenv, envfile, names, settings, sysconfig
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 INHERITED = "environment"
-SECRET_FILE = re.compile(r"(CELERY|FLOWER)_\w+_FILE")
+ARGUMENTS = "arguments"
+NOTHING: Mapping[str, str] = MappingProxyType({})
+SECRET_FILE = re.compile(r"(CELERY|FLOWER)_\w+_FILE|CELERYKIT_RESULT_BACKEND_FILE")
 DEFAULT_POOL = "default"
 POOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -64,13 +67,27 @@ def of_pools(folder: Path) -> Iterator[tuple[str, Environment]]:
             yield name, resolve("worker", {f"{settings.PREFIX}CONFIG_DIR": str(folder)}, name)
 
 
-def resolve(process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL) -> Environment:
+def resolve(
+    process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL, said: Mapping[str, str] = NOTHING
+) -> Environment:
     """Return what ``process`` (``worker``, ``beat`` or ``flower``) is told.
 
-    Later wins: the files of :mod:`celerykit.sysconfig`, ``celery.env``, then ``worker-<pool>.env``, ``beat.env`` or
-    ``flower.env``, then ``environ``.
+    Later wins: the app's own environment file, the files of :mod:`celerykit.sysconfig`, ``celery.env``, then
+    ``worker-<pool>.env``, ``beat.env`` or ``flower.env``, then ``environ``, then ``said``.
 
     :raises ConfigurationError: for lines, secrets and unprefixed names that cannot stand.
+    """
+    told = gather(process, environ, pool, said)
+    _refuse_unprefixed(told.values, told.sources)
+    return read_secrets(told)
+
+
+def gather(
+    process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL, said: Mapping[str, str] = NOTHING
+) -> Environment:
+    """Return the same with its secrets still in their files, also for any other program: what all processes share.
+
+    :raises ConfigurationError: for lines that cannot stand.
     """
     values: dict[str, str] = {}
     sources: dict[str, str] = {}
@@ -80,12 +97,16 @@ def resolve(process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL) 
         # Compose passes a variable that the caller left out as an empty one; Celery takes both as unset.
         if value or name not in values:
             values[name], sources[name] = value, INHERITED
-    _refuse_unprefixed(values, sources)
-    return read_secrets(Environment(values, sources))
+    for name, value in said.items():
+        values.pop(f"{name}_FILE", None)
+        values[name], sources[name] = value, ARGUMENTS
+    for line in appenv.named(values, sources):
+        values[line.name], sources[line.name] = line.value, line.source
+    return Environment(values, sources)
 
 
 def read_secrets(environment: Environment) -> Environment:
-    """Return the environment with each ``CELERY_*_FILE`` and ``FLOWER_*_FILE`` replaced by what the file says.
+    """Return the environment with each variable of :data:`SECRET_FILE` replaced by what the file says.
 
     The file's last newline is not part of the secret.
 
@@ -113,7 +134,7 @@ def read_secrets(environment: Environment) -> Environment:
 def unknown_names(environment: Environment) -> tuple[list[Finding], list[Finding]]:
     """Return the misspelt names as ``(errors, warnings)``.
 
-    They are errors in the kit's own files; the inherited environment may hold names of the app's own.
+    They are errors in the kit's own files; the app's file and the inherited environment may hold names of the app's.
     """
     errors: list[Finding] = []
     warnings: list[Finding] = []
@@ -123,29 +144,40 @@ def unknown_names(environment: Environment) -> tuple[list[Finding], list[Finding
         near = names.nearest(name)
         remedy = f"Did you mean {near}?" if near else "Remove it"
         problem = "no option of the installed Celery, Flower or celerykit"
-        inherited = source == INHERITED or source.endswith(f"({INHERITED})")
+        apps = source.startswith(f"{environment.values.get(appenv.VARIABLE) or ' '}:")
+        inherited = apps or source == INHERITED or source.endswith(f"({INHERITED})")
         (warnings if inherited else errors).append(Finding(name, shown, source, problem, remedy))
     return errors, warnings
 
 
 def unfit_values(environment: Environment, process: str) -> list[Finding]:
     """Return the values that the installed Celery's option types refuse."""
-    import click
-
     findings = []
     prefix = f"CELERY_{process}_".upper()
     for name, param in names.celery_options().items():
         value = environment.values.get(name, "")
         if not value or not name.startswith(prefix):
             continue
-        try:
-            _convert(param, value)
-        except (click.BadParameter, ValueError) as exc:
-            message = getattr(exc, "message", str(exc)).rstrip(".")
-            findings.append(
-                Finding(name, envfile.mask(name, value), environment.sources[name], message, _remedy(param))
-            )
+        if problem := unfit_value(param, value):
+            findings.append(Finding(name, envfile.mask(name, value), environment.sources[name], problem, remedy(param)))
     return findings
+
+
+def unfit_value(param: Any, value: str) -> str:
+    """Return why an option's own type refuses a value, nothing if it does not."""
+    import click
+
+    try:
+        _convert(param, value)
+    except (click.BadParameter, ValueError) as exc:
+        return str(getattr(exc, "message", exc)).rstrip(".")
+    return ""
+
+
+def remedy(param: Any) -> str:
+    """Return what Celery's help says of an option first."""
+    help_text = getattr(param, "help", None) or "See 'celery worker --help'"
+    return " ".join(help_text.split()).partition(". ")[0].rstrip(".")
 
 
 def _convert(param: Any, value: str) -> None:
@@ -163,18 +195,13 @@ def _convert(param: Any, value: str) -> None:
         kind.convert(value, None, None)  # type: ignore[arg-type]
 
 
-def _remedy(param: Any) -> str:
-    help_text = getattr(param, "help", None) or "See 'celery worker --help'"
-    return " ".join(help_text.split()).partition(". ")[0].rstrip(".")
-
-
 def _lines(process: str, environ: Mapping[str, str], pool: str) -> Iterable[envfile.Line]:
     folder = config_dir(environ)
-    own = {"worker": env_file(pool), "beat": "beat.env", "flower": "flower.env"}[process]
+    own = {"worker": [env_file(pool)], "beat": ["beat.env"], "flower": ["flower.env"]}.get(process, [])
     if process == "worker":
         _require_pool(folder, pool)
     yield from sysconfig.read(folder.parent, process, pool)
-    for path in (folder / "celery.env", folder / own):
+    for path in (folder / name for name in ("celery.env", *own)):
         if path.exists():
             yield from envfile.read(path)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-import traceback
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from celerykit import (
+    application,
     brokers,
     commandline,
     content,
@@ -21,6 +20,7 @@ from celerykit import (
     environment,
     meanings,
     names,
+    options,
     profile,
     releases,
     settings,
@@ -61,7 +61,7 @@ class Launch:
     @property
     def told_pool(self) -> str:
         """The same of the arguments or the environment, nothing if none of them says it."""
-        return _split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL", "")
+        return options.split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL", "")
 
     @property
     def profile_file(self) -> Path:
@@ -87,7 +87,8 @@ class Launch:
         """The command line that Celery gets: the pool, and what the caller added."""
         if self.process != "worker":
             return [self.process, *self.arguments]
-        return [self.process, "-P", POOL_ALIAS.get(self.pool_class, self.pool_class), *_split_pool(self.arguments)[1]]
+        alias = POOL_ALIAS.get(self.pool_class, self.pool_class)
+        return [self.process, "-P", alias, *options.split_pool(self.arguments)[1]]
 
     def explain(self, tuned: tuning.Tuning | None = None, app: Any = None) -> Iterator[str]:
         """Yield what was resolved and where each value comes from, a line each, secrets masked.
@@ -115,10 +116,12 @@ def prepare(
 ) -> tuple[Launch, list[Finding]]:
     """Resolve what a process is told and judge it; also patch the standard library for green pools.
 
+    :param arguments: Celery's, its global options among them, wherever they stand.
     :returns: the launch, and findings that are only warnings.
     :raises ConfigurationError: if the process must not start like this.
     """
-    resolved = environment.resolve(process, environ, pool)
+    said, arguments = options.split_global(arguments)
+    resolved = environment.resolve(process, environ, pool, said)
     values, sources = dict(resolved.values), dict(resolved.sources)
     for name, value in _own_values(process, pool, environ).items():
         if not values.get(name):
@@ -188,28 +191,17 @@ def _enter_folder(told: Environment) -> None:
 def load_app(launch: Launch) -> Any:
     """Import and return the app that ``CELERY_APP`` names; Celery finds it imported.
 
-    :raises ConfigurationError: with the last line of the traceback, where it happened and where was searched; or if
-        its broker or result backend cannot be had, or cannot keep what is promised, or its messages cannot be written.
+    :raises ConfigurationError: with the last line of the traceback, where it happened and what to do; or if its broker
+        or result backend cannot be had, or cannot keep what is promised, or its messages cannot be written.
     """
-    from celery.app.utils import find_app
-
-    name = launch.environment.values["CELERY_APP"]
     try:
-        app = find_app(name)
+        app = application.find(launch.environment.values["CELERY_APP"])
         # Celery would import these later, and end in its own traceback.
         app.loader.import_default_modules()
     except (Exception, SystemExit) as exc:
-        frame = traceback.extract_tb(exc.__traceback__)[-1]
-        last = traceback.format_exception_only(exc)[-1].strip()
-        finding = Finding(
-            "CELERY_APP",
-            name,
-            launch.environment.sources["CELERY_APP"],
-            f"does not import: {last} (at {frame.filename}:{frame.lineno})",
-            f"Searched in {Path.cwd()} and on the Python path; install what is missing there, or mend the name",
-        )
-        raise ConfigurationError(finding) from exc
+        raise ConfigurationError(application.failure(exc, launch.environment)) from exc
     refused = list(brokers.refusals(app, launch.settings.delivery, launch.environment.sources))
+    refused += options.unfit(launch.process, launch.arguments, app)
     if refused := [*refused, *content.refusals(app)]:
         raise ConfigurationError(*refused)
     return app
@@ -234,17 +226,25 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
     _require_flower(launch)
     enter(launch)
     app, tuned = _started(launch)
-    from celerykit import encryption  # and with it Kombu, after green pools have patched what that imports
+    from celerykit import (
+        encryption,
+        precedence,
+    )  # and with them Kombu, after green pools have patched what that imports
 
     for finding in encryption.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
         warn(finding)
+    for finding in tuning.overcommitted(tuned) if tuned else ():
+        warn(finding)
+    for finding in precedence.differing(app, launch.environment):
+        warn(finding)
     celery = commandline.whole() if launch.process == "flower" else commandline.own()
+    commandline.hand_over(celery, app)
     if launch.process == "beat":
         from celerykit.beat import watch_over_beat
 
         watch_over_beat()
-    arguments = [*launch.argv, *(tuned.options() if tuned else ())]
-    sys.exit(celery(args=arguments, prog_name="celery", auto_envvar_prefix="CELERY"))
+    argv = [*launch.argv, *(tuned.options() if tuned else ())]
+    sys.exit(celery(args=argv, prog_name="celery", auto_envvar_prefix="CELERY"))
 
 
 def _started(launch: Launch) -> tuple[Any, tuning.Tuning | None]:
@@ -314,7 +314,7 @@ def _require_pool_class(launch: Launch) -> None:
     known = get_available_pool_names()
     if launch.process != "worker" or launch.pool_class in known:
         return
-    source = launch.environment.sources.get("CELERY_WORKER_POOL", "arguments")
+    source = launch.environment.sources.get("CELERY_WORKER_POOL", environment.ARGUMENTS)
     remedy = f"Celery has {', '.join(known)}"
     if near := names.closest(launch.pool_class, known):
         remedy += f"; did you mean {near}?"
@@ -334,7 +334,7 @@ def _patch_for_green_pools(launch: Launch) -> None:
             finding = Finding(
                 "CELERY_WORKER_POOL",
                 launch.pool_class,
-                launch.environment.sources.get("CELERY_WORKER_POOL", "arguments"),
+                launch.environment.sources.get("CELERY_WORKER_POOL", environment.ARGUMENTS),
                 f"{exc}",
                 f"Add {launch.pool_class} to the app's requirements by that name: Celery's extra may install nothing",
             )
@@ -356,11 +356,3 @@ def _shown(argument: str) -> str:
     if not separator:
         return envfile.mask("", argument)
     return f"{name}={envfile.mask(name.upper().replace('-', '_'), value)}"
-
-
-def _split_pool(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Return the pool among a worker's arguments, and the other arguments."""
-    parser = argparse.ArgumentParser(prog="celerykit worker", add_help=False, allow_abbrev=False)
-    parser.add_argument("-P", "--pool")
-    known, others = parser.parse_known_args(list(arguments))
-    return known.pool, others

@@ -61,6 +61,8 @@ SELF = "celerykit.loader:configure"
 NOTHING: dict[str, Any] = {}
 """What the kit's own lazy defaults give: they are there for their time."""
 
+TOLD = ("broker_url", "result_backend")
+"""What the environment says before the app does, as in Celery."""
 MERGED = (
     "broker_transport_options",
     "database_engine_options",
@@ -78,6 +80,10 @@ class Layer(dict[str, Any]):
     def __init__(self, conf: Any, own: settings.Settings, pool_class: str):
         super().__init__((item.name, item.value) for item in defaults.app_defaults(own, pool_class))
         self.update(releases.defaults())
+        if own.result_backend:
+            self["result_backend"] = own.result_backend
+        self.own = {name: conf.get(name) for name in TOLD}
+        """What the app says of what the environment wins over."""
         self._conf = conf
         self._settings = own
         self._pool_class = pool_class
@@ -158,11 +164,11 @@ def insert_layer(app: Any, conf: Any) -> None:
     """Put the kit's layer just above Celery's defaults, once, and what the environment says above all."""
     if layer_of(conf) is not None:
         return
-    for name in ("broker_url", "result_backend"):
+    layer = Layer(conf, settings.from_environment(os.environ), os.environ.get("CELERY_WORKER_POOL") or "prefork")
+    for name in TOLD:
         # Celery looks into the environment before it makes the loader, which is when secrets have been read.
         if value := os.environ.get(f"CELERY_{name.upper()}"):
             conf.changes.update(dict.fromkeys(releases.keys(conf, name), value))
-    layer = Layer(conf, settings.from_environment(os.environ), os.environ.get("CELERY_WORKER_POOL") or "prefork")
     translated = releases.by_old_names(conf)
     for maps in (conf.maps, conf.defaults):
         maps[-1:-1] = [*([translated] if translated else []), layer]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from celerykit import encryption, envfile, postgresql, rabbitmq
+from celerykit import brokers, encryption, envfile, postgresql, rabbitmq
 from celerykit.errors import Finding
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def refusals(app: Any, sources: Mapping[str, str]) -> Iterator[Finding]:
     if problem := _problem(lambda: _enter_broker(app)):
         yield _finding("CELERY_BROKER_URL", shown, sources, "broker", problem)
     if problem := _problem(lambda: _enter_backend(app)):
-        yield _finding("CELERY_RESULT_BACKEND", str(app.conf.result_backend), sources, "result backend", problem)
+        url = str(app.conf.result_backend)
+        yield _finding(brokers.backend_variable(url), url, sources, "result backend", problem)
 
 
 def _enter_broker(app: Any) -> None:

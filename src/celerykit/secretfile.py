@@ -32,3 +32,15 @@ def write(path: Path, content: str, mode: int = 0o640) -> bool:
         os.fchmod(descriptor, mode)
     draft.replace(path)
     return True
+
+
+def permit(path: Path) -> str:
+    """Return how the user of this process gets to read a path."""
+    user = os.geteuid()
+    try:
+        found = path.stat()
+        owner = f"It is of user {found.st_uid}, mode {found.st_mode & 0o7777:04o}. "
+    except OSError:
+        owner = ""
+    ways = f"setfacl -R -m u:{user}:rX {path}, or chmod -R o+rX, on the host if it is mounted from there"
+    return f"{owner}Let user {user} read it: {ways}; or run as its owner"

@@ -110,6 +110,20 @@ class Settings:
         "Without it, whom the system trusts. See [TLS](tls.md).",
         kind="certificates",
     )
+    app_env_file: str = _setting(
+        "",
+        "File with what the app reads for itself, such as `DATABASE_URL`, in lines of `KEY=value`. A value may hold "
+        "any characters, and nothing in it is special. Whatever else says a variable wins over the file. "
+        "See [The app's own variables](#the-apps-own-variables).",
+        kind="name",
+    )
+    result_backend: str = _setting(
+        "",
+        "URL of the result backend of an app that names none: what stack and role have stood up. An app's own "
+        "`result_backend` wins, and `CELERY_RESULT_BACKEND` wins over both, as in Celery. A file that holds it is "
+        "named by `CELERYKIT_RESULT_BACKEND_FILE`.",
+        kind="name",
+    )
     sentinel_master: str = _setting(
         "",
         "The name of the master that Sentinel is asked for at `sentinel://`, as the URL's user. Without it, the app's "

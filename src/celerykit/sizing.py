@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -249,6 +250,13 @@ def _room(pool: str, processes: int, limits: Limits, profile: Profile, headroom:
         raise DoesNotFitError(needed, limits.memory)
     left = _usable(limits, headroom) - processes * profile.process
     return max(1, int(left // _slot(pool, profile, FIRST_JOB if first and pool == PREFORK else None)))
+
+
+def most(pool: str, limits: Limits, profile: Profile) -> int:
+    """Return how many jobs at once the memory has room for at all, with nothing put aside for what is not known."""
+    left = _usable(limits, 0.0) - profile.process
+    slot = _slot(pool, profile, unknown=0.0)
+    return max(1, int(left // slot)) if slot else sys.maxsize
 
 
 def _usable(limits: Limits, headroom: float = HEADROOM) -> float:

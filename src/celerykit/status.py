@@ -60,8 +60,8 @@ def status(environ: Mapping[str, str] = os.environ, systemctl: pools.Systemctl =
     names = environment.pools(environment.config_dir(environ))
     folder = environ.get(settings.variable("state_dir")) or _state_dir(environ)
     if not BOOTED_BY_SYSTEMD.is_dir():
-        known = names or [environment.DEFAULT_POOL]
-        return [_of_itself(name, folder) for name in known]
+        known = names or sorted(map(environment.pool_of, Path(folder).glob("worker-*.json")))
+        return [_of_itself(name, folder) for name in known or [environment.DEFAULT_POOL]]
     wanted = pools.enabled(systemctl)
     units = {*wanted, *pools.loaded(systemctl), *(pools.unit_of(name) for name in names)}
     return [

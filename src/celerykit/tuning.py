@@ -145,6 +145,20 @@ def tune(launch: Launch, app: Any) -> Tuning | None:
     return Tuning(plan, values, forced, bounds, known, terms, rests_on(launch, record, app) if record else "")
 
 
+def overcommitted(tuned: Tuning) -> Iterator[Finding]:
+    """Yield that somebody asks for more jobs at once than the memory has room for, whatever the jobs do."""
+    (value,) = (value for value in tuned.values if value.name == "concurrency")
+    most = sizing.most(tuned.plan.pool, tuned.limits, tuned.profile)
+    if value.source and not value.fills and (tuned.terms.concurrency or 0) > most:
+        memory = tuned.limits.memory
+        problem = (
+            f"the memory has room for {most} at once ({sizing.megabytes(memory.value)}, {memory.source}): beyond that "
+            "the kernel kills jobs"
+        )
+        remedy = f"Leave it out, which makes it {value.tuned}, or give the pool more memory"
+        yield Finding(value.setting, str(value.given), value.source, problem, remedy)
+
+
 def fill(app: Any, tuning: Tuning) -> None:
     """Put the values into the kit's layer, below the app's own settings."""
     from celerykit.loader import layer_of
@@ -210,10 +224,10 @@ def _given(launch: Launch, conf: Any, layer: Any, option: str) -> tuple[Any, str
     told = launch.environment
     for name in (option, "autoscale") if option == "concurrency" else (option,):
         variable = f"CELERY_WORKER_{name}".upper()
+        if value := _argument(launch.arguments, name):
+            return value, environment.ARGUMENTS
         if value := told.values.get(variable):
             return value, f"{variable} ({told.sources.get(variable, environment.INHERITED)})"
-        if value := _argument(launch.arguments, name):
-            return value, "arguments"
     return _of_app(conf, layer, f"worker_{option}")
 
 

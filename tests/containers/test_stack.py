@@ -56,7 +56,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A whole stack that is up, Flower included, for tests that only look."""
     ledger = Ledger(tmp_path_factory.mktemp("whole"))
     name = f"celerykit-test-{secrets.token_hex(4)}"
-    stack = Stack.with_ledger(name, ledger, CELERYKIT_FLOWER_PORT="0", COMPOSE_PROFILES="flower", CELERY_APP="beating")
+    own = ledger.folder / "app.env"
+    own.write_text("SECRET_KEY=a $b #c & d\n")
+    own.chmod(0o644)
+    told = {"CELERYKIT_FLOWER_PORT": "0", "COMPOSE_PROFILES": "flower", "CELERY_APP": "beating"}
+    stack = Stack.with_ledger(name, ledger, **told, CELERYKIT_APP_ENV_FILE=str(own))
     try:
         stack.up()
         yield stack
@@ -249,6 +253,20 @@ def test_a_secret_is_nowhere_but_in_its_file(whole: Stack) -> None:
         assert [secret for secret in (*passwords, login) if secret in shown] == []
     known = one(whole, "redis").sh("cat /secrets/redis/users.acl")
     assert [password for password in passwords if password in known] == []
+
+
+@looks
+def test_what_the_app_reads_for_itself_reaches_it_and_no_inspection(whole: Stack) -> None:
+    """One variable names the file; values of any characters arrive, and are no part of the container's settings."""
+    ask = (
+        "import os; from celerykit import environment as e; print(e.resolve('worker', os.environ).values['SECRET_KEY'])"
+    )
+    for service in ("worker", "beat"):
+        process = one(whole, service)
+        assert process.sh(f'python -c "{ask}"').strip() == "a $b #c & d"
+        assert "a $b" not in str(process.container.attrs)
+    ask = "import os; print(os.environ['SECRET_KEY'])"
+    assert whole.compose("run", "--rm", "--no-deps", "--no-TTY", "client", "python", "-c", ask).strip() == "a $b #c & d"
 
 
 @looks

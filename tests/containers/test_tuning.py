@@ -95,6 +95,16 @@ def test_a_container_too_small_for_one_job_is_refused_with_what_is_needed(stack:
     stack.worker(ready=False, mem_limit="64m", CELERYKIT_TUNE="off", **UNSAID).wait_log("concurrency=")
 
 
+def test_more_children_than_the_memory_has_room_for_are_a_warning(stack: Rig) -> None:
+    """The kernel would kill some of them under load: worker and check say so before, and how many have room."""
+    told = {"CELERY_WORKER_CONCURRENCY": 64, "mem_limit": "512m"}
+    check = stack.celery(["check"], "plain", **told)
+    assert check.wait_exit(60) == 1
+    said = "the memory has room for"
+    assert "worker_concurrency=64 (CELERY_WORKER_CONCURRENCY (environment)): " + said in check.logs, check.logs
+    stack.worker(ready=False, **told).wait_log(said)
+
+
 def test_the_operator_and_the_app_have_the_last_word(stack: Rig) -> None:
     """What they set is in force, and CELERYKIT_TUNE=force overrules the app alone."""
     small = {"nano_cpus": 500_000_000}

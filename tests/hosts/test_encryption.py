@@ -25,7 +25,7 @@ SHOWS = {
 REFUSALS = {
     RABBITMQ: ("CERTIFICATE_VERIFY_FAILED",),
     # There are results in it, too.
-    POSTGRESQL: ("certificate verify failed", "CELERY_BROKER_URL=", "CELERY_RESULT_BACKEND="),
+    POSTGRESQL: ("certificate verify failed", "CELERY_BROKER_URL=", "CELERYKIT_RESULT_BACKEND="),
 }
 
 

@@ -132,7 +132,7 @@ OF_CELERY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "locked-out-of-results": (
         {"celery_result_backend": "redis://celery:{{ redis_password }}@127.0.0.1:6379/1"},
-        ("CELERY_RESULT_BACKEND", "the result backend refuses the login", "ermission"),
+        ("CELERYKIT_RESULT_BACKEND", "the result backend refuses the login", "ermission"),
     ),
     "old-python": (
         {"ansible_python_interpreter": OLD_PYTHON},

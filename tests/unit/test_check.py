@@ -239,3 +239,17 @@ def test_wrong_settings_are_found_without_an_app(etc: Path, capsys: pytest.Captu
     (etc / "celery.env").write_text("CELERY_APP=nothing\nCELERYKIT_LONGEST_JOB=1h\n")
     assert cli.main(["check", "default"]) == 1
     assert f"CELERYKIT_LONGEST_JOB=1h ({etc}/celery.env:2): not a positive number" in capsys.readouterr().out
+
+
+def test_a_queue_that_no_pool_consumes_is_named_with_the_tasks_that_go_there(celerykit: Run, etc: Path) -> None:
+    """Their jobs would wait for ever; a container that is one pool of several cannot know, and says nothing."""
+    answer = celerykit("check", CELERY_APP="routed_away")
+    assert answer.returncode == 1
+    assert answer.stdout.startswith("task_routes=mails (")
+    assert "no pool of this machine consumes that queue: jobs of mail.send wait in it" in answer.stdout
+    assert celerykit("check", CELERY_APP="routed_away", CELERY_WORKER_QUEUES="celery").returncode == 0
+    (etc / "celery.env").write_text("CELERY_APP=routed_away\n")
+    (etc / "worker-default.env").write_text("")
+    (etc / "worker-mails.env").write_text("CELERY_WORKER_QUEUES=mails,other\n")
+    answer = celerykit("check", "default")
+    assert (answer.returncode, answer.stderr) == (0, ""), answer.stdout

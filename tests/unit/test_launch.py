@@ -203,6 +203,54 @@ def test_a_refused_start_has_an_exit_code_of_its_own(
     ]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "worker mail -A nothing -c 4 -Q a,b -l info --explain",
+        "worker mail --explain -- -A nothing -c 4 -Q a,b -l info",
+        "-A nothing worker mail --explain -c 4 -Q a,b -l info",
+    ],
+)
+def test_a_command_line_of_celery_s_works_as_it_is(celerykit: Run, line: str) -> None:
+    """What is typed after `celery` can be typed after `celerykit`, with or without `--`."""
+    answer = celerykit(*line.split())
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    assert "CELERY_APP=nothing  # arguments" in lines
+    assert "CELERY_WORKER_HOSTNAME=mail@%h  # celerykit" in lines
+    assert any(line.startswith("worker_concurrency=4  # arguments") for line in lines)
+    assert lines[-1] == "celery worker -P processes -c 4 -Q a,b -l info  # arguments"
+
+
+def test_what_is_typed_wins_over_the_environment(tmp_path: Path) -> None:
+    """As in Celery; a file that holds another value is not read for it."""
+    told = prepared("-A", "mine", "-b", "redis://other/0", CELERY_BROKER_URL_FILE=str(tmp_path / "none")).environment
+    assert (told.values["CELERY_APP"], told.values["CELERY_BROKER_URL"]) == ("mine", "redis://other/0")
+    assert told.sources["CELERY_BROKER_URL"] == "arguments"
+
+
+def test_words_that_celery_does_not_take_are_answered_with_what_it_takes(
+    celerykit: Run,
+) -> None:
+    """A misspelt option, a value of another type and a pool in the wrong place, all before anything runs."""
+    answers = {
+        "--concurency 4": "--concurency (arguments): no option of 'celery worker' or the kit. "
+        "Did you mean --concurrency?",
+        "-c many": "--concurrency=many (arguments): neither a whole number nor 'auto'. ",
+        "-c 4 mail": "mail (arguments): neither an option nor an option's value. "
+        "Name the pool first: celerykit worker POOL -c 4.",
+    }
+    from celery import Celery
+
+    from celerykit import options
+
+    for words, message in answers.items():
+        found = "\n".join(map(str, options.unfit("worker", words.split(), Celery())))
+        assert found.startswith(message)
+    answer = celerykit("worker", "-A", "nothing", "--concurency", "4")
+    assert (answer.returncode, answer.stderr) == (78, f"celerykit: error: {answers['--concurency 4']}\n")
+
+
 def test_check_takes_no_celery_options(capsys: pytest.CaptureFixture[str]) -> None:
     """Options after '--' that nothing would read are refused."""
     with pytest.raises(SystemExit) as caught:

@@ -45,12 +45,14 @@ def test_every_setting_is_read_from_its_variable(tmp_path: Path) -> None:
             "CELERYKIT_POOLS": "threads,prefork",
             "CELERYKIT_WEIGHT": "2.5",
             "CELERYKIT_TLS_CA": str(tmp_path / "ca.pem"),
+            "CELERYKIT_APP_ENV_FILE": "/srv/app.env",
+            "CELERYKIT_RESULT_BACKEND": "redis://results/1",
             "CELERYKIT_SENTINEL_MASTER": "jobs",
             "CELERYKIT_STATE_DIR": "/srv/state",
         }
     )
     tuned = ("force", ("threads", "prefork"), 2.5)
-    files = (str(tmp_path / "ca.pem"), "jobs", "/srv/state")
+    files = (str(tmp_path / "ca.pem"), "/srv/app.env", "redis://results/1", "jobs", "/srv/state")
     assert own == settings.Settings(30.0, 7.5, "at-most-once", 2, 10.0, 90.0, "stock", *tuned, *files)
 
 

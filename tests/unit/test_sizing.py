@@ -293,3 +293,12 @@ def test_more_of_a_machine_never_makes_a_smaller_pool(
     given_to_processes = max(0, large.processes - small.processes) * profile.process
     instead = given_to_processes / max(profile.growth or 0.0, 1 * MIB)
     assert large.processes * (large.concurrency + 1) + instead > small.processes * small.concurrency
+
+
+def test_what_has_no_room_in_the_memory_is_known_without_a_job_seen() -> None:
+    """Sixteen children of a large app do not fit into a gibibyte; of a small one they may."""
+    bounds = limits(memory=1 * GIB)
+    assert sizing.most("prefork", bounds, Profile(process=180 * MIB)) < 16
+    assert sizing.most("prefork", bounds, APP) > 16
+    assert sizing.most("prefork", bounds, FAT) < 16
+    assert sizing.most("threads", bounds, APP) > 1000

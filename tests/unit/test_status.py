@@ -139,3 +139,11 @@ def test_a_worker_that_may_not_write_where_units_do_is_found(tmp_path: Path, mon
     assert [one.reason for one in status.status(environ)] == ["consuming celery"]
     say(units, "default", ready=True, reason="consuming mail")
     assert [one.reason for one in status.status(environ)] == ["consuming mail"]
+
+
+def test_a_container_of_another_pool_speaks_of_that_pool(tmp_path: Path) -> None:
+    """Where no pool has an env file, those that have written how they are are there."""
+    say(tmp_path, "imports", ready=True, reason="consuming imports")
+    assert list(ask(tmp_path, Systemd({}))) == ["imports"]
+    (tmp_path / "worker-imports.json").unlink()
+    assert list(ask(tmp_path, Systemd({}))) == ["default"]

@@ -1,4 +1,4 @@
-"""What of the controller's a host needs where it reaches no package index by itself."""
+"""What a host gets from files of the controller's: certificates, variables, and wheels."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import pack
 from sources import SourceError, own_path
 
 
-def authority(bundle: str, variable: str) -> str:
-    """Return the certificates of a file that a variable names, such as ``celery_ca_bundle``.
+def text(file: str, variable: str) -> str:
+    """Return what is in a file that a variable names, such as ``celery_ca_bundle``.
 
     :raises SourceError: if it cannot be read.
     """
     try:
-        return own_path(bundle).read_text(encoding="utf-8")
+        return own_path(file).read_text(encoding="utf-8")
     except OSError as exc:
-        said = f"{variable}={bundle}: cannot be read: {exc.strerror}"
+        said = f"{variable}={file}: cannot be read: {exc.strerror}"
         raise SourceError(f"{said}. Name a file on this machine.") from exc
 
 

@@ -226,13 +226,17 @@ class Plan:
         if self.told["result_backend"]:
             self._judge_kind("results", "result_backend", RESULTS)
         values = {"CELERY_APP": self.told["app"]}
-        for name in ("broker_url", "result_backend"):
+        for name, prefix in (("broker_url", "CELERY_"), ("result_backend", settings.PREFIX)):
             if self.told[name]:
-                values |= self._secret("configure", f"CELERY_{name.upper()}", self.told[name], self.readers)
-        if authority := self._from(network.authority, "tls_ca"):
+                values |= self._secret("configure", f"{prefix}{name.upper()}", self.told[name], self.readers)
+        if authority := self._from(network.text, "tls_ca"):
             self.texts["ca.pem"], self.origins["ca.pem"] = authority, "celery_tls_ca"
             self._keep("configure", "ca.pem", [], secret=False)  # read anew at each connection
             values[settings.variable("tls_ca")] = f"{self.etc}/ca.pem"
+        if own := self._from(network.text, "app_env_file"):
+            self.texts["app.env"], self.origins["app.env"] = own, "celery_app_env_file"
+            self._keep("configure", "app.env", self.readers, secret=True)
+            values[settings.variable("app_env_file")] = f"{self.etc}/app.env"
         values["CELERYKIT_STOP_TIMEOUT"] = text_of(self.told["stop_timeout"])
         values |= {name: text_of(value) for name, value in self.told["environment"].items() if value is not None}
         self._env("configure", "celery.env", values, "celery_app or celery_environment", self.readers)
@@ -325,7 +329,7 @@ class Plan:
         """Return what the host needs to reach a package index, and must not keep."""
         wheels = self._wheelhouse()
         return {
-            "ca": self._from(network.authority, "ca_bundle"),
+            "ca": self._from(network.text, "ca_bundle"),
             "index_url": self.told["index_url"],
             "wheelhouse": f"{self.root}/incoming/{Path(wheels).name}" if wheels else "",
         }
@@ -343,7 +347,7 @@ class Plan:
 
     def _secret(self, phase: str, name: str, value: str, units: list[str]) -> dict[str, str]:
         """Put a value into a file of its own and return the variable that names it."""
-        file = name.removeprefix("CELERY_").lower().replace("_", "-")
+        file = name.removeprefix("CELERY_").removeprefix(settings.PREFIX).lower().replace("_", "-")
         self.texts[file] = f"{value}\n"
         self.origins[file] = (
             f"{'celery_' if name.startswith('CELERY') else 'celery_flower_options: '}{file.replace('-', '_')}"

@@ -41,6 +41,7 @@ TOLD: dict[str, Any] = {
     "flower_options": {},
     "stop_timeout": 600,
     "environment": {},
+    "app_env_file": "",
     "kit_source": "",
     "ca_bundle": "",
     "tls_ca": "",
@@ -385,3 +386,19 @@ def test_the_script_reads_and_writes_json(tmp_path: Path) -> None:
     environ = {"XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(command, input=json.dumps(TOLD), env=environ, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["errors"] == []
+
+
+def test_what_the_app_reads_for_itself_is_kept_like_a_password(plan: Any, tmp_path: Path) -> None:
+    """In a file of its own with values of any characters, which only root and the processes read, and no log shows."""
+    (tmp_path / "own.env").write_text("SECRET_KEY='a $b #c & \\'\n")
+    planned = plan(app_env_file=str(tmp_path / "own.env"))
+    (file,) = [file for file in planned["files"] if file["path"] == "/etc/celery/app.env"]
+    assert (file["mode"], file["group"], "hidden_text" in file, bool(file["units"])) == ("0640", "celery", True, True)
+    assert "CELERYKIT_APP_ENV_FILE=/etc/celery/app.env\n" in planned["candidate"]["files"]["celery.env"]
+    assert "celery_app_env_file=/no: cannot be read" in "".join(plan(app_env_file="/no")["errors"])
+
+
+def test_a_result_backend_of_the_inventory_gives_way_to_the_app_s(plan: Any) -> None:
+    """It goes by the kit's own variable, which lies below what the app says."""
+    told = plan(result_backend="redis://results:hunter2@h/1")["candidate"]["files"]["celery.env"]
+    assert "CELERYKIT_RESULT_BACKEND_FILE=/etc/celery/result-backend\n" in told and "CELERY_RESULT_BACKEND" not in told

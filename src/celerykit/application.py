@@ -1,0 +1,203 @@
+"""The app that ``CELERY_APP`` names: how it is found, and why it does not import, with the remedy."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import pkgutil
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celerykit import names, releases, secretfile
+from celerykit.errors import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celerykit.environment import Environment
+
+CELERYS = ("amqp", "billiard", "celery", "kombu", "vine")
+"""Packages whose releases belong together."""
+EXTENSION = "celery"
+"""Where Flask's documentation has a Flask app keep its Celery app: ``app.extensions["celery"]``."""
+
+
+ENVIRON = type(os.environ).__getitem__.__code__.co_filename
+"""Where a variable that is not set is a KeyError."""
+MACHINERY = ("<frozen", ENVIRON, importlib.__file__)
+"""The files of Python itself in which an import ends."""
+
+
+class NoAppError(Exception):
+    """The name leads to something else than a Celery app."""
+
+
+def find(name: str) -> Any:
+    """Return the app of a name: what Celery finds by it, or what a function that it finds makes.
+
+    A function is called without arguments. What is found or made may be a Flask app that keeps its Celery app.
+
+    :raises NoAppError: if there is none.
+    """
+    from celery import Celery
+
+    found = _search(name)
+    if inspect.isroutine(found):
+        if needed := _needed(found):
+            raise NoAppError(f"{name} is a function that wants {', '.join(needed)}")
+        found = found()
+    kept = getattr(found, "extensions", None)
+    if isinstance(kept, dict):
+        found = kept.get(EXTENSION, found)
+    if not isinstance(found, Celery):  # a proxy of an app says that it is one
+        raise NoAppError(f"{name} leads to a {type(found).__qualname__} of {type(found).__module__}")
+    return found
+
+
+def failure(error: BaseException, told: Environment) -> Finding:
+    """Return what is said of an app whose import ended in ``error``: told apart by it, each with its remedy."""
+    name = told.values["CELERY_APP"]
+    problem, remedy = _told_apart(error, name)
+    return Finding("CELERY_APP", name, told.sources["CELERY_APP"], problem, remedy)
+
+
+def _search(name: str) -> Any:
+    from celery.app.utils import find_app
+
+    try:
+        return find_app(name)
+    except ModuleNotFoundError as exc:
+        if ":" not in (exc.name or ""):
+            raise
+        module, _, attribute = name.partition(":")
+        raise NoAppError(f"{module} has no {attribute}") from exc
+    except AttributeError:
+        if hasattr(sys.modules.get(name), "__path__") and importlib.util.find_spec(f"{name}.celery"):
+            # Celery takes one that does not import for one that is not there.
+            importlib.import_module(f"{name}.celery")
+        raise
+
+
+def _needed(function: Any) -> list[str]:
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    return [item.name for item in parameters if item.default is item.empty and item.kind not in kinds]
+
+
+def _told_apart(error: BaseException, name: str) -> tuple[str, str]:
+    is_of_search = isinstance(error, NoAppError) or (isinstance(error, AttributeError) and _is_of_search(error))
+    if (is_of_search or isinstance(error, ImportError)) and (closed := _closed(name, getattr(error, "name", None))):
+        return f"cannot be read by user {os.geteuid()}: {closed} is closed to it", secretfile.permit(closed)
+    if is_of_search:
+        return f"names no Celery app: {str(error).rstrip('.')}", _name_an_app(name)
+    problem = f"does not import: {traceback.format_exception_only(error)[-1].strip()}{_place(error)}"
+    if isinstance(error, PermissionError) and error.filename:
+        return problem, secretfile.permit(Path(os.fsdecode(error.filename)))
+    if isinstance(error, ImportError):
+        return problem, _of_import(error, _module(name))
+    if isinstance(error, SyntaxError):
+        return problem, f"Mend that line, or use a Python that reads it: this is {sys.version.split()[0]}"
+    if type(error).__name__ == "ImproperlyConfigured" and "DJANGO_SETTINGS_MODULE" in str(error):
+        return problem, "Set DJANGO_SETTINGS_MODULE to the project's settings, such as mysite.settings"
+    if isinstance(error, KeyError) and traceback.extract_tb(error.__traceback__)[-1].filename == ENVIRON:
+        remedy = f"The app wants {error.args[0]} in its environment: the file of CELERYKIT_APP_ENV_FILE may set it"
+        return problem, remedy
+    return problem, "The app raises this itself while it is imported: mend it there, or give it what it lacks"
+
+
+def _of_import(error: ImportError, sought: str) -> str:
+    """Return the remedy for a module that is missing, or that lacks a name."""
+    missing = error.name or ""
+    top = missing.partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and f"{sought}.".startswith(f"{missing}."):
+        return _not_found(missing)
+    if top in CELERYS:
+        here = releases.told("celery")
+        return f"The app is made for another release than {here}, which is here: have its requirements name that one"
+    if top == sought.partition(".")[0]:
+        return "It is a module of the app's own: mend the import, or deploy the module, too"
+    if isinstance(error, ModuleNotFoundError) and (top == missing or importlib.util.find_spec(top) is None):
+        return f"Add the package that has the module {top} to the app's requirements, and install it where this runs"
+    return f"The app is made for another release of {top or 'that package'} than is here: have its requirements name it"
+
+
+def _not_found(missing: str) -> str:
+    """Return the remedy where the module of the app is not there."""
+    parent, _, last = missing.rpartition(".")
+    if package := sys.modules.get(parent):
+        near = names.closest(last, [item.name for item in pkgutil.iter_modules(getattr(package, "__path__", []))])
+        return f"Did you mean {parent}.{near}?" if near else _name_an_app(parent)
+    here = Path.cwd()
+    for folder in (here / "src", here.parent):
+        if _has(folder, missing):
+            return f"It is in {folder}: set CELERY_WORKDIR={folder}, or start there, or install the app as a package"
+    searched = f"It is neither in {here} nor on the Python path"
+    if near := names.closest(missing, [item.name for item in pkgutil.iter_modules([str(here)])]):
+        return f"{searched}; did you mean {near}?"
+    return f"{searched}: start in the folder that holds it, name that folder in CELERY_WORKDIR, or install the app"
+
+
+def _name_an_app(name: str) -> str:
+    """Return how the app in a module can be named."""
+    from celery import Celery
+
+    module = sys.modules.get(_module(name))
+    found = [key for key, value in vars(module).items() if isinstance(value, Celery)] if module else []
+    if found:
+        return f"Did you mean {_module(name)}:{found[0]}?"
+    return "Name an app, or a function that makes one without arguments, as module:name"
+
+
+def _is_of_search(error: BaseException) -> bool:
+    """Say whether it was raised by the search for the app, and not by code of the app's."""
+    return _frames(error)[-1].filename.endswith(("celery/app/utils.py", "kombu/utils/imports.py"))
+
+
+def _module(name: str) -> str:
+    return name.partition(":")[0]
+
+
+def _closed(*modules: str | None) -> Path | None:
+    """Return what of the modules this user may not read: Python takes a closed folder for one without files."""
+    if not os.access(here := Path.cwd(), os.R_OK | os.X_OK):
+        return here
+    for path in (path for module in modules if module for path in _on_the_way(_module(module))):
+        if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+            return path
+    return None
+
+
+def _on_the_way(module: str) -> Iterator[Path]:
+    """Yield the folders and files of a module in the first folder of the Python path that has it."""
+    parts = module.split(".")
+    folders = (Path(entry or ".") for entry in sys.path)
+    folder = next((folder for folder in folders if _has(folder, parts[0])), Path("/nonexistent"))
+    for part in parts:
+        folder /= part
+        for path in (folder, folder / "__init__.py", folder.with_suffix(".py")):
+            if os.access(path, os.F_OK):
+                yield path
+
+
+def _has(folder: Path, module: str) -> bool:
+    part = folder / module.partition(".")[0]
+    return os.access(part, os.F_OK) or os.access(f"{part}.py", os.F_OK)
+
+
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return where it was raised, without Python's own machinery."""
+    frames = list(traceback.extract_tb(error.__traceback__))
+    return [frame for frame in frames if not frame.filename.startswith(MACHINERY)] or frames
+
+
+def _place(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return f" (at {error.filename}:{error.lineno})"
+    frame = _frames(error)[-1]
+    if frame.filename.endswith("kombu/utils/imports.py"):
+        return ""  # the search for the app
+    return f" (at {frame.filename}:{frame.lineno})"
