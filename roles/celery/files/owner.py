@@ -84,7 +84,7 @@ def _shared(told: dict[str, Any]) -> str:
             return (
                 f"celery_broker_url: that of the other app of this host, says {path} there, so that each would take "
                 f"the other's jobs. Give this one a database of its own, such as /2 at its end for Redis, a virtual "
-                f"host for RabbitMQ, or a server of its own by redis_port or postgresql_port"
+                f"host for RabbitMQ, or a server of its own by redis_port"
             )
         if told["flower"] and text == f"FLOWER_PORT={port}":
             return f"celery_flower_options.port={port}: that of another app, says {path} there. {ANOTHER_PORT}"
