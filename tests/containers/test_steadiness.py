@@ -116,6 +116,8 @@ def test_a_job_of_a_minute_in_the_solo_pool_restarts_nothing(stack: Rig) -> None
         ("solo", "jobs.hold_interpreter"),
         ("gevent", "jobs.hold_interpreter"),
         ("gevent", "jobs.wait_in_c"),
+        pytest.param("prefork", "jobs.wait_in_c", marks=pytest.mark.slow),
+        pytest.param("threads", "jobs.wait_in_c", marks=pytest.mark.slow),
     ],
 )
 def test_a_job_that_holds_up_all_of_its_worker_runs_once(stack: Rig, pool: str, task: str) -> None:
