@@ -34,8 +34,9 @@ def latency(self):
 
 @app.task(bind=True, name="bench.late")
 def late(self):
-    """Note the seconds since it was due."""
-    note(str(time.time() - datetime.fromisoformat(self.request.eta).timestamp()))
+    """Note its number, when it was due, and when it began."""
+    due = datetime.fromisoformat(self.request.eta).timestamp()
+    note(f"{self.request.id} {due} {time.time()}")
 
 
 @signals.worker_ready.connect
