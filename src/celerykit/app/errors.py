@@ -45,7 +45,7 @@ CONTAINER = {
     ABSENT: "Name the index that has it, beside PyPI, in PIP_EXTRA_INDEX_URL; or have its wheel in the app's folder "
     "and --find-links FOLDER in requirements.txt",
     PYTHON: f"This is Python {VERSION}: have the requirements allow it, or install celerykit into an image of "
-    "the app's Python",
+    "the app's Python, see docs/images.md#an-app-that-needs-another-python",
     OWN: "The app's own requirements cannot all be met, see above; none of the kit's is among them",
 }
 """What helps where the app is installed by a container of the kit."""
