@@ -52,11 +52,7 @@ def measure(broker: str, jobs: int, rate: float) -> Iterator[str]:
         begins = [first, first + third, first + 2 * third]
         for process, when in zip((workers[0], scene.broker), begins[1:], strict=True):
             kill_and_start(process, when)
-<<<<<<< HEAD
-        until(lambda: done(scene) == jobs, 120 + jobs / rate, lambda: f"all done, {jobs - done(scene)} left", pause=1.0)
-=======
         until(lambda: done(scene) == jobs, 300 + jobs / rate, lambda: f"all done, {jobs - done(scene)} left", pause=1.0)
->>>>>>> h-bars
         notes = scene.notes()
         for name, begin in zip(PARTS, begins, strict=True):
             late = [(due, began - due) for _, due, began in notes if begin <= due < begin + third]
