@@ -38,8 +38,9 @@ def _add(folder: str) -> None:
     before = list(sys.path)
     site.addsitedir(folder)
     added = [path for path in sys.path if path not in before]
-    # Before the kit's: an app's own release of a package is the one that it gets.
-    at = before.index(OWN) if OWN in before else len(before)
+    # Before the kit's: an app's own release of a package is the one that it gets. A kit that is installed to be edited
+    # lies behind the packages that it needs.
+    at = min((before.index(path) for path in (OWN, packages(sys.prefix)) if path in before), default=len(before))
     sys.path[:] = [*before[:at], *added, *before[at:]]
 
 
