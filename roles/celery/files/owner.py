@@ -76,7 +76,7 @@ def _known(told: dict[str, Any]) -> tuple[str, str]:
 
 def _shared(told: dict[str, Any]) -> str:
     """Refuse the broker, or the port of Flower, that another app of the host has."""
-    own, port = f"/etc/{folder(told['instance'])}/", _port(told["flower_options"])
+    own, port = f"/etc/{folder(told['instance'])}/", str(told["flower_port"] or FLOWER_PORT)
     if told["flower"] and told["instance"] and port == FLOWER_PORT:
         return f"celery_flower_options.port={port}: that of the app without a name. {ANOTHER_PORT}"
     for path, text in (line.split(":", 1) for line in told["neighbours"] if not line.startswith(own)):
@@ -100,10 +100,6 @@ def _places(urls: str) -> set[tuple[str, int, str]]:
             nothing = "" if url.scheme in NAMED else "0"
             found.add((host, url.port or PORTS[url.scheme], url.path.strip("/ ") or nothing))
     return found
-
-
-def _port(options: dict[str, Any]) -> str:
-    return str(options.get("port") or options.get("FLOWER_PORT") or FLOWER_PORT)
 
 
 def _same(known: list[str], now: list[str]) -> bool:

@@ -17,7 +17,7 @@ TOLD: dict[str, Any] = {
     "renamed_from": "",
     "broker_url": "redis://celery:secret@127.0.0.1:6379/0",
     "flower": False,
-    "flower_options": {},
+    "flower_port": "",
     "marker": "",
     "env": "",
     "neighbours": [],
@@ -129,8 +129,8 @@ def test_the_port_of_another_flower_is_refused() -> None:
     """That of the app without a name, too, which need not say it."""
     taken = ["/etc/celery-blog/flower.env:FLOWER_PORT=5556"]
     told = {"instance": "shop", "flower": True, "neighbours": taken}
-    for options in ({}, {"port": 5555}, {"port": 5556}, {"FLOWER_PORT": "5556"}):
-        said = answer(**told, flower_options=options)
+    for port in ("", 5555, 5556, "5556"):
+        said = answer(**told, flower_port=port)
         assert "celery_flower_options.port=555" in said
         assert "Say another" in said
-    assert not answer(**told, flower_options={"port": 5557})
+    assert not answer(**told, flower_port=5557)
