@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,6 +74,18 @@ def test_jobs_that_a_stock_producer_delays_take_no_slot(server: Process, rig: Ri
     until(lambda: set(now) <= set(rig.ledger.account().done), 12, "jobs for now")
     assert_nothing_lost(rig)
     assert sent + 15 <= (rig.ledger.first("start", job) or 0.0) < sent + 15.9 + 5
+
+
+def test_jobs_that_are_due_follow_each_other_at_once_in_solo(server: Process, rig: Rig) -> None:
+    """Each is acknowledged when it has ended, and RabbitMQ sends the next: no turn of the event loop is waited for."""
+    past = datetime.now(UTC) - timedelta(seconds=10)
+    kinds = {"now": rig.client.work(30, 0.0), "due": rig.client.work(30, 0.0, eta=past)}
+    rig.worker("solo")
+    assert_nothing_lost(rig)
+    took = {
+        kind: rig.ledger.first("start", jobs[-1]) - rig.ledger.first("start", jobs[0]) for kind, jobs in kinds.items()
+    }
+    assert took["due"] < 5 * took["now"] + 3, took
 
 
 def test_a_job_that_its_workers_never_end_is_kept(server: Process, rig: Rig) -> None:

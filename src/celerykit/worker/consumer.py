@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Task
+from celery.concurrency.solo import TaskPool as Solo
 from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.mingle import Mingle
@@ -116,8 +117,12 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             super().on_close()
 
     def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
-        """Acknowledge at once where that only takes note of it; Celery's would wait for the loop's next turn."""
-        if getattr(self.connection, "workplace", None) is None:
+        """Acknowledge at once where that only takes note of it, and in solo; Celery's waits for the loop's next turn.
+
+        Solo runs a job with an ETA in a timer of the loop, which sleeps before its next turn. Nobody wakes it up: the
+        broker sends the next job when this one is acknowledged.
+        """
+        if getattr(self.connection, "workplace", None) is None and not isinstance(self.pool, Solo):
             return super().call_soon_ack(p, *args, **kwargs)
         return p(*args, **kwargs)
 
