@@ -108,10 +108,12 @@ def test_reload_leaves_some_worker_consuming_at_every_moment(host: Host) -> None
     seen: list[list[bool]] = []
     host.client.work(24, 0.7)
     host.wait_running(4)
-    with meanwhile(lambda: seen.append([host.ready(pool) for pool in POOLS])):
+    first, second = POOLS
+    # The first is asked once more: between two answers it may have come back, and the second may have gone.
+    with meanwhile(lambda: seen.append([host.ready(pool) for pool in (first, second, first)])):
         host.do("reload")
     assert all(any(pools) for pools in seen) and len(seen) > 3, seen
-    assert [False, True] in seen or [True, False] in seen, "no restart was seen, so this proves nothing"
+    assert any(pools[0] != pools[1] for pools in seen), "no restart was seen, so this proves nothing"
     assert all(host.pid(pool) not in {0, before[pool]} for pool in POOLS)
     host.assert_nothing_lost()
 
