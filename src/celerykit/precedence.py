@@ -83,6 +83,11 @@ SIDES = (
 """What both sides can say, and which of them holds. Serializers, task classes and routes no variable says at all."""
 BROKER = "CELERY_BROKER_URL"
 BACKEND = "CELERY_RESULT_BACKEND"
+GIVING_WAY = (
+    (BROKER, "broker_url", f"Whatever sends jobs without {BROKER} still goes by the app's"),
+    (BACKEND, "result_backend", "Leave the variable out to have the app's"),
+)
+"""Variables that win over a setting of the app, each with the remedy that the log names."""
 DIRECTIONS = {"read": "workers fetch jobs", "write": "jobs are sent"}
 
 
@@ -92,14 +97,10 @@ def differing(app: Any, told: Environment) -> Iterator[Finding]:
     if layer is None:
         return
     where = f"app {app.main or told.values['CELERY_APP']}"
-    for variable, name in ((BROKER, "broker_url"), (BACKEND, "result_backend")):
-        own, given = _own(app.conf, layer, name, told.values.get(variable, "")), told.values.get(variable, "")
+    for variable, name, remedy in GIVING_WAY:
+        given = told.values.get(variable, "")
+        own = _own(app.conf, layer, name, given)
         if own and given and own != given:
-            remedy = (
-                f"Whatever sends jobs without {variable} still goes by the app's"
-                if name == "broker_url"
-                else ("Leave the variable out to have the app's")
-            )
             yield _finding(name, own, where, f"gives way to {_shown(told, variable)}", remedy)
     yield from _directions(app.conf, told, where)
     yield from _results(app.conf, told, where)
@@ -108,7 +109,7 @@ def differing(app: Any, told: Environment) -> Iterator[Finding]:
 def _directions(conf: Any, told: Environment, where: str) -> Iterator[Finding]:
     given = told.values.get(BROKER, "")
     for side, does in DIRECTIONS.items():
-        name, variable = f"broker_{side}_url", f"CELERY_BROKER_{side}_URL".upper()
+        name, variable = f"broker_{side}_url", f"CELERY_BROKER_{side.upper()}_URL"
         own = conf.get(name)
         if own and given and own != given and not told.values.get(variable):
             problem = f"holds where {does}, and not {_shown(told, BROKER)}"
