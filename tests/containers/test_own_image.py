@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.containers.test_stack import one
 from tests.rig.compose import ROOT, WITH_LEDGER, Stack
 from tests.rig.ledger import Ledger
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.rig.process import Process
 
 EX_CONFIG = 78
 PAGE = ROOT / "docs" / "images.md"
@@ -69,12 +68,6 @@ def stack(image: str, ledger: Ledger) -> Iterator[Stack]:
         yield stack
     finally:
         stack.remove()
-
-
-def one(stack: Stack, service: str) -> Process:
-    """Return the only container of a service."""
-    (process,) = stack.processes(service)
-    return process
 
 
 def test_jobs_survive_in_an_image_of_your_own(stack: Stack, ledger: Ledger, image: str) -> None:
