@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+from contextlib import suppress
 from typing import Any
 
 from celery.app.annotations import resolve_all
@@ -26,6 +29,21 @@ def origin(task: Any, attribute: str) -> tuple[str, type]:
         return ANNOTATIONS, type(task)
     holder = next(kind for kind in type(task).__mro__ if attribute in vars(kind))
     return (BINDING if _is_from_binding(holder, attribute) else CLASS), holder
+
+
+def place(task: Any, holder: type) -> str:
+    """Return the file and line where a task, or the class of it that holds an attribute, is written.
+
+    :param holder: as :func:`origin` returns it.
+    :returns: ``FILE:LINE``; the name of the module where its source is not known.
+    """
+    made_by_decorator = "run" in vars(holder)
+    with suppress(OSError, TypeError):
+        if made_by_decorator:
+            code = inspect.unwrap(task.run).__code__
+            return f"{code.co_filename}:{code.co_firstlineno}"
+        return f"{inspect.getsourcefile(holder)}:{inspect.getsourcelines(holder)[1]}"
+    return str(getattr(sys.modules.get(holder.__module__), "__file__", None) or holder.__module__)
 
 
 def renew(app: Any, names: set[str]) -> None:

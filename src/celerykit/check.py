@@ -65,6 +65,7 @@ def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
     if own.delivery == settings.AT_LEAST_ONCE:
         yield from _judge_tasks(app, where)
         yield from _judge_endings(app, own, where)
+        yield from _judge_broadcasts(app, where)
         yield from brokers.advice(app, where)
     yield from content.advice(app, where)
     yield from encryption.unchecked(app, where)
@@ -113,14 +114,14 @@ def _judge_task(app: Any, task: Any, attribute: str, problem: str, where: str) -
     given, holder = binding.origin(task, attribute)
     value = str(getattr(task, attribute))
     if given == binding.CLASS:
-        source = f"task {task.name}, {_where(sys.modules.get(holder.__module__)) or holder.__module__}"
+        source = f"task {task.name}, {binding.place(task, holder)}"
         return Finding(attribute, value, source, f"the job is {problem}", f"Drop {attribute}= there")
     problem = f"a job of task {task.name} is {problem}"
     if given == binding.ANNOTATIONS:
         remedy = f"Drop {attribute} from the app's task_annotations"
         return Finding(binding.ANNOTATIONS, f"{attribute}={value}", where, problem, remedy)
     remedy = f"Set task_{attribute} before anything names the task: it takes what is set at that moment, and keeps it"
-    return Finding(f"task_{attribute}", value, where, problem, remedy)
+    return Finding(f"task_{attribute}", value, binding.place(task, holder), problem, remedy)
 
 
 def _judge_endings(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:
@@ -140,6 +141,15 @@ def _judge_endings(app: Any, own: settings.Settings, where: str) -> Iterator[Fin
         name = next((name for name in settings_of if app.conf.get(name) is False), attribute)
         held = f"{problem}; that holds for {len(names)} of the app's {len(tasks)} tasks ({', '.join(names[:3])})"
         yield Finding(name, "False", where, held, "Leave it out, and let the task retry what may pass (autoretry_for)")
+
+
+def _judge_broadcasts(app: Any, where: str) -> Iterator[Finding]:
+    from kombu.common import Broadcast
+
+    for name, queue in sorted(app.amqp.queues.items()):
+        if isinstance(queue, Broadcast):
+            problem = "a broadcast reaches the workers that are connected; no broker keeps it for one that is away"
+            yield Finding("task_queues", name, where, problem, "Send what must be done to a queue of another kind")
 
 
 def _judge_autoscale(ready: launch.Launch) -> Iterator[Finding]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import Celery
+from celery import Celery, Task
 from kombu import Exchange, Queue
+from kombu.common import Broadcast
 
 import celerykit as kit
 from celerykit import check
@@ -103,6 +106,7 @@ BY_ENDING = since("acks by ending")
             "task_queues",
             "delivery mode persistent",
         ),
+        ({"task_queues": [Queue("celery"), Broadcast("news")]}, "task_queues", "a queue of another kind"),
         ({"result_backend": "redis://h/1", "result_expires": None}, "result_expires", "Set it to some seconds"),
     ],
 )
@@ -141,8 +145,37 @@ def test_one_unsafe_task_is_named(attribute: str) -> None:
     """A task's own argument is found where it stands, and the app's settings are not blamed."""
     (finding,) = judged(task={attribute: False})
     assert (finding.variable, finding.value) == (attribute, "False")
-    assert finding.source.startswith("task work, ")
+    assert re.fullmatch(rf"task work, {re.escape(__file__)}:\d+", finding.source)
     assert finding.remedy == f"Drop {attribute}= there"
+
+
+class Hasty(Task):  # type: ignore[misc]
+    """A class of tasks with an unsafe attribute."""
+
+    acks_late = False
+
+
+def test_an_unsafe_class_of_tasks_is_named_where_it_is_written() -> None:
+    """The line is the class's, and not that of a task that it is the base of."""
+    (finding,) = judged(task={"base": Hasty})
+    assert finding.source == f"task work, {__file__}:{inspect.getsourcelines(Hasty)[1]}"
+
+
+def test_a_task_that_was_named_too_early_is_found_at_its_definition() -> None:
+    """It keeps the unsafe value that the app had when something named it."""
+    app = Celery("hasty", set_as_current=False, broker="redis://127.0.0.1:1/0")
+    kit.configure(app)
+    app.conf.task_acks_late = False
+
+    @app.task(name="work", shared=False)
+    def work() -> None:
+        """Do nothing."""
+
+    assert not work.acks_late, "looking at it binds it"
+    app.conf.task_acks_late = True
+    (finding,) = check.judge(app, Settings())
+    assert finding.variable == "task_acks_late"
+    assert finding.source == f"{__file__}:{work.run.__code__.co_firstlineno}"
 
 
 def test_a_task_s_own_time_limit_counts() -> None:
