@@ -1,7 +1,7 @@
 # Every target is one line: what it does is in scripts/, which needs Python's standard library and nothing else.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: up demo bench faults test test-celery brokers test-hosts-all test-ansible-oldest hosts hosts-down check down clean help
+.PHONY: up demo bench faults apps test test-celery brokers test-hosts-all test-ansible-oldest hosts hosts-down check down clean help
 
 up: ## Set up what is missing, start the whole stack in containers, and run a real app's jobs in it
 	$(PYTHON) scripts up
@@ -14,6 +14,9 @@ bench: ## Measure the kit beside stock Celery and other programs; BENCH=CELL mea
 
 faults: ## Kill, pause and cut off workers on Redis for half an hour, and count; FAULT=NAME does one
 	CELERYKIT_FAULT="$(FAULT)" $(PYTHON) scripts faults
+
+apps: ## Deploy well-known apps, restart and kill their workers under load, and count; APP=NAME does one
+	CELERYKIT_REAL_APP="$(APP)" $(PYTHON) scripts apps
 
 test: ## Prove it: all checks, the tests in containers, those on hosts; APP=FOLDER tests an app of your own
 	CELERYKIT_TEST_APP="$(APP)" $(PYTHON) scripts test

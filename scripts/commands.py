@@ -223,6 +223,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "demo": lambda: _in_containers("tests.faults.demo"),
     "bench": _bench,
     "faults": lambda: _in_containers("tests.faults"),
+    "apps": lambda: _in_containers("tests.real"),
     "test": _test,
     "test-celery": _test_celery,
     "brokers": _brokers,

@@ -52,14 +52,18 @@ class Stack:
 
         :raises AssertionError: with all its output, if it fails.
         """
-        files = [word for file in self._files for word in ("--file", str(file))]
-        where = ("--project-name", self.project, "--project-directory", str(self._folder))
-        command = ["docker", "compose", *where, *files]
-        done = subprocess.run(
-            [*command, *arguments], cwd=self._folder, env=self._environment, capture_output=True, text=True, check=False
-        )
+        done = self.ask(*arguments)
         assert done.returncode == 0, f"docker compose {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Compose, and return what came of it even if it fails."""
+        files = [word for file in self._files for word in ("--file", str(file))]
+        where = ("--project-name", self.project, "--project-directory", str(self._folder))
+        command = ["docker", "compose", *where, *files, *arguments]
+        return subprocess.run(
+            command, cwd=self._folder, env=self._environment, capture_output=True, text=True, check=False
+        )
 
     def up(self, *services: str, workers: int = 1) -> None:
         """Start services, all by default, and wait until they do their work."""

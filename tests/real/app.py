@@ -1,0 +1,81 @@
+"""An app of others: what is in its folder, and how it is deployed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomllib
+
+APPS = Path(__file__).parent / "apps"
+
+
+@dataclass(frozen=True)
+class RealApp:
+    """What ``apps/NAME/app.toml`` says.
+
+    Beside it, ``source`` is the folder that is deployed, with requirements and settings.
+    ``app.env`` holds the variables that the app reads for itself, ``compose.yaml`` the services that it needs beside
+    the stack. In ``source``, ``drive.py`` sends the app's own jobs and tells which of them are done.
+    """
+
+    name: str
+    title: str
+    """The app's name for readers."""
+    package: str
+    """The distribution whose version is recorded."""
+    celery_app: str
+    """What ``CELERY_APP`` says."""
+    jobs: str
+    """The jobs that are sent, in a few words."""
+    services: tuple[str, ...] = ("worker", "beat")
+    """What runs while jobs do, beside Redis."""
+    needs: tuple[str, ...] = ()
+    """What must run before the app is set up, such as ``database``."""
+    setup: tuple[tuple[str, ...], ...] = ()
+    """The commands that prepare the app, in order, as its docs say."""
+    periodic: tuple[str, ...] = ()
+    """Names of its own periodic tasks, each of which must have succeeded once."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables for Compose, such as ``CELERYKIT_MEMORY``."""
+    number: int = 30
+    """Jobs that are sent before each fault."""
+    mind: tuple[str, ...] = ()
+    """What who deploys it must know, a sentence each."""
+
+    @classmethod
+    def read(cls, name: str) -> RealApp:
+        """Read an app's file."""
+        held = tomllib.loads((APPS / name / "app.toml").read_text(encoding="utf-8"))
+        setup = tuple(tuple(command) for command in held.pop("setup", ()))
+        environment = tuple(held.pop("environment", {}).items())
+        lists = {key: tuple(value) for key, value in held.items() if isinstance(value, list)}
+        return cls(name, **{**held, **lists}, setup=setup, environment=environment)
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of its files."""
+        return APPS / self.name
+
+    @property
+    def source(self) -> Path:
+        """Return the folder that is deployed."""
+        return self.folder / "source"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Return the files of Compose, the stack's first."""
+        own = self.folder / "compose.yaml"
+        return ("compose.yaml", "tests/real/compose.yaml", *([str(own)] if own.exists() else []))
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Return what a user writes into ``.env`` to deploy it."""
+        own = self.folder / "app.env"
+        named = {"CELERYKIT_APP_ENV_FILE": str(own)} if own.exists() else {}
+        return {"CELERYKIT_APP_DIR": str(self.source), "CELERY_APP": self.celery_app, **named, **dict(self.environment)}
+
+
+def names() -> list[str]:
+    """Return the apps that there are."""
+    return sorted(file.parent.name for file in APPS.glob("*/app.toml"))

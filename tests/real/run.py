@@ -1,0 +1,141 @@
+"""One app of others on the stack of ``docker compose up``: its jobs through a restart and a kill of the worker."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from tests.rig.compose import Stack
+from tests.rig.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from tests.real.app import RealApp
+
+PATIENCE = 300.0
+"""Seconds until all jobs of a round must be done."""
+FOR_PERIODIC = 240.0
+CLIENT = ("run", "--rm", "--no-deps", "--no-TTY", "client")
+DRIVE = (*CLIENT, "python", "/srv/app/current/drive.py")
+SUCCEEDED = re.compile(r"Task (\S+)\[(\S+)\] succeeded")
+VERSIONS = (
+    "import json, platform, sys; from importlib.metadata import version; "
+    "print(json.dumps({name: version(name) for name in sys.argv[1:]} | {'python': platform.python_version()}))"
+)
+
+
+class Deployment:
+    """An app that is deployed, until the end of the block."""
+
+    def __init__(self, app: RealApp, project: str):
+        self.app = app
+        self.stack = Stack(project, app.files, app.variables)
+
+    def __enter__(self) -> Deployment:
+        """Install the app, prepare it as its docs say, and start what runs its jobs."""
+        try:
+            self.stack.compose("up", "--no-build", "app")
+            self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "240", "redis", *self.app.needs)
+            for command in self.app.setup:
+                say(self.app, f"set up: {' '.join(command)}")
+                self.stack.compose(*CLIENT, *command)
+            self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "600", *self.app.services)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Remove everything of it."""
+        if exc:
+            print(self.stack.compose("logs", "--tail", "100"), flush=True)
+        self.stack.remove()
+
+    def versions(self) -> dict[str, str]:
+        """Return the releases that the app runs with."""
+        packages = dict.fromkeys((self.app.package, "celery", "kombu", "redis"))
+        return dict(json.loads(self.stack.compose(*CLIENT, "python", "-c", VERSIONS, *packages).splitlines()[-1]))
+
+    def check(self) -> list[str]:
+        """Return what ``celerykit check`` says of the app, a line each."""
+        said = self.stack.ask(*CLIENT, "celerykit", "check")
+        return [
+            line for line in (said.stdout + said.stderr).splitlines() if line.startswith(("error", "warning", "remedy"))
+        ]
+
+    def send(self, number: int) -> list[str]:
+        """Send so many of the app's own jobs, and return their keys."""
+        return list(self._drive("send", str(number)))
+
+    def done(self) -> set[str]:
+        """Return the keys of the jobs that are done, as the app itself records it."""
+        return set(self._drive("done"))
+
+    def _drive(self, *arguments: str) -> Any:
+        """Return what the app's ``drive.py`` answers on its last line: apps print before it what they like."""
+        return json.loads(self.stack.compose(*DRIVE, *arguments).splitlines()[-1])
+
+    def succeeded(self) -> Counter[tuple[str, str]]:
+        """Return how often each job, by the name of its task and its id, has succeeded by the workers' logs."""
+        logs = self.stack.compose("logs", "--no-log-prefix", "worker")
+        return Counter(match.groups() for match in SUCCEEDED.finditer(logs))  # type: ignore[misc]
+
+    def through(self, fault: Callable[[], None]) -> dict[str, int]:
+        """Do something to the worker while jobs run, and count them when all are done, or after :data:`PATIENCE`."""
+        before = self.succeeded()
+        sent = set(self.send(self.app.number))
+        until(lambda: sum((self.succeeded() - before).values()) >= 2, 120, "two jobs done", pause=0.2)
+        fault()
+        began = time.monotonic()
+        while (lost := sent - self.done()) and time.monotonic() - began < PATIENCE:
+            time.sleep(2)
+        twice = [job for job, times in (self.succeeded() - before).items() if times > 1]
+        return {"sent": len(sent), "lost": len(lost), "done twice": len(twice)}
+
+    def restart(self) -> None:
+        """Restart the worker as an operator does."""
+        self.stack.compose("restart", "worker")
+
+    def kill(self) -> None:
+        """Kill the worker with all its processes, and start it again."""
+        for process in self.stack.processes("worker"):
+            process.kill()
+            process.start()
+
+    def seen(self) -> dict[str, int]:
+        """Return how often each of the app's periodic tasks has succeeded, when each has once."""
+
+        def counted() -> dict[str, int]:
+            names = [name for (name, _), times in self.succeeded().items() for _ in range(times)]
+            return {name: names.count(name) for name in self.app.periodic}
+
+        until(lambda: all(counted().values()), FOR_PERIODIC, lambda: f"each periodic task: {counted()}", pause=2.0)
+        return counted()
+
+
+def run(app: RealApp, project: str) -> dict[str, Any]:
+    """Deploy an app, let its worker be restarted and killed under load, and return what was seen."""
+    with Deployment(app, project) as deployment:
+        made: dict[str, Any] = {"versions": deployment.versions(), "check": deployment.check()}
+        for name, fault in {"restarted": deployment.restart, "killed": deployment.kill}.items():
+            made[name] = deployment.through(fault)
+            say(app, f"{name}: {made[name]}")
+        made["periodic"] = deployment.seen()
+        return made
+
+
+def is_kept(outcome: Mapping[str, Any]) -> bool:
+    """Say whether no job was lost."""
+    return not any(outcome[name]["lost"] for name in ("restarted", "killed"))
+
+
+def say(app: RealApp, text: str) -> None:
+    """Tell who waits how far it is."""
+    print(f"apps: {app.name}: {text}", flush=True)
