@@ -44,8 +44,8 @@ CONTAINER = {
     GIT: "Have git in the image: CELERYKIT_APT=git docker compose build",
     ABSENT: "Name the index that has it, beside PyPI, in PIP_EXTRA_INDEX_URL; or have its wheel in the app's folder "
     "and --find-links FOLDER in requirements.txt",
-    PYTHON: f"This is Python {VERSION}: have the requirements allow it, or install celerykit into an image of "
-    "the app's Python, see docs/images.md#an-app-that-needs-another-python",
+    PYTHON: f"This is Python {VERSION}: have the requirements allow it, or name an image of Debian or Ubuntu with the "
+    "app's Python in CELERYKIT_BASE, such as python:3.12-slim, and build again: docker compose build",
     OWN: "The app's own requirements cannot all be met, see above; none of the kit's is among them",
 }
 """What helps where the app is installed by a container of the kit."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from celerykit.app import folder as folders
 from celerykit.app import kinds, path, pins, system, uv
+from celerykit.app.errors import PYTHON, AppError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 PINS = "celerykit-pins.txt"
 """What was chosen, under a line that names the requirements by their digest."""
+OTHER_PYTHON = re.compile(r"incompatible with the project's Python requirement: (.*)")
+"""What uv warns of as it makes a virtualenv for a project; other tools refuse such a Python."""
 BEHIND = "~celerykit.pth"
 """After all others by its name: the kit's packages are the last."""
 
@@ -56,9 +59,11 @@ def ensure(folder: Folder, root: Path, remove: Callable[[Path], None]) -> Path |
 
 def _make(folder: Folder, kind: Kind, work: Path, draft: Path) -> None:
     asked = _digest(folder, kind.inputs & {*kinds.MANIFESTS}) if kind.is_package else _digest(folder, kind.inputs)
+    said = uv.run(work, "venv", "--relocatable", "--python", sys.executable, str(draft.resolve()))
+    if kind.tool != kinds.PIP and (refused := OTHER_PYTHON.search(said)):
+        raise AppError(f"{kind.manifest}: the app wants another Python: {refused[1]}", PYTHON)
     chosen = pins.resolve(folder, kind, work, _before(draft.parent, asked))
     share = pins.kit_share(chosen, work)
-    uv.run(work, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(draft.resolve()))
     _install(kind, chosen, work, draft)
     if share:
         wanted = work / ".celerykit-share.txt"
