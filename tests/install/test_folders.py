@@ -197,7 +197,7 @@ def test_a_locked_workspace_is_installed_as_locked(installer: Installer, monkeyp
     (folder / "pyproject.toml").write_text(told.replace('["acmelib"]', '["acmelib", "celery"]'))
     monkeypatch.setenv("UV_FIND_LINKS", str(installer.wheels))
     monkeypatch.setenv("UV_NO_INDEX", "1")
-    with pytest.raises(AppError, match="lockfile .* needs to be updated"):
+    with pytest.raises(AppError, match=r"lockfile .* needs to be updated"):
         installer.install()
 
 
