@@ -118,6 +118,24 @@ def test_each_variable_wins_or_gives_way_as_the_table_says(python: Run) -> None:
     assert own["broker_read_url"] == "redis://mine/1" and rows["CELERY_BROKER_URL", "broker_read_url"] == precedence.APP
 
 
+def test_an_app_that_chooses_for_itself_wins_as_the_table_says(python: Run) -> None:
+    """Its loader and its settings module hold; what it sets by default gives way, and what it assigns does not."""
+    rows = {(side.variable, side.setting): side.wins for side in precedence.SIDES}
+    told = {
+        "CELERY_LOADER": "celerykit.loader:Loader",
+        "CELERY_CONFIG_MODULE": "plain_settings",
+        "DJANGO_SETTINGS_MODULE": "shop.settings.production",
+    }
+    answer = python("choosing.py", environ=told)
+    assert answer.returncode == 0, answer.stderr
+    own = json.loads(answer.stdout)
+    assert own["layers"] == {"silent": True, "own": False}
+    assert own["limits"] == {"silent": 120, "loading": 7}
+    assert (own["by default"], own["assigned"]) == ("shop.settings.production", "shop.settings.fixed")
+    assert rows["CELERY_LOADER", "loader="] == rows["CELERY_CONFIG_MODULE", "config_from_object()"] == precedence.APP
+    assert rows["DJANGO_SETTINGS_MODULE", "os.environ.setdefault()"] == precedence.VARIABLE
+
+
 def test_the_table_has_every_variable_that_is_set_somewhere() -> None:
     """Whatever compose files, images, roles and init systems say to processes of Celery is documented."""
     root = Path(__file__).parents[2]
