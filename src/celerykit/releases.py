@@ -264,6 +264,12 @@ def require() -> list[Finding]:
     return warnings()
 
 
+def is_refused_by_kombu(redis: Version, kombu: Version) -> bool:
+    """Say whether this Kombu does not take this redis-py for a broker on Redis."""
+    since, needed = REFUSED_BY_KOMBU
+    return () < redis < needed and kombu >= since
+
+
 def redis_refusals() -> Iterator[Finding]:
     """Yield why the installed redis-py will not do for a broker on Redis."""
     there, (since, needed) = version_of("redis"), REFUSED_BY_KOMBU
@@ -271,7 +277,7 @@ def redis_refusals() -> Iterator[Finding]:
         return
     if there < RANGES["redis"].oldest:
         yield _finding("redis", f"celerykit needs {RANGES['redis']}", remedy("redis"))
-    elif there < needed and version_of("kombu") >= since:
+    elif is_refused_by_kombu(there, version_of("kombu")):
         problem = f"kombu {_installed('kombu')} refuses it, and needs {_told(needed)} or later"
         older = f", or kombu<{_told(since)} beside it" if version_of("celery") < (5, 7) else ""
         yield _finding("redis", problem, f"Require redis>={_told(needed)}{older}")

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 BACKEND = """\
@@ -40,11 +40,14 @@ build_editable = build_wheel
 BUILD = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 
 
-def wheel(folder: Path, name: str, version: str, *needs: str, code: str = "", program: str = "") -> Path:
+def wheel(
+    folder: Path, name: str, version: str, *needs: str, code: str = "", program: str = "", extras: Iterable[str] = ()
+) -> Path:
     """Write a wheel with one module, which knows its version."""
     folder.mkdir(parents=True, exist_ok=True)
     info, file = f"{name}-{version}.dist-info", folder / f"{name}-{version}-py3-none-any.whl"
     lines = "".join(f"Requires-Dist: {need}\n" for need in needs)
+    lines += "".join(f"Provides-Extra: {extra}\n" for extra in extras)
     with zipfile.ZipFile(file, "w") as made:
         made.writestr(f"{name}.py", code or f"VALUE = '{version}'\ndef main(): print(VALUE)\n")
         made.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{lines}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celerykit.app.errors import CONTAINER, AppError
+from tests.install.parts import wheel
 
 if TYPE_CHECKING:
     from tests.install.conftest import Installer
@@ -27,6 +28,34 @@ def test_an_app_s_own_versions_win(installer: Installer, asked: str, gets: dict[
     installer.app({"requirements.txt": asked})
     installer.install()
     assert installer.versions() == gets
+
+
+def with_clients(installer: Installer) -> None:
+    """Put Kombus and redis-pys into the index that do not all go together, as PyPI's do not."""
+    for version, needs in (("5.6.3", "redis<6.1"), ("5.7.0", "redis>=6.1")):
+        wheel(installer.wheels, "kombu", version, f"{needs} ; extra == 'redis'", extras=["redis"])
+        low, high = f"{version[:3]}", f"{version[0]}.{int(version[2]) + 1}"
+        needs = (f"kombu>={low},<{high}", f"kombu[redis]>={low},<{high} ; extra == 'redis'")
+        wheel(installer.wheels, "celery", version, *needs, extras=["redis"])
+    for version in ("5.3.1", "6.4.0"):
+        wheel(installer.wheels, "redis", version)
+
+
+def test_an_app_with_an_older_redis_py_gets_a_kombu_that_takes_it(installer: Installer) -> None:
+    """The newest Kombu would refuse it at the start of each worker. What the app does not ask for is not installed."""
+    with_clients(installer)
+    installer.app({"requirements.txt": "celery<5.8\nredis<6\n"})
+    said = installer.install()
+    assert installer.versions() == {"celery": "5.6.3", "kombu": "5.6.3", "redis": "5.3.1"}
+    assert "celery 5.6.3 and kombu 5.6.3: newer ones refuse redis 5.3.1" in said
+
+
+def test_an_app_whose_versions_do_not_go_together_is_warned(installer: Installer) -> None:
+    """It may have another broker than Redis; the warning comes before the first worker says so."""
+    with_clients(installer)
+    installer.app({"requirements.txt": "celery==5.7.0\nredis<6\n"})
+    assert "warning: celery 5.7.0 and kombu 5.7.0 refuse redis 5.3.1" in installer.install()
+    assert installer.versions() == {"celery": "5.7.0", "kombu": "5.7.0", "redis": "5.3.1"}
 
 
 @pytest.mark.parametrize("asked", ["celery==5.4.0\n", "other\ncelery<5.5\n"])

@@ -71,7 +71,11 @@ def resolve(folder: Folder, kind: Kind, work: Path, before: Iterable[str]) -> Pi
     if kind.others:
         print(f"  {kind.manifest} decides; {', '.join(kind.others)} beside it {_are(kind.others)} left alone")
     manifest = _manifest(kind, work)
-    chosen = _chosen(_compile(work, manifest, [*_lines(kit()), *before]))
+    preferred = [*_lines(kit()), *before]
+    chosen = _chosen(_compile(work, preferred, manifest))
+    if _has_refused_redis(chosen):
+        chosen = chosen if kind.is_locked else _with_client(work, preferred, manifest, chosen)
+        _tell_of_redis(chosen)
     _check(chosen)
     _tell(folder, kind, chosen)
     return Pins(manifest, chosen)
@@ -91,7 +95,7 @@ def kit_share(pins: Pins, work: Path) -> list[str]:
         wanted = work / ".celerykit-needs.txt"
         wanted.write_text("".join(f"{line}\n" for line in [*needs, *optional, *pins.lines]), encoding="utf-8")
         try:
-            found = _chosen(_compile(work, wanted.name, [*_lines(here), *pins.lines]))
+            found = _chosen(_compile(work, [*_lines(here), *pins.lines], wanted.name))
         except AppError as exc:
             failure = failure or exc
             continue
@@ -134,12 +138,42 @@ def _manifest(kind: Kind, work: Path) -> str:
     return exported.name
 
 
-def _compile(work: Path, manifest: str, preferred: list[str]) -> str:
+def _compile(work: Path, preferred: list[str], *manifests: str) -> str:
     """Have uv choose; it prefers the versions of a file that was there before, wherever it can."""
     chosen = work / ".celerykit-chosen.txt"
     chosen.write_text("".join(preferred), encoding="utf-8")
-    uv.run(work, *COMPILE, "--python", sys.executable, "--output-file", chosen.name, manifest)
+    uv.run(work, *COMPILE, "--python", sys.executable, "--output-file", chosen.name, *manifests)
     return chosen.read_text(encoding="utf-8")
+
+
+def _has_refused_redis(chosen: tuple[Pin, ...]) -> bool:
+    versions = {pin.name: releases.parsed(pin.version) for pin in chosen}
+    return releases.is_refused_by_kombu(versions.get("redis", ()), versions.get("kombu", ()))
+
+
+def _with_client(work: Path, preferred: list[str], manifest: str, chosen: tuple[Pin, ...]) -> tuple[Pin, ...]:
+    """Choose once more with the client of Redis as Celery asks for it: an older Kombu takes an older redis-py.
+
+    :returns: the choice that there was, where the app's requirements leave no other.
+    """
+    client = work / ".celerykit-client.txt"
+    client.write_text("celery[redis]\n", encoding="utf-8")
+    try:
+        return _chosen(_compile(work, preferred, manifest, client.name))
+    except AppError:
+        return chosen
+
+
+def _tell_of_redis(chosen: tuple[Pin, ...]) -> None:
+    """Say which releases go together, or that none do."""
+    versions = {pin.name: pin.version for pin in chosen}
+    together = " and ".join(f"{name} {versions[name]}" for name in ("celery", "kombu") if name in versions)
+    if _has_refused_redis(chosen):
+        print(
+            f"  warning: {together} refuse redis {versions['redis']} for a broker on Redis, and the app leaves no other"
+        )
+    else:
+        print(f"  {together}: newer ones refuse redis {versions['redis']}, which the app's requirements ask for")
 
 
 def _chosen(text: str) -> tuple[Pin, ...]:
