@@ -12,7 +12,7 @@ def main() -> int:
     """Hand over to the command line and return its exit code; a probe takes the short way."""
     _end_by_term(0 if sys.argv[1:2] and sys.argv[1] in SERVICES else 128 + TERM)
     if sys.argv[1:2] == ["probe"]:
-        from celerykit import probe
+        from celerykit.health import probe
 
         return probe.main(sys.argv[2:])
     from celerykit import cli

@@ -19,7 +19,7 @@ from celerykit.ticks import SHORTEST_PAUSE, Ticks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celerykit.pulse import Pulse
+    from celerykit.health.watchdog import Pulse
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)

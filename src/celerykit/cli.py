@@ -11,9 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit import __version__, environment, probe
+from celerykit import __version__, environment
 from celerykit.environment import DEFAULT_POOL
 from celerykit.errors import EX_CONFIG, ConfigurationError, Finding
+from celerykit.health import probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import instance, statefile
-from celerykit.notify import notify
+from celerykit import instance
+from celerykit.health import statefile
+from celerykit.health.sd_notify import notify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from celerykit.pulse import Pulse
+    from celerykit.health.watchdog import Pulse
 
 WAITING = "waiting for the lock, which another beat has"
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit import instance, statefile
+from celerykit import instance
 from celerykit.errors import ConfigurationError, Finding
+from celerykit.health import statefile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

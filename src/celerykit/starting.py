@@ -7,10 +7,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from celerykit import settings, statefile
-from celerykit.notify import notify
-from celerykit.pulse import LOOK, Pulse
-from celerykit.voice import say
+from celerykit import settings
+from celerykit.health import statefile
+from celerykit.health.sd_notify import notify
+from celerykit.health.voice import say
+from celerykit.health.watchdog import LOOK, Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import environment, pools, settings, statefile
+from celerykit import environment, pools, settings
+from celerykit.health import statefile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

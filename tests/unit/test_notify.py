@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit.notify import notify
+from celerykit.health.sd_notify import notify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

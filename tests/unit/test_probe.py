@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import probe, statefile
+from celerykit.health import probe, statefile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +97,7 @@ def test_a_probe_imports_next_to_nothing(worker: str) -> None:
         [sys.executable, "-c", program, "probe", "worker", "--live"], capture_output=True, text=True, check=True
     )
     loaded = set(answer.stdout.splitlines()[-1].split())
-    assert "celerykit.statefile" in loaded
+    assert "celerykit.health.statefile" in loaded
     assert loaded & {"celery", "kombu", "dataclasses", "argparse", "typing", "pathlib", "celerykit.cli"} == set()
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import statefile
-from celerykit.pulse import Pulse
+from celerykit.health import statefile
+from celerykit.health.watchdog import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STUCK = """
 import sys, threading, time
-from celerykit.pulse import Pulse
+from celerykit.health.watchdog import Pulse
 
 def waits_in_a_thread():
     time.sleep(60)
@@ -35,7 +35,7 @@ is_stuck()
 """
 HELD = """
 import sys, time
-from celerykit.pulse import Pulse
+from celerykit.health.watchdog import Pulse
 
 pulse = Pulse(sys.argv[1], 0.3)
 pulse.begin("job", 60)
@@ -47,7 +47,7 @@ time.sleep(60)
 
 BESIDE = """
 import ctypes, sys, threading, time
-from celerykit.pulse import Pulse
+from celerykit.health.watchdog import Pulse
 
 def is_stuck():
     time.sleep(60)

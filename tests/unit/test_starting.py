@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import settings, starting, statefile
-from celerykit.pulse import Pulse
+from celerykit import settings, starting
+from celerykit.health import statefile
+from celerykit.health.watchdog import Pulse
 
 if TYPE_CHECKING:
     from pathlib import Path

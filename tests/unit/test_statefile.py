@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import statefile
+from celerykit.health import statefile
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from celerykit import pools, statefile, status
-from celerykit.statefile import State, write
+from celerykit import pools, status
+from celerykit.health import statefile
+from celerykit.health.statefile import State, write
 from tests.unit.test_pools import DEAD, RUNS, Systemd
 
 if TYPE_CHECKING:

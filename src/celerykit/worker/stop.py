@@ -21,8 +21,8 @@ from celery.platforms import EX_OK
 from celery.worker import state
 
 from celerykit import releases, settings
-from celerykit.notify import notify
-from celerykit.voice import say
+from celerykit.health.sd_notify import notify
+from celerykit.health.voice import say
 from celerykit.worker import returns
 
 if TYPE_CHECKING:

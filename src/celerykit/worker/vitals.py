@@ -23,8 +23,8 @@ from celerykit import (
     starting,
 )
 from celerykit.environment import DEFAULT_POOL
+from celerykit.health.watchdog import FOR_EVER, GRACE
 from celerykit.loader import layer_of
-from celerykit.pulse import FOR_EVER, GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ THREADS = frozenset({"celery.concurrency.thread", "celerykit.worker.threads"})
 
 
 class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Gives the worker its :class:`~celerykit.pulse.Pulse` and finds its progress."""
+    """Gives the worker its :class:`~celerykit.health.watchdog.Pulse` and finds its progress."""
 
     requires = ("celery.worker.components:Pool",)
 

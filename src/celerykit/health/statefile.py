@@ -1,6 +1,6 @@
 """The small file in which a process says how it is; ``celerykit probe`` reads it without importing Celery.
 
-A health check runs every few seconds for ever, so this module and :mod:`celerykit.probe` import next to nothing.
+A health check runs every few seconds for ever, so this module and :mod:`celerykit.health.probe` import next to nothing.
 """
 
 from __future__ import annotations

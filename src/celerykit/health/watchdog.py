@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-from celerykit import statefile
-from celerykit.notify import notify
+from celerykit.health import statefile
+from celerykit.health.sd_notify import notify
 
 GRACE = 10.0
 """Seconds that systemd's watchdog leaves :mod:`faulthandler`, which writes the stacks, to be first."""

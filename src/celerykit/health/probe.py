@@ -6,7 +6,7 @@ import os
 import sys
 from itertools import pairwise
 
-from celerykit import statefile
+from celerykit.health import statefile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
