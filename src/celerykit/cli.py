@@ -196,7 +196,7 @@ def _json_of(kind: type) -> Callable[[str], Any]:
 
 
 def _start(arguments: argparse.Namespace) -> int:
-    from celerykit.holdoff import HoldOff
+    from celerykit.host.restart_delay import HoldOff
 
     pool = getattr(arguments, "pool", DEFAULT_POOL)
     if arguments.explain:
@@ -269,14 +269,15 @@ def _warn(finding: Finding) -> None:
 
 
 def _tune(arguments: argparse.Namespace) -> int:
-    from celerykit import advice, launch, rollout
+    from celerykit import advice, launch
+    from celerykit.host import rolling_restart
 
     if arguments.app:
         os.environ["CELERY_APP"] = arguments.app
     arguments.command, arguments.celery_options = "worker", []
     ready = _prepare(arguments, arguments.pool)
     if arguments.apply:
-        rollout.commands(arguments.pool)  # refused before anything is written
+        rolling_restart.commands(arguments.pool)  # refused before anything is written
     with contextlib.redirect_stdout(sys.stderr):
         launch.enter(ready)
         app = launch.load_app(ready)
@@ -296,15 +297,15 @@ def _tune(arguments: argparse.Namespace) -> int:
 
 def _fix(files: Sequence[Path], *, apply: bool) -> None:
     """Say what was written, and have it in force, now or later."""
-    from celerykit import pools, rollout
+    from celerykit.host import rolling_restart, umbrella
 
     for path in files:
         print(f"wrote {path}")
     workers = [*map(environment.pool_of, files)]
     if not apply:
-        print(f"in force from the next start on, such as: systemctl restart {pools.NAME}@{workers[0]}")
+        print(f"in force from the next start on, such as: systemctl restart {umbrella.NAME}@{workers[0]}")
         return
-    for name in rollout.restart(workers):
+    for name in rolling_restart.restart(workers):
         print(f"restarted {name}", flush=True)
 
 
@@ -377,11 +378,11 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from celerykit import status
+    from celerykit.host import status
 
     found = status.status()
     if arguments.format == "prometheus":
-        from celerykit import metrics
+        from celerykit.host import metrics
 
         print(metrics.exposition(found), end="")
         return 0
@@ -423,18 +424,18 @@ def _waiting(arguments: argparse.Namespace) -> int:
 
 
 def _pools(arguments: argparse.Namespace) -> int:
-    from celerykit import pools
+    from celerykit.host import umbrella
 
     verbs: dict[str, Callable[[], None]] = {
-        "run": pools.run,
-        "stop": pools.stop,
-        "reload": pools.reload,
-        "revive": pools.revive,
-        "rejoin": pools.rejoin,
+        "run": umbrella.run,
+        "stop": umbrella.stop,
+        "reload": umbrella.reload,
+        "revive": umbrella.revive,
+        "rejoin": umbrella.rejoin,
     }
     try:
         verbs[arguments.verb]()
-    except pools.PoolsError as exc:
+    except umbrella.PoolsError as exc:
         print(f"celerykit: error: {exc}", file=sys.stderr)
         return 1
     return 0

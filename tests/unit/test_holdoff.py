@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.holdoff import HoldOff
+from celerykit.host.restart_delay import HoldOff
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import pools
+from celerykit.host import umbrella
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,28 +71,28 @@ def lines(channel: socket.socket) -> list[str]:
 def test_a_start_waits_for_every_enabled_pool(told: socket.socket) -> None:
     """The umbrella is up when its pools are, and says which."""
     systemd = Systemd({"default": RUNS, "imports": RUNS})
-    pools.run(systemd, looks=[])
+    umbrella.run(systemd, looks=[])
     assert systemd.done == [("start", "celeryd@default.service", "celeryd@imports.service")]
     assert lines(told)[-2:] == ["STATUS=2 of 2 pools run: default, imports", "READY=1"]
 
 
 def test_a_dead_pool_shows_in_the_status_and_does_not_end_the_others(told: socket.socket) -> None:
     """One pool that cannot start is named with its reason; the umbrella is up for the rest."""
-    pools.run(Systemd({"default": RUNS, "imports": DEAD}), looks=[])
+    umbrella.run(Systemd({"default": RUNS, "imports": DEAD}), looks=[])
     assert lines(told)[-2:] == ["STATUS=1 of 2 pools run; not: imports is failed (exit code 78)", "READY=1"]
 
 
 def test_the_umbrella_fails_when_no_pool_starts(told: socket.socket) -> None:
     """`systemctl start celeryd` must not say that it worked when nothing consumes."""
-    with pytest.raises(pools.PoolsError, match=r"no pool started: imports is failed \(exit code 78\)"):
-        pools.run(Systemd({"imports": DEAD}), looks=[])
+    with pytest.raises(umbrella.PoolsError, match=r"no pool started: imports is failed \(exit code 78\)"):
+        umbrella.run(Systemd({"imports": DEAD}), looks=[])
     assert "READY=1" not in lines(told)
 
 
 def test_without_an_enabled_pool_the_umbrella_says_how_to_enable_one(told: socket.socket) -> None:
     """A fresh installation is no failure."""
     systemd = Systemd({})
-    pools.run(systemd, looks=[])
+    umbrella.run(systemd, looks=[])
     assert systemd.done == []
     assert "STATUS=no pool is enabled: systemctl enable --now celeryd@POOL" in lines(told)
 
@@ -112,7 +112,7 @@ def test_a_pool_that_dies_later_shows(told: socket.socket) -> None:
         yield
         yield
 
-    pools.run(systemd, looks())
+    umbrella.run(systemd, looks())
     wanted = "STATUS=1 of 2 pools run; not: imports is activating (killed by signal 9, starts again by itself)"
     assert lines(told)[-1] == wanted
 
@@ -120,7 +120,7 @@ def test_a_pool_that_dies_later_shows(told: socket.socket) -> None:
 def test_a_pool_that_tries_again_says_how_often(told: socket.socket) -> None:
     """A pool that fails again and again is not taken for one that starts for the first time."""
     trying = {**RUNS, "ActiveState": "activating", "SubState": "start", "NRestarts": "4"}
-    pools.run(Systemd({"default": RUNS, "imports": trying}), looks=[])
+    umbrella.run(Systemd({"default": RUNS, "imports": trying}), looks=[])
     assert "STATUS=1 of 2 pools run; not: imports is activating (restart number 4)" in lines(told)
 
 
@@ -128,7 +128,7 @@ def test_a_start_does_not_wait_for_the_next_attempt_of_a_pool_that_failed(told: 
     """The attempt that systemd makes by itself may be a minute off: `start celeryd` begins anew."""
     waiting = {**DEAD, "ActiveState": "activating", "SubState": "auto-restart"}
     systemd = Systemd({"default": RUNS, "imports": waiting})
-    pools.run(systemd, looks=[])
+    umbrella.run(systemd, looks=[])
     both = ("start", "celeryd@default.service", "celeryd@imports.service")
     assert systemd.done == [("stop", "celeryd@imports.service"), both]
 
@@ -147,7 +147,7 @@ def test_the_status_goes_on_after_a_moment_without_memory(told: socket.socket) -
         systemd.units["celeryd@default.service"] |= DEAD
         yield
 
-    pools.run(lambda *arguments: next(calls)(*arguments), looks())
+    umbrella.run(lambda *arguments: next(calls)(*arguments), looks())
     assert lines(told)[-1] == "STATUS=0 of 1 pools run; not: default is failed (exit code 78)"
 
 
@@ -155,14 +155,14 @@ def test_the_status_goes_on_after_a_moment_without_memory(told: socket.socket) -
 def test_a_killed_umbrella_is_started_again(result: str, started: bool) -> None:
     """By a start, which leaves running pools alone; one that was stopped stays so."""
     systemd = Systemd({})
-    pools.revive({"SERVICE_RESULT": result}, systemd, lambda _: None)
+    umbrella.revive({"SERVICE_RESULT": result}, systemd, lambda _: None)
     assert systemd.done == [("start", "--no-block", "--job-mode=fail", "celeryd.service")] * started
 
 
 def test_an_umbrella_that_found_no_pool_to_start_stays_failed() -> None:
     """It is to be seen in `systemctl --failed`."""
     systemd = Systemd({})
-    pools.revive({"SERVICE_RESULT": "exit-code"}, systemd, lambda _: None)
+    umbrella.revive({"SERVICE_RESULT": "exit-code"}, systemd, lambda _: None)
     assert systemd.done == []
 
 
@@ -173,7 +173,7 @@ def test_a_pool_that_came_up_at_last_brings_up_the_umbrella(failed: bool, restar
     """Only one that failed for want of a pool: a pool started by hand does not start the others."""
     systemd = Systemd({"default": {**RUNS, "NRestarts": restarts}})
     systemd.failed = failed
-    pools.rejoin(systemd)
+    umbrella.rejoin(systemd)
     assert systemd.done == [("start", "--no-block", "--job-mode=fail", "celeryd.service")] * started
 
 
@@ -181,21 +181,21 @@ def test_a_pool_that_is_up_but_for_the_unit_s_last_step_is_not_stopped(told: soc
     """The umbrella that it brings up must not take it for one that tries again in vain."""
     up = {**RUNS, "ActiveState": "activating", "SubState": "start-post", "NRestarts": "3"}
     systemd = Systemd({"default": up, "imports": RUNS})
-    pools.run(systemd, looks=[])
+    umbrella.run(systemd, looks=[])
     assert [verb for verb, *_ in systemd.done] == ["start"]
 
 
 def test_a_stop_reaches_the_disabled_pools_too() -> None:
     """A pool started by hand is drained with the others, and its drain is waited for."""
     systemd = Systemd({"default": RUNS}, {"by-hand": RUNS})
-    pools.stop(systemd)
+    umbrella.stop(systemd)
     assert systemd.done == [("stop", "celeryd@*.service")]
 
 
 def test_a_reload_restarts_one_pool_after_the_other() -> None:
     """Enabled pools and running ones, each waited for; a disabled dead one stays dead."""
     systemd = Systemd({"default": RUNS, "imports": DEAD}, {"by-hand": RUNS, "old": DEAD})
-    pools.reload(systemd)
+    umbrella.reload(systemd)
     assert systemd.done == [("restart", f"celeryd@{pool}.service") for pool in ("by-hand", "default", "imports")]
 
 
@@ -203,6 +203,6 @@ def test_a_reload_ends_at_a_pool_that_does_not_come_back() -> None:
     """A bad release takes down one pool and no more, and the caller is told."""
     systemd = Systemd({"a": RUNS, "b": RUNS, "c": RUNS})
     systemd.refuses = {"celeryd@b.service"}
-    with pytest.raises(pools.PoolsError, match=r"celeryd@b\.service did not come back.*Job failed"):
-        pools.reload(systemd)
+    with pytest.raises(umbrella.PoolsError, match=r"celeryd@b\.service did not come back.*Job failed"):
+        umbrella.reload(systemd)
     assert ("restart", "celeryd@c.service") not in systemd.done

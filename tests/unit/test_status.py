@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from celerykit import pools, status
 from celerykit.health import statefile
 from celerykit.health.statefile import State, write
+from celerykit.host import status, umbrella
 from tests.unit.test_pools import DEAD, RUNS, Systemd
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def say(folder: Path, pool: str, *, ready: bool, reason: str) -> None:
     write(f"{folder}/worker-{pool}.json", State(os.getpid(), time.monotonic() + 60, ready, reason))
 
 
-def ask(folder: Path, systemctl: pools.Systemctl) -> dict[str, status.Status]:
+def ask(folder: Path, systemctl: umbrella.Systemctl) -> dict[str, status.Status]:
     """Return the status of each pool."""
     environ = {"CELERYKIT_CONFIG_DIR": str(folder), "CELERYKIT_STATE_DIR": str(folder)}
     return {one.pool: one for one in status.status(environ, systemctl)}

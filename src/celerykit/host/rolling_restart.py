@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import pools
 from celerykit.errors import ConfigurationError, Finding
+from celerykit.host import umbrella
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ def commands(name: str) -> list[str]:
 
     :raises ConfigurationError: if nothing does.
     """
-    told = {"name": name, "unit": pools.unit_of(name).removesuffix(".service"), "script": pools.NAME}
+    told = {"name": name, "unit": umbrella.unit_of(name).removesuffix(".service"), "script": umbrella.NAME}
     for mark, found in MANAGERS.items():
         if Path(mark.format(**told)).exists():
             return [command.format(**told) for command in found]

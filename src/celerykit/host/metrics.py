@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from celerykit.status import Status
+    from celerykit.host.status import Status
 
 GAUGES: dict[str, tuple[str, Callable[[Status], float | None]]] = {
     "wanted": ("Whether the pool should run: enabled, or simply there.", lambda one: one.wanted),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import environment, pools, settings
+from celerykit import environment, settings
 from celerykit.health import statefile
+from celerykit.host import umbrella
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,27 +57,28 @@ class Status:
         return f"{self.pool:<16}{state:<14}{pid:<12}{'ready' if self.ready else 'not ready':<11}{said}"
 
 
-def status(environ: Mapping[str, str] = os.environ, systemctl: pools.Systemctl = pools.systemctl) -> list[Status]:
+def status(environ: Mapping[str, str] = os.environ, systemctl: umbrella.Systemctl = umbrella.systemctl) -> list[Status]:
     """Return every pool that has an env file, is enabled or is loaded."""
     names = environment.pools(environment.config_dir(environ))
     folder = environ.get(settings.variable("state_dir")) or _state_dir(environ)
     if not BOOTED_BY_SYSTEMD.is_dir():
         known = names or sorted(map(environment.pool_of, Path(folder).glob("worker-*.json")))
         return [_of_itself(name, folder) for name in known or [environment.DEFAULT_POOL]]
-    wanted = pools.enabled(systemctl)
-    units = {*wanted, *pools.loaded(systemctl), *(pools.unit_of(name) for name in names)}
+    wanted = umbrella.enabled(systemctl)
+    units = {*wanted, *umbrella.loaded(systemctl), *(umbrella.unit_of(name) for name in names)}
     return [
-        _with_unit(unit, folder, pools.unit_of(unit.pool) in wanted) for unit in pools.look(sorted(units), systemctl)
+        _with_unit(unit, folder, umbrella.unit_of(unit.pool) in wanted)
+        for unit in umbrella.look(sorted(units), systemctl)
     ]
 
 
-def _with_unit(unit: pools.Unit, folder: str, wanted: bool) -> Status:
+def _with_unit(unit: umbrella.Unit, folder: str, wanted: bool) -> Status:
     said = _of_itself(unit.pool, folder)
     if unit.runs:
         ready = said.ready and said.pid == unit.pid
         return replace(said, unit=unit.active, wanted=wanted, pid=unit.pid, ready=ready)
     return Status(
-        unit.pool, unit.active, wanted, unit.pid, False, unit.text or f"see journalctl -u {pools.NAME}@{unit.pool}"
+        unit.pool, unit.active, wanted, unit.pid, False, unit.text or f"see journalctl -u {umbrella.NAME}@{unit.pool}"
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celerykit.errors import ConfigurationError
-    from celerykit.pools import Systemctl
+    from celerykit.host.umbrella import Systemctl
 
 LONGEST = 60.0
 """Seconds, as ``systemd/restart-delay.conf`` has it for a systemd that can."""
@@ -74,9 +74,9 @@ class HoldOff:
 
     def _restarts(self) -> int | None:
         """Return how often systemd has restarted the unit by itself; None where its own delay rises, or none is."""
-        from celerykit import pools
+        from celerykit.host import umbrella
 
-        ask = self._systemctl or pools.systemctl
+        ask = self._systemctl or umbrella.systemctl
         try:
             shown = ask("show", "--property=NRestarts,RestartSteps", self._unit).stdout
         except OSError:
