@@ -314,7 +314,7 @@ def _say(text: str) -> None:
 
 
 def _passwords(arguments: argparse.Namespace) -> int:
-    from celerykit import owner, passwords
+    from celerykit.credentials import owner, passwords
 
     who = owner.owner(os.environ, owner.MOUNTS.read_text(encoding="utf-8", errors="replace"))
     if who and owner.claim(Path(arguments.folder), who, os.environ):
@@ -339,7 +339,7 @@ def _passwords(arguments: argparse.Namespace) -> int:
 
 def _certificates(arguments: argparse.Namespace) -> int:
     try:
-        from celerykit import certificates
+        from celerykit.credentials import certificates
     except ImportError as exc:
         needed = Finding("cryptography", "", "Python path", str(exc), "Install celerykit[certificates]")
         raise ConfigurationError(needed) from exc
@@ -355,17 +355,18 @@ def _certificates(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     _require_releases()
-    from celerykit import check, releases
+    from celerykit import releases
+    from celerykit.checks import job_loss
 
     if arguments.candidate:
-        from celerykit import candidate
+        from celerykit.checks import staged
 
-        for finding in candidate.judge(json.load(sys.stdin)):
+        for finding in staged.judge(json.load(sys.stdin)):
             print(finding)
         return 0
     # What an app prints while it is imported is no part of the answer.
     with contextlib.redirect_stdout(sys.stderr):
-        findings = check.check(arguments.pools)
+        findings = job_loss.check(arguments.pools)
     if arguments.format == "json":
         print(json.dumps([finding.as_dict() for finding in findings], indent=2))
     else:

@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 
 import celerykit
-from celerykit import login
+from celerykit.checks import connectivity
 from tests.brokers.scene import read_only
 from tests.containers.test_survival import assert_nothing_lost, wait_running
 from tests.rig.containers import CELERY_IMAGE, POSTGRESQL_IMAGE
@@ -219,7 +219,7 @@ def test_what_is_wrong_with_a_url_is_said_with_its_remedy(rig: Rig) -> None:
         results = url.replace("pgmq://", "db+postgresql+psycopg://")
         app = Celery("wrong", broker=url, backend=results, set_as_current=False)
         celerykit.configure(app)
-        broker, backend = map(str, login.refusals(app, {}))
+        broker, backend = map(str, connectivity.refusals(app, {}))
         assert broker.startswith("CELERY_BROKER_URL=pgmq://celery:") and remedy in broker
         assert backend.startswith("CELERY_RESULT_BACKEND=db+postgresql+psycopg://celery:") and remedy in backend
         assert "not-it" not in broker + backend and rig.password not in broker + backend

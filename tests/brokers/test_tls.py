@@ -11,7 +11,7 @@ import pytest
 import trustme
 from celery import Celery
 
-from celerykit import certificates
+from celerykit.credentials import certificates
 from tests.brokers import test_survival
 from tests.brokers.conftest import PGMQ, RabbitMQ, Redis
 from tests.rig.waiting import until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celerykit import certificates
+from celerykit.credentials import certificates
 
 if TYPE_CHECKING:
     from pathlib import Path

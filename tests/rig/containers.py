@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 
-from celerykit import definitions, passwords
+from celerykit import definitions
+from celerykit.credentials import passwords
 from celerykit.settings import Settings
 from tests.rig.authority import Authority
 from tests.rig.client import Client, PGMQClient, RabbitMQClient, results_of

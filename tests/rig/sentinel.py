@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from redis.sentinel import MasterNotFoundError
 from redis.sentinel import Sentinel as Watch
 
-from celerykit import passwords
+from celerykit.credentials import passwords
 from tests.rig.client import Client
 from tests.rig.containers import REDIS_IMAGE
 from tests.rig.process import READY

@@ -15,7 +15,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from celerykit import passwords, releases
+from celerykit import releases
+from celerykit.credentials import passwords
 from tests.rig.containers import LABEL, REDIS_IMAGE
 from tests.rig.waiting import until
 

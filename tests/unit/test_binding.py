@@ -12,7 +12,8 @@ import pytest
 from celery import Celery, Task
 
 import celerykit
-from celerykit import check, releases
+from celerykit import releases
+from celerykit.checks import job_loss
 from celerykit.settings import Settings
 from tests.rig.since import since
 from tests.unit.conftest import APPS, SEARCHED
@@ -164,7 +165,7 @@ def bound(app: Celery, **options: Any) -> Any:
 def findings(app: Celery) -> list[Finding]:
     """Return what the check finds in an app."""
     app.finalize()
-    return list(check.judge(app, Settings()))
+    return list(job_loss.judge(app, Settings()))
 
 
 class Early(Task):  # type: ignore[misc]

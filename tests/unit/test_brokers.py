@@ -9,7 +9,8 @@ from celery import Celery
 from celery.app.backends import BACKEND_ALIASES
 from kombu.transport import TRANSPORT_ALIASES
 
-from celerykit import brokers, check
+from celerykit import brokers
+from celerykit.checks import job_loss
 from celerykit.settings import AT_LEAST_ONCE, AT_MOST_ONCE, Settings
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def test_what_works_is_let_through(broker: str, backend: str) -> None:
 def test_a_broker_that_nobody_has_tried_is_told_of() -> None:
     """It starts, and `celerykit check` says what is not known."""
     app = Celery("judged", set_as_current=False, broker="consul://user:secret@h/")
-    (found,) = [found for found in check.judge(app, Settings()) if found.variable == "broker_url"]
+    (found,) = [found for found in job_loss.judge(app, Settings()) if found.variable == "broker_url"]
     assert "was never tried" in found.problem and "secret" not in str(found)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celerykit import dropins
+from celerykit.checks import dropins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from celerykit import certificates
+from celerykit.credentials import certificates
 from celerykit.errors import ConfigurationError
 
 if TYPE_CHECKING:

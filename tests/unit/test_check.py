@@ -14,7 +14,7 @@ from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 import celerykit as kit
-from celerykit import check
+from celerykit.checks import job_loss
 from celerykit.errors import EX_CONFIG
 from celerykit.settings import Settings
 from tests.rig.since import since
@@ -38,7 +38,7 @@ def judged(own: Settings | None = None, task: dict[str, Any] | None = None, **co
         """Do nothing."""
 
     app.finalize()
-    return list(check.judge(app, own or Settings()))
+    return list(job_loss.judge(app, own or Settings()))
 
 
 def variables(findings: list[Finding]) -> list[str]:
@@ -173,7 +173,7 @@ def test_a_task_that_was_named_too_early_is_found_at_its_definition() -> None:
 
     assert not work.acks_late, "looking at it binds it"
     app.conf.task_acks_late = True
-    (finding,) = check.judge(app, Settings())
+    (finding,) = job_loss.judge(app, Settings())
     assert finding.variable == "task_acks_late"
     assert finding.source == f"{__file__}:{work.run.__code__.co_firstlineno}"
 

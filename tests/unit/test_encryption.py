@@ -15,7 +15,8 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 import celerykit
-from celerykit import encryption, login
+from celerykit import encryption
+from celerykit.checks import connectivity
 from tests.rig.since import since
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def test_a_deployment_says_what_is_wrong_with_a_certificate(listen: Listen, auth
     """Of broker and result backend, with the variable and the remedy; the password is masked."""
     port = listen(authority.issue_cert("elsewhere"))
     app = made(f"rediss://u:secret@127.0.0.1:{port}/0", f"rediss://u:secret@127.0.0.1:{port}/1")
-    findings = list(login.refusals(app, {}))
+    findings = list(connectivity.refusals(app, {}))
     assert [finding.variable for finding in findings] == ["CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"]
     for finding in findings:
         assert "not valid for '127.0.0.1'" in finding.problem

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from celerykit import owner
+from celerykit.credentials import owner
 from celerykit.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from celerykit import passwords
+from celerykit.credentials import passwords
 
 
 @pytest.fixture

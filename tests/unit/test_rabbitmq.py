@@ -11,7 +11,8 @@ from kombu import Exchange, Queue, binding
 from kombu.common import Broadcast
 
 import celerykit
-from celerykit import check, encryption, routes, settings
+from celerykit import encryption, routes, settings
+from celerykit.checks import job_loss
 from celerykit.rabbitmq import delayed_key, remedy, require_version
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def test_a_delay_below_a_second_is_one_of_a_second(countdown: int) -> None:
 
 def found(app: Celery) -> list[str]:
     """Return the names of what `celerykit check` finds."""
-    return [finding.variable for finding in check.judge(app, settings.Settings())]
+    return [finding.variable for finding in job_loss.judge(app, settings.Settings())]
 
 
 def test_a_queue_that_would_get_another_s_jobs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-from celerykit import passwords
+from celerykit.credentials import passwords
 
 if __name__ == "__main__":
     print(passwords.postgresql_users(json.load(sys.stdin)), end="")

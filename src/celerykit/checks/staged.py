@@ -18,7 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit import check, dropins, launch, login, settings
+from celerykit import launch, settings
+from celerykit.checks import connectivity, dropins, job_loss
 from celerykit.environment import DEFAULT_POOL
 from celerykit.errors import ConfigurationError, Finding
 
@@ -58,8 +59,8 @@ def judge_process(process: str, pool: str, *, connect: bool) -> tuple[list[Findi
         app.finalize()
     except ConfigurationError as exc:
         return [], list(exc.findings)
-    advice = list(check.judge(app, ready.settings)) if process == "worker" else []
-    return advice, list(login.refusals(app, ready.environment.sources)) if connect else []
+    advice = list(job_loss.judge(app, ready.settings)) if process == "worker" else []
+    return advice, list(connectivity.refusals(app, ready.environment.sources)) if connect else []
 
 
 def main(process: str, pool: str = DEFAULT_POOL, connect: str = "") -> int:
@@ -83,7 +84,7 @@ def _write(document: dict[str, Any], folder: Path) -> None:
 
 def _ask(process: Sequence[str], folder: Path, document: dict[str, Any]) -> tuple[list[Finding], list[Finding]]:
     """Judge a process in one of its own: an app can be imported once, with one environment."""
-    command = [sys.executable, "-m", "celerykit.candidate", process[0], [*process, DEFAULT_POOL][1]]
+    command = [sys.executable, "-m", "celerykit.checks.staged", process[0], [*process, DEFAULT_POOL][1]]
     environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environ[f"{settings.PREFIX}CONFIG_DIR"] = str(folder)
     try:

@@ -1,0 +1,1 @@
+"""Everything that judges a configuration, an app or a host, and starts nothing."""

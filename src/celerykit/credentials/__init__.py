@@ -1,0 +1,1 @@
+"""Passwords, certificates, and whose a stack is."""
