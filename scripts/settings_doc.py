@@ -7,7 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import defaults, meanings, names, precedence, settings
+from celerykit import defaults, meanings, precedence
+from celerykit.config import option_names, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -100,7 +101,7 @@ def page() -> str:
     head = HEAD.format(
         folder=settings.CONFIG_DIR,
         config_dir=f"{settings.PREFIX}CONFIG_DIR",
-        unprefixed=", ".join(f"`{name}`" for name in names.UNPREFIXED),
+        unprefixed=", ".join(f"`{name}`" for name in option_names.UNPREFIXED),
     )
     return "\n".join([head, APP, *_own(), *_sides(), START, *_app(), *_transport(), *_meanings()])
 

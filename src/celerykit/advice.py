@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from celerykit import envfile, environment, limits, profile, sizing, split, tuning, useful
+from celerykit import limits, profile, sizing, split, tuning, useful
+from celerykit.config import envfile, environment
 from celerykit.defaults import PREFORK, SOLO, THREADS
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.limits import Limit, Limits

@@ -12,13 +12,14 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit import names, releases, secretfile
+from celerykit import releases, secretfile
+from celerykit.config import option_names
 from celerykit.errors import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celerykit.environment import Environment
+    from celerykit.config.environment import Environment
 
 CELERYS = ("amqp", "billiard", "celery", "kombu", "vine")
 """Packages whose releases belong together."""
@@ -129,14 +130,15 @@ def _not_found(missing: str) -> str:
     """Return the remedy where the module of the app is not there."""
     parent, _, last = missing.rpartition(".")
     if package := sys.modules.get(parent):
-        near = names.closest(last, [item.name for item in pkgutil.iter_modules(getattr(package, "__path__", []))])
+        modules = [item.name for item in pkgutil.iter_modules(getattr(package, "__path__", []))]
+        near = option_names.closest(last, modules)
         return f"Did you mean {parent}.{near}?" if near else _name_an_app(parent)
     here = Path.cwd()
     for folder in (here / "src", here.parent):
         if _has(folder, missing):
             return f"It is in {folder}: set CELERY_WORKDIR={folder}, or start there, or install the app as a package"
     searched = f"It is neither in {here} nor on the Python path"
-    if near := names.closest(missing, [item.name for item in pkgutil.iter_modules([str(here)])]):
+    if near := option_names.closest(missing, [item.name for item in pkgutil.iter_modules([str(here)])]):
         return f"{searched}; did you mean {near}?"
     return f"{searched}: start in the folder that holds it, name that folder in CELERY_WORKDIR, or install the app"
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery import beat, signals
 
-from celerykit import databaselock, duetimes, reconnect, redbeat, settings, starting
+from celerykit import databaselock, duetimes, reconnect, redbeat, starting
+from celerykit.config import settings
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.schedulefile import ScheduleFile
 from celerykit.ticks import SHORTEST_PAUSE, Ticks

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from celerykit import envfile, names, releases, settings
+from celerykit import releases
+from celerykit.config import envfile, option_names, settings
+from celerykit.config.settings import AT_LEAST_ONCE, AT_MOST_ONCE, STOCK
 from celerykit.errors import Finding
-from celerykit.settings import AT_LEAST_ONCE, AT_MOST_ONCE, STOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from celerykit.settings import Settings
+    from celerykit.config.settings import Settings
 
 
 class Promise(Enum):
@@ -181,7 +182,7 @@ def _refusals(
     if server is None:
         if "://" not in url or scheme_of(url) in known:
             return  # a name of the app's own, or what somebody has added to Celery
-        near = names.closest(scheme_of(url), known)
+        near = option_names.closest(scheme_of(url), known)
         problem, remedy = f"Celery knows no scheme {scheme_of(url)}://", f"Did you mean {near}://?" if near else USE
     elif server.promise is GONE:
         problem, remedy = f"Celery 5.7 has no {server.name} any more", f"Use {server.instead}"

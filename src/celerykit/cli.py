@@ -11,8 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit import __version__, environment
-from celerykit.environment import DEFAULT_POOL
+from celerykit import __version__
+from celerykit.config import environment
+from celerykit.config.environment import DEFAULT_POOL
 from celerykit.errors import EX_CONFIG, ConfigurationError, Finding
 from celerykit.health import probe
 
@@ -61,9 +62,9 @@ def _is_global(words: Sequence[str]) -> bool:
     """Say whether all of the words are global options of Celery and their values."""
     if not words:
         return True
-    from celerykit import options
+    from celerykit.config import command_line
 
-    return words[0] in options.FLAGS and not options.split_global(words)[1]
+    return words[0] in command_line.FLAGS and not command_line.split_global(words)[1]
 
 
 def _parser() -> argparse.ArgumentParser:

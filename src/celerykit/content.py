@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celerykit import names
+from celerykit.config import option_names
 from celerykit.errors import Finding
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def advice(app: Any, where: str) -> Iterator[Finding]:
 
 
 def _cannot_be_had(name: str, value: str, kind: str, known: list[str]) -> Finding:
-    near = names.closest(value, known)
+    near = option_names.closest(value, known)
     remedy = REMEDIES.get(value) or (f"Did you mean {near}?" if near else f"Use one of {', '.join(known)}")
     return Finding(name, value, "the app's own settings", f"there is no such {kind} here", remedy)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celerykit import brokers, postgresql
-from celerykit.settings import AT_LEAST_ONCE, Settings
+from celerykit.config.settings import AT_LEAST_ONCE, Settings
 
 PREFORK = "prefork"
 SOLO = "solo"

@@ -15,7 +15,7 @@ from celerykit import defaults
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from celerykit.settings import Settings
+    from celerykit.config.settings import Settings
 
 VHOST = "celery"
 DELIVERY_LIMIT = 20

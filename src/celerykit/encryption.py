@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 from kombu.connection import Connection as KombuConnection
 
 from celerykit import brokers, defaults, postgresql
+from celerykit.config.settings import AUTHORITY
 from celerykit.errors import Finding, look_up
-from celerykit.settings import AUTHORITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

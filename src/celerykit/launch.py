@@ -10,29 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from celerykit import (
-    application,
-    brokers,
-    commandline,
-    content,
-    defaults,
-    envfile,
-    environment,
-    meanings,
-    names,
-    options,
-    profile,
-    releases,
-    settings,
-    starting,
-    tuning,
-)
+from celerykit import application, brokers, content, defaults, meanings, profile, releases, starting, tuning
+from celerykit.config import celery_cli, command_line, envfile, environment, option_names, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from celerykit.environment import Environment
+    from celerykit.config.environment import Environment
 
 LOADER = "celerykit.loader:Loader"
 OWN = "celerykit"
@@ -61,7 +46,7 @@ class Launch:
     @property
     def told_pool(self) -> str:
         """The same of the arguments or the environment, nothing if none of them says it."""
-        return options.split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL", "")
+        return command_line.split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL", "")
 
     @property
     def profile_file(self) -> Path:
@@ -88,7 +73,7 @@ class Launch:
         if self.process != "worker":
             return [self.process, *self.arguments]
         alias = POOL_ALIAS.get(self.pool_class, self.pool_class)
-        return [self.process, "-P", alias, *options.split_pool(self.arguments)[1]]
+        return [self.process, "-P", alias, *command_line.split_pool(self.arguments)[1]]
 
     def explain(self, tuned: tuning.Tuning | None = None, app: Any = None) -> Iterator[str]:
         """Yield what was resolved and where each value comes from, a line each, secrets masked.
@@ -120,7 +105,7 @@ def prepare(
     :returns: the launch, and findings that are only warnings.
     :raises ConfigurationError: if the process must not start like this.
     """
-    said, arguments = options.split_global(arguments)
+    said, arguments = command_line.split_global(arguments)
     resolved = environment.resolve(process, environ, pool, said)
     values, sources = dict(resolved.values), dict(resolved.sources)
     for name, value in _own_values(process, pool, environ).items():
@@ -201,7 +186,7 @@ def load_app(launch: Launch) -> Any:
     except (Exception, SystemExit) as exc:
         raise ConfigurationError(application.failure(exc, launch.environment)) from exc
     refused = list(brokers.refusals(app, launch.settings.delivery, launch.environment.sources))
-    refused += options.unfit(launch.process, launch.arguments, app)
+    refused += command_line.unfit(launch.process, launch.arguments, app)
     if refused := [*refused, *content.refusals(app)]:
         raise ConfigurationError(*refused)
     return app
@@ -237,8 +222,8 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
         warn(finding)
     for finding in precedence.differing(app, launch.environment):
         warn(finding)
-    celery = commandline.whole() if launch.process == "flower" else commandline.own()
-    commandline.hand_over(celery, app)
+    celery = celery_cli.whole() if launch.process == "flower" else celery_cli.own()
+    celery_cli.hand_over(celery, app)
     if launch.process == "beat":
         from celerykit.beat import watch_over_beat
 
@@ -316,7 +301,7 @@ def _require_pool_class(launch: Launch) -> None:
         return
     source = launch.environment.sources.get("CELERY_WORKER_POOL", environment.ARGUMENTS)
     remedy = f"Celery has {', '.join(known)}"
-    if near := names.closest(launch.pool_class, known):
+    if near := option_names.closest(launch.pool_class, known):
         remedy += f"; did you mean {near}?"
     raise ConfigurationError(
         Finding("CELERY_WORKER_POOL", launch.pool_class, source, "no worker pool of Celery", remedy)

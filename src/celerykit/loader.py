@@ -18,19 +18,8 @@ from celery.loaders.app import AppLoader
 from celery.loaders.default import Loader as DefaultLoader
 from celery.local import Proxy
 
-from celerykit import (
-    binding,
-    brokers,
-    defaults,
-    djangoresults,
-    environment,
-    rabbitmq,
-    remotecontrol,
-    sent,
-    sentinel,
-    settings,
-    transports,
-)
+from celerykit import binding, brokers, defaults, djangoresults, rabbitmq, remotecontrol, sent, sentinel, transports
+from celerykit.config import environment, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+from celerykit.config.settings import AUTHORITY
 from celerykit.errors import look_up
-from celerykit.settings import AUTHORITY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers, envfile, settings
+from celerykit import brokers
+from celerykit.config import envfile, settings
 from celerykit.errors import Finding
 from celerykit.loader import layer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celerykit.environment import Environment
+    from celerykit.config.environment import Environment
 
 VARIABLE = "the variable"
 APP = "the app"

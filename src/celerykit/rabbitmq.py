@@ -19,10 +19,10 @@ from kombu.utils.objects import cached_property
 from kombu.utils.text import version_string_as_tuple
 
 from celerykit import brokers, defaults, encryption, releases, routes
+from celerykit.config.settings import patience
 from celerykit.errors import look_up
 from celerykit.routes import DELAYED
 from celerykit.sender import Sender, delayed_key
-from celerykit.settings import patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from celery.utils.functional import maybe_list
 from kombu.utils.json import dumps, loads
 
 from celerykit import brokers, definitions
-from celerykit.settings import patience
+from celerykit.config.settings import patience
 
 if TYPE_CHECKING:
     from collections import deque

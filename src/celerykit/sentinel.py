@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from celerykit import brokers, defaults
 
 if TYPE_CHECKING:
-    from celerykit.settings import Settings
+    from celerykit.config.settings import Settings
 
 SCHEME = "sentinel"
 

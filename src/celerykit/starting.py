@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from celerykit import settings
+from celerykit.config import settings
 from celerykit.health import statefile
 from celerykit.health.sd_notify import notify
 from celerykit.health.voice import say

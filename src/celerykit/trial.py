@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celerykit import names
+from celerykit.config import option_names
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.worker import meters
 from celerykit.worker.tally import Seen, Tally
@@ -44,7 +44,7 @@ def run(app: Any, task: str, args: Sequence[Any], kwargs: Mapping[str, Any], tim
     :raises ConfigurationError: if the app has no such task, or it fails.
     """
     if task not in app.tasks:
-        near = names.closest(task, list(app.tasks))
+        near = option_names.closest(task, list(app.tasks))
         remedy = f"Did you mean {near}?" if near else f"It has {', '.join(n for n in app.tasks if n[:7] != 'celery.')}"
         raise ConfigurationError(Finding("--task", task, f"app {app.main}", "the app has no such task", remedy))
     here, there = multiprocessing.get_context("fork").Pipe()

@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers, environment, limits, releases, settings, sizing
+from celerykit import brokers, limits, releases, sizing
+from celerykit.config import environment, settings
 from celerykit.defaults import PREFORK
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.limits import Limit
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from celerykit.environment import Environment
+    from celerykit.config.environment import Environment
     from celerykit.launch import Launch
     from celerykit.limits import Limits
     from celerykit.profile import Record

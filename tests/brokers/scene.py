@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celerykit.brokers import Promise
-from celerykit.settings import AT_MOST_ONCE
+from celerykit.config.settings import AT_MOST_ONCE
 from tests.brokers.kinds import FOLDER, LOGIN, PGMQ, RABBITMQ, REDIS, Kind, settings
 from tests.rig.waiting import until
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import docker
 
 from celerykit import definitions
+from celerykit.config.settings import Settings
 from celerykit.credentials import passwords
-from celerykit.settings import Settings
 from tests.rig.authority import Authority
 from tests.rig.client import Client, PGMQClient, RabbitMQClient, results_of
 from tests.rig.ledger import Ledger, folder_in_memory

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from celerykit import __version__, names, sysconfig
+from celerykit import __version__
+from celerykit.config import legacy, option_names
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -132,10 +133,10 @@ def test_every_variable_in_the_docs_exists() -> None:
     unknown = []
     for path in tracked(*patterns):
         for name in VARIABLE.findall(path.read_text(encoding="utf-8")):
-            known = names.is_known(name) or names.is_known(name.removesuffix("_FILE"))
+            known = option_names.is_known(name) or option_names.is_known(name.removesuffix("_FILE"))
             # The stack's own variables, such as its ports, are read by compose files, images and scripts.
             of_the_stack = name.startswith("CELERYKIT_") and re.search(rf"\b{name}\b", elsewhere)
-            if not known and not of_the_stack and name not in sysconfig.MEANINGLESS:
+            if not known and not of_the_stack and name not in legacy.MEANINGLESS:
                 unknown.append(f"{named(path)}: {name}")
     assert unknown == []
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import environment
+from celerykit.config import environment
 from celerykit.errors import ConfigurationError
 
 if TYPE_CHECKING:

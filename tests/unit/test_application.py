@@ -12,7 +12,7 @@ import pytest
 
 import celerykit
 from celerykit import application
-from celerykit.environment import Environment
+from celerykit.config.environment import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ def test_an_app_that_its_user_may_not_read_is_said_to_be_closed(tmp_path: Path, 
         parent.chmod(parent.stat().st_mode | 0o055)
     ask = (
         "import os, sys; sys.dont_write_bytecode = True; sys.path[0] = '.'\n"
-        "from celerykit import application; from celerykit.environment import Environment\n"
+        "from celerykit import application; from celerykit.config.environment import Environment\n"
         "import celery.worker.state; celery.Celery()  # Python itself may be in a folder of root's\n"
         f"os.chdir({str(folder)!r}); os.setgid(10001); os.setgroups([]); os.setuid(10001)\n"
         f"try: application.find({app!r})\n"

@@ -14,7 +14,7 @@ from celery import Celery, Task
 import celerykit
 from celerykit import releases
 from celerykit.checks import job_loss
-from celerykit.settings import Settings
+from celerykit.config.settings import Settings
 from tests.rig.since import since
 from tests.unit.conftest import APPS, SEARCHED
 

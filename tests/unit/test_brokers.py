@@ -11,7 +11,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from celerykit import brokers
 from celerykit.checks import job_loss
-from celerykit.settings import AT_LEAST_ONCE, AT_MOST_ONCE, Settings
+from celerykit.config.settings import AT_LEAST_ONCE, AT_MOST_ONCE, Settings
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Run

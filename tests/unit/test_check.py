@@ -15,8 +15,8 @@ from kombu.common import Broadcast
 
 import celerykit as kit
 from celerykit.checks import job_loss
+from celerykit.config.settings import Settings
 from celerykit.errors import EX_CONFIG
-from celerykit.settings import Settings
 from tests.rig.since import since
 from tests.unit.conftest import SEARCHED
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import commandline, names
+from celerykit.config import celery_cli, option_names
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Run
@@ -31,6 +31,6 @@ def test_an_app_gets_the_real_modules(python: Run) -> None:
 
 def test_options_of_other_packages_commands_are_known() -> None:
     """One of theirs is no mistake, one that only begins like it is."""
-    assert commandline.plugins() == ["flower"]
-    assert names.is_known("CELERY_FLOWER_TORNADO_ARGV")
-    assert not names.is_known("CELERY_FLOWER_TORNADO")
+    assert celery_cli.plugins() == ["flower"]
+    assert option_names.is_known("CELERY_FLOWER_TORNADO_ARGV")
+    assert not option_names.is_known("CELERY_FLOWER_TORNADO")

@@ -6,7 +6,7 @@ import pytest
 from celery.app.defaults import NAMESPACES, flatten
 
 from celerykit import defaults, releases
-from celerykit.settings import Settings
+from celerykit.config.settings import Settings
 
 KNOWN = {name for name, _ in flatten(NAMESPACES)}
 OF_NEWER = {"task_create_missing_queue_type"} if releases.lacks("queue types") else set()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import envfile
+from celerykit.config import envfile
 from celerykit.errors import ConfigurationError
 
 if TYPE_CHECKING:

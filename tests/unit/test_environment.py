@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import environment, names
+from celerykit.config import environment, option_names
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -121,11 +121,11 @@ def test_a_secret_given_twice_is_refused(etc: Path) -> None:
 
 def test_no_option_of_celery_or_flower_is_taken_for_a_secret() -> None:
     """The _FILE form hides no option of the installed Celery and Flower."""
-    options = {*names.celery_options(), *names.flower_options(), *names.READ_BY_CELERY}
+    options = {*option_names.celery_options(), *option_names.flower_options(), *option_names.READ_BY_CELERY}
     assert [name for name in options if environment.SECRET_FILE.fullmatch(name)] == []
 
 
-@pytest.mark.parametrize("name", sorted(names.UNPREFIXED))
+@pytest.mark.parametrize("name", sorted(option_names.UNPREFIXED))
 def test_names_that_beat_the_prefixed_ones_are_refused_from_the_environment(tmp_path: Path, name: str) -> None:
     """A stray APP or BROKER_URL, which Celery would follow in silence, stops the start."""
     message = refused(tmp_path, **{name: "other"})

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import cli, environment, launch, settings
+from celerykit import cli, launch
+from celerykit.config import environment, settings
 from celerykit.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -242,10 +243,10 @@ def test_words_that_celery_does_not_take_are_answered_with_what_it_takes(
     }
     from celery import Celery
 
-    from celerykit import options
+    from celerykit.config import command_line
 
     for words, message in answers.items():
-        found = "\n".join(map(str, options.unfit("worker", words.split(), Celery())))
+        found = "\n".join(map(str, command_line.unfit("worker", words.split(), Celery())))
         assert found.startswith(message)
     answer = celerykit("worker", "-A", "nothing", "--concurency", "4")
     assert (answer.returncode, answer.stderr) == (78, f"celerykit: error: {answers['--concurency 4']}\n")

@@ -11,8 +11,9 @@ from kombu import Exchange, Queue, binding
 from kombu.common import Broadcast
 
 import celerykit
-from celerykit import encryption, routes, settings
+from celerykit import encryption, routes
 from celerykit.checks import job_loss
+from celerykit.config import settings
 from celerykit.rabbitmq import delayed_key, remedy, require_version
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from celerykit import settings
+from celerykit.config import settings
 from celerykit.errors import ConfigurationError
 
 if TYPE_CHECKING:

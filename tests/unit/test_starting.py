@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import settings, starting
+from celerykit import starting
+from celerykit.config import settings
 from celerykit.health import statefile
 from celerykit.health.watchdog import Pulse
 

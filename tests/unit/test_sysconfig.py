@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import environment, names, sysconfig
+from celerykit.config import environment, legacy, option_names
 from celerykit.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def told(
     path = etc / file
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
-    return {line.name: line.value for line in sysconfig.read(etc, process, pool)}
+    return {line.name: line.value for line in legacy.read(etc, process, pool)}
 
 
 def refused(etc: Path, text: str, process: str = "worker") -> str:
@@ -137,9 +137,9 @@ def test_every_short_option_is_celery_s(tmp_path: Path) -> None:
 
     params = [*worker.params, *beat.params, *celery.params]
     known = {
-        letter: {word for param in params if letter in param.opts for word in param.opts} for letter in sysconfig.SHORT
+        letter: {word for param in params if letter in param.opts for word in param.opts} for letter in legacy.SHORT
     }
-    assert all(f"--{long}" in known[letter] for letter, long in sysconfig.SHORT.items())
-    variables = {f"CELERY_WORKER_{long}".upper().replace("-", "_") for long in sysconfig.SHORT.values()}
-    unknown = {name for name in variables if not names.is_known(name)}
+    assert all(f"--{long}" in known[letter] for letter, long in legacy.SHORT.items())
+    variables = {f"CELERY_WORKER_{long}".upper().replace("-", "_") for long in legacy.SHORT.values()}
+    unknown = {name for name in variables if not option_names.is_known(name)}
     assert unknown <= {"CELERY_WORKER_APP", "CELERY_WORKER_SCHEDULE"}

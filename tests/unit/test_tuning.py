@@ -10,9 +10,9 @@ import pytest
 from celery import Celery
 
 from celerykit import tuning
+from celerykit.config.settings import Settings, from_environment
 from celerykit.errors import ConfigurationError
 from celerykit.limits import Limit
-from celerykit.settings import Settings, from_environment
 from tests.rig.since import since
 
 if TYPE_CHECKING:

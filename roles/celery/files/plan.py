@@ -22,9 +22,10 @@ import pack  # noqa: E402
 import sources  # noqa: E402
 from layout import BEAT, FLOWER, SYSTEMD, UMBRELLA, UNITS, named, phase_of, static, text_of, unit_of  # noqa: E402
 
-from celerykit import brokers, envfile, environment, postgresql, settings  # noqa: E402
+from celerykit import brokers, postgresql  # noqa: E402
 from celerykit.app import system  # noqa: E402
 from celerykit.app.folder import is_left_out  # noqa: E402
+from celerykit.config import envfile, environment, settings  # noqa: E402
 from celerykit.errors import ConfigurationError  # noqa: E402
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-from celerykit import definitions, settings
+from celerykit import definitions
+from celerykit.config import settings
 from celerykit.credentials import passwords
 from celerykit.errors import ConfigurationError
 

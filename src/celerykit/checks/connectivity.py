@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers, encryption, envfile, postgresql, rabbitmq
+from celerykit import brokers, encryption, postgresql, rabbitmq
+from celerykit.config import envfile
 from celerykit.errors import Finding
 
 if TYPE_CHECKING:

@@ -8,19 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import (
-    binding,
-    brokers,
-    content,
-    defaults,
-    encryption,
-    environment,
-    launch,
-    rabbitmq,
-    releases,
-    settings,
-    tuning,
-)
+from celerykit import binding, brokers, content, defaults, encryption, launch, rabbitmq, releases, tuning
+from celerykit.config import environment, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:

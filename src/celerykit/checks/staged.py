@@ -18,9 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit import launch, settings
+from celerykit import launch
 from celerykit.checks import connectivity, dropins, job_loss
-from celerykit.environment import DEFAULT_POOL
+from celerykit.config import settings
+from celerykit.config.environment import DEFAULT_POOL
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from celerykit import definitions, secretfile, settings
+from celerykit import definitions, secretfile
+from celerykit.config import settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

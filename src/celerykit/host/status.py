@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import environment, settings
+from celerykit.config import environment, settings
 from celerykit.health import statefile
 from celerykit.host import umbrella
 

@@ -29,8 +29,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool
 
 from celerykit import postgresql
+from celerykit.config.settings import patience
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.settings import patience
 from celerykit.transports.reaching import Reaching
 from celerykit.transports.renewal import Renewal
 

@@ -13,7 +13,7 @@ from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 from kombu.utils.imports import symbol_by_name
 
-from celerykit import settings
+from celerykit.config import settings
 from celerykit.worker import origins
 
 if TYPE_CHECKING:

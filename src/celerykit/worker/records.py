@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker import state
 
-from celerykit import profile, sent, settings
-from celerykit.environment import DEFAULT_POOL
+from celerykit import profile, sent
+from celerykit.config import settings
+from celerykit.config.environment import DEFAULT_POOL
 from celerykit.worker import meters, resizing, tally
 from celerykit.worker.tally import Seen, Tally
 

@@ -14,7 +14,8 @@ from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 from kombu.utils.encoding import safe_repr
 
-from celerykit import brokers, deadletters, releases, settings
+from celerykit import brokers, deadletters, releases
+from celerykit.config import settings
 from celerykit.definitions import DELIVERY_LIMIT
 from celerykit.worker import returns, termination
 

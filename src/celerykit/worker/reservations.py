@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker import state
 
-from celerykit import brokers, deadletters, settings
+from celerykit import brokers, deadletters
+from celerykit.config import settings
 from celerykit.worker import eta
 from celerykit.worker.delivery import leave
 from celerykit.worker.vitals import longest_silence

@@ -20,7 +20,8 @@ from celery import bootsteps, signals
 from celery.platforms import EX_OK
 from celery.worker import state
 
-from celerykit import releases, settings
+from celerykit import releases
+from celerykit.config import settings
 from celerykit.health.sd_notify import notify
 from celerykit.health.voice import say
 from celerykit.worker import returns

@@ -10,19 +10,9 @@ from typing import TYPE_CHECKING, Any
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
 
-from celerykit import (
-    __version__,
-    brokers,
-    content,
-    defaults,
-    meanings,
-    patience,
-    reconnect,
-    releases,
-    settings,
-    starting,
-)
-from celerykit.environment import DEFAULT_POOL
+from celerykit import __version__, brokers, content, defaults, meanings, patience, reconnect, releases, starting
+from celerykit.config import settings
+from celerykit.config.environment import DEFAULT_POOL
 from celerykit.health.watchdog import FOR_EVER, GRACE
 from celerykit.loader import layer_of
 

@@ -12,7 +12,7 @@ from celery.worker import control, strategy
 from celery.worker.request import Request
 from kombu.utils.json import loads
 
-from celerykit import settings
+from celerykit.config import settings
 from celerykit.worker.reservations import is_on_redis
 
 if TYPE_CHECKING:

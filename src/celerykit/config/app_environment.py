@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import envfile, secretfile
+from celerykit import secretfile
+from celerykit.config import envfile
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:

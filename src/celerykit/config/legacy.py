@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from celerykit import instance
-from celerykit.envfile import SAFE_NAME, Line, mask
+from celerykit.config.envfile import SAFE_NAME, Line, mask
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import difflib
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from celerykit import commandline
+from celerykit.config import celery_cli
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +53,7 @@ def celery_options() -> dict[str, Any]:
 
     Imports Celery: green pools must have patched the standard library before.
     """
-    return _options(commandline.own())
+    return _options(celery_cli.own())
 
 
 def _options(celery: Any) -> dict[str, Any]:
@@ -65,8 +65,8 @@ def _options(celery: Any) -> dict[str, Any]:
 
 def _is_of_plugin(name: str) -> bool:
     """Say whether another package's command reads a variable; only for one that begins like it, those are imported."""
-    begins = tuple(f"CELERY_{plugin}_".upper().replace("-", "_") for plugin in commandline.plugins())
-    return name.startswith(begins) and name in _options(commandline.whole())
+    begins = tuple(f"CELERY_{plugin}_".upper().replace("-", "_") for plugin in celery_cli.plugins())
+    return name.startswith(begins) and name in _options(celery_cli.whole())
 
 
 @cache
@@ -83,7 +83,7 @@ def flower_options() -> frozenset[str]:
 
 def is_known(name: str) -> bool:
     """Say whether Celery, Flower or the kit reads the variable ``name``; other programs' names are none of ours."""
-    from celerykit import settings
+    from celerykit.config import settings
 
     if name.startswith(settings.PREFIX):
         return name in settings.names()
@@ -96,7 +96,7 @@ def is_known(name: str) -> bool:
 
 def nearest(name: str) -> str | None:
     """Return the known variable that ``name`` most resembles."""
-    from celerykit import settings
+    from celerykit.config import settings
 
     return closest(name, [*celery_options(), *READ_BY_CELERY, *flower_options(), *settings.names()])
 

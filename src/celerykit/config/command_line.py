@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from celerykit import commandline, environment, names
-from celerykit.environment import ARGUMENTS
+from celerykit.config import celery_cli, environment, option_names
+from celerykit.config.environment import ARGUMENTS
 from celerykit.errors import Finding
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def unfit(process: str, words: Sequence[str], app: Any) -> list[Finding]:
 
     if process == "flower":
         return []
-    command = commandline.own().commands[process]
+    command = celery_cli.own().commands[process]
     params = [*command.params, *app.user_options.get(process, ()), *app.user_options.get("preload", ())]
     context = click.Context(click.Command(process, params=params))
     try:
@@ -74,7 +74,7 @@ def unfit(process: str, words: Sequence[str], app: Any) -> list[Finding]:
 
 
 def _unknown(process: str, option: str, params: Sequence[Any]) -> Finding:
-    near = names.closest(option, [*OWN, *(name for param in params for name in param.opts)])
+    near = option_names.closest(option, [*OWN, *(name for param in params for name in param.opts)])
     remedy = f"Did you mean {near}?" if near else f"See 'celery {process} --help'"
     return Finding(option, "", ARGUMENTS, f"no option of 'celery {process}' or the kit", remedy)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from celerykit import appenv, envfile, names, settings, sysconfig
+from celerykit.config import app_environment, envfile, legacy, option_names, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def pool_of(file: Path) -> str:
 def pools(folder: Path) -> list[str]:
     """Return the pools that have an env file in ``folder``, or else those that ``CELERYD_NODES`` names."""
     named = sorted(map(pool_of, folder.glob(env_file("*"))))
-    return named or sysconfig.nodes(folder.parent)
+    return named or legacy.nodes(folder.parent)
 
 
 def of_pools(folder: Path) -> Iterator[tuple[str, Environment]]:
@@ -72,7 +72,7 @@ def resolve(
 ) -> Environment:
     """Return what ``process`` (``worker``, ``beat`` or ``flower``) is told.
 
-    Later wins: the app's own environment file, the files of :mod:`celerykit.sysconfig`, ``celery.env``, then
+    Later wins: the app's own environment file, the files of :mod:`celerykit.config.legacy`, ``celery.env``, then
     ``worker-<pool>.env``, ``beat.env`` or ``flower.env``, then ``environ``, then ``said``.
 
     :raises ConfigurationError: for lines, secrets and unprefixed names that cannot stand.
@@ -100,7 +100,7 @@ def gather(
     for name, value in said.items():
         values.pop(f"{name}_FILE", None)
         values[name], sources[name] = value, ARGUMENTS
-    for line in appenv.named(values, sources):
+    for line in app_environment.named(values, sources):
         values[line.name], sources[line.name] = line.value, line.source
     return Environment(values, sources)
 
@@ -139,12 +139,12 @@ def unknown_names(environment: Environment) -> tuple[list[Finding], list[Finding
     errors: list[Finding] = []
     warnings: list[Finding] = []
     for name, shown, source in environment:
-        if names.is_known(name):
+        if option_names.is_known(name):
             continue
-        near = names.nearest(name)
+        near = option_names.nearest(name)
         remedy = f"Did you mean {near}?" if near else "Remove it"
         problem = "no option of the installed Celery, Flower or celerykit"
-        apps = source.startswith(f"{environment.values.get(appenv.VARIABLE) or ' '}:")
+        apps = source.startswith(f"{environment.values.get(app_environment.VARIABLE) or ' '}:")
         inherited = apps or source == INHERITED or source.endswith(f"({INHERITED})")
         (warnings if inherited else errors).append(Finding(name, shown, source, problem, remedy))
     return errors, warnings
@@ -154,7 +154,7 @@ def unfit_values(environment: Environment, process: str) -> list[Finding]:
     """Return the values that the installed Celery's option types refuse."""
     findings = []
     prefix = f"CELERY_{process}_".upper()
-    for name, param in names.celery_options().items():
+    for name, param in option_names.celery_options().items():
         value = environment.values.get(name, "")
         if not value or not name.startswith(prefix):
             continue
@@ -200,7 +200,7 @@ def _lines(process: str, environ: Mapping[str, str], pool: str) -> Iterable[envf
     own = {"worker": [env_file(pool)], "beat": ["beat.env"], "flower": ["flower.env"]}.get(process, [])
     if process == "worker":
         _require_pool(folder, pool)
-    yield from sysconfig.read(folder.parent, process, pool)
+    yield from legacy.read(folder.parent, process, pool)
     for path in (folder / name for name in ("celery.env", *own)):
         if path.exists():
             yield from envfile.read(path)
@@ -230,7 +230,7 @@ def _refuse_unprefixed(values: Mapping[str, str], sources: Mapping[str, str]) ->
             f"Celery reads this name before {prefixed}, whoever set it",
             f"Unset it, and use {prefixed}",
         )
-        for name, prefixed in names.UNPREFIXED.items()
+        for name, prefixed in option_names.UNPREFIXED.items()
         if values.get(name)
     ]
     if findings:
