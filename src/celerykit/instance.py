@@ -22,3 +22,6 @@ NAME = of(sys.prefix)
 def named(word: str) -> str:
     """Return what a unit, folder or user of this app is called: ``celeryd``, or ``celeryd-shop``."""
     return f"{word}-{NAME}" if NAME else word
+
+
+STATE_DIR = instance.named("/run/celery")

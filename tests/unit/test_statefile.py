@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celerykit import instance
 from celerykit.health import statefile
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def test_the_folder_is_as_told_else_the_unit_s_else_one_s_own(tmp_path: Path) ->
     assert statefile.folder(told) == "/a"
     assert statefile.folder({"RUNTIME_DIRECTORY": "/b:/c"}) == "/b"
     private = f"{tmp_path}/celerykit-{os.getuid()}"
-    assert statefile.folder({"TMPDIR": str(tmp_path)}) in {private, statefile.STATE_DIR}
+    assert statefile.folder({"TMPDIR": str(tmp_path)}) in {private, instance.STATE_DIR}
 
 
 def test_pools_and_beat_have_files_of_their_own() -> None:

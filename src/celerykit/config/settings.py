@@ -132,7 +132,7 @@ class Settings:
         kind="name",
     )
     state_dir: str = _setting(
-        statefile.STATE_DIR,
+        instance.STATE_DIR,
         "Folder of the state files that `celerykit probe` reads. Default: `$RUNTIME_DIRECTORY`, else `/run/celery` "
         "where it can be written, else a folder of the user's own in the temporary directory.",
         kind="folder",

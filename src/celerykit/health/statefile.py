@@ -10,13 +10,11 @@ import os
 import time
 from _thread import get_ident
 
-from celerykit import instance
+from celerykit.instance import STATE_DIR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-STATE_DIR = instance.named("/run/celery")
 
 
 class State:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from celerykit import instance
 from celerykit.config import environment, settings
 from celerykit.health import statefile
 from celerykit.host import umbrella
@@ -93,4 +94,4 @@ def _of_itself(pool: str, folder: str) -> Status:
 
 def _state_dir(environ: Mapping[str, str]) -> str:
     """Return the units' folder, which a reader need not be able to write; if it is empty, where else workers write."""
-    return statefile.STATE_DIR if any(Path(statefile.STATE_DIR).glob("*.json")) else statefile.folder(environ)
+    return instance.STATE_DIR if any(Path(instance.STATE_DIR).glob("*.json")) else statefile.folder(environ)
