@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from celerykit import limits, profile, sizing, split, tuning, useful
 from celerykit.config import envfile, environment
-from celerykit.defaults import PREFORK, SOLO, THREADS
+from celerykit.config.pool_kinds import PREFORK, SOLO, THREADS
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.limits import Limit, Limits
 from celerykit.sizing import DoesNotFitError, Plan, Profile, Terms

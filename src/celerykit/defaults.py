@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from celerykit import brokers, postgresql
+from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO
 from celerykit.config.settings import AT_LEAST_ONCE, Settings
 
-PREFORK = "prefork"
-SOLO = "solo"
-THREADS = "threads"
-GREEN_POOLS = frozenset({"gevent", "eventlet"})
 EXCHANGE = "celerykit"
 """The topic exchange that knows every queue on RabbitMQ by its name."""
 QUORUM = "quorum"

@@ -24,4 +24,5 @@ def named(word: str) -> str:
     return f"{word}-{NAME}" if NAME else word
 
 
-STATE_DIR = instance.named("/run/celery")
+STATE_DIR = named("/run/celery")
+"""The folder in which each process of this app says how it is."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from celerykit import application, brokers, content, defaults, meanings, profile, releases, starting, tuning
-from celerykit.config import celery_cli, command_line, envfile, environment, option_names, settings
+from celerykit.config import celery_cli, command_line, envfile, environment, option_names, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _replace_threads() -> None:
     """Have ``-P threads`` mean the kit's pool: the size of Celery's own cannot change."""
     from celery import concurrency
 
-    concurrency.ALIASES[defaults.THREADS] = THREADS_POOL
+    concurrency.ALIASES[pool_kinds.THREADS] = THREADS_POOL
 
 
 def _enter_folder(told: Environment) -> None:

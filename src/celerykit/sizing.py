@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from celerykit import useful
-from celerykit.defaults import GREEN_POOLS, PREFORK, SOLO, THREADS
+from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO, THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

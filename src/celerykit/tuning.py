@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celerykit import brokers, limits, releases, sizing
-from celerykit.config import environment, settings
-from celerykit.defaults import PREFORK
+from celerykit.config import environment, pool_kinds, settings
+from celerykit.config.pool_kinds import PREFORK
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.limits import Limit
 from celerykit.sizing import DoesNotFitError, Plan, Profile, Terms
@@ -124,7 +124,7 @@ def tune(launch: Launch, app: Any) -> Tuning | None:
 
     pool = ALIASES.get(launch.pool_class, launch.pool_class)
     layer = layer_of(app.conf)
-    if launch.settings.tune == settings.OFF or pool not in settings.POOL_KINDS or layer is None:
+    if launch.settings.tune == settings.OFF or pool not in pool_kinds.POOL_KINDS or layer is None:
         return None
     given = {name: _given(launch, app.conf, layer, option) for name, option in OPTIONS.items()}
     terms = Terms(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from celerykit.defaults import GREEN_POOLS, PREFORK, SOLO, THREADS
+from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO, THREADS
 
 if TYPE_CHECKING:
     from celerykit.limits import Limit

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from celerykit import binding, brokers, content, defaults, encryption, launch, rabbitmq, releases, tuning
-from celerykit.config import environment, settings
+from celerykit.config import environment, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _judge_broadcasts(app: Any, where: str) -> Iterator[Finding]:
 
 def _judge_autoscale(ready: launch.Launch) -> Iterator[Finding]:
     name = "CELERY_WORKER_AUTOSCALE"
-    if ready.pool_class == defaults.THREADS and (told := ready.environment.values.get(name)):
+    if ready.pool_class == pool_kinds.THREADS and (told := ready.environment.values.get(name)):
         problem = "Celery's autoscaler ends a worker whose pool of threads is Celery's own at the first job beyond it"
         remedy = f"Drop it: the kit's pool of threads adapts by itself, and {settings.variable('tune')} says whether"
         yield Finding(name, told, ready.environment.sources.get(name, environment.INHERITED), problem, remedy)

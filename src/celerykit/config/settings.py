@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celerykit import instance
+from celerykit.config.pool_kinds import POOL_KINDS
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.health import statefile
 
@@ -33,7 +34,6 @@ PRESUMED_JOB = 3600.0
 """Seconds: Celery's own visibility timeout on Redis."""
 MONTH = 30 * 86400.0
 """Seconds. In milliseconds it fits into 32 bits, whatever timer RabbitMQ keeps it in."""
-POOL_KINDS = ("prefork", "threads", "gevent", "eventlet", "solo")
 CONFIG_DIR = Path(instance.named("/etc/celery"))
 
 

@@ -13,7 +13,7 @@ from celery import bootsteps
 from celery.worker import state
 
 from celerykit import adapting, limits, releases, sizing
-from celerykit.defaults import GREEN_POOLS, PREFORK, SOLO, THREADS
+from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO, THREADS
 from celerykit.loader import layer_of
 from celerykit.sizing import DoesNotFitError, Profile
 from celerykit.worker import resizing

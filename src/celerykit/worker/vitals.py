@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
 
-from celerykit import __version__, brokers, content, defaults, meanings, patience, reconnect, releases, starting
-from celerykit.config import settings
+from celerykit import __version__, brokers, content, meanings, patience, reconnect, releases, starting
+from celerykit.config import pool_kinds, settings
 from celerykit.config.environment import DEFAULT_POOL
 from celerykit.health.watchdog import FOR_EVER, GRACE
 from celerykit.loader import layer_of
@@ -73,7 +73,7 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
             logger.warning(
                 "a job that has not ended %g s after it was fetched runs again meanwhile: %s", held, SET_LONGEST_JOB
             )
-        kind = os.environ.get("CELERY_WORKER_POOL") or defaults.PREFORK
+        kind = os.environ.get("CELERY_WORKER_POOL") or pool_kinds.PREFORK
         for text in meanings.without_effect(worker.app.conf, kind, self.settings.drain):
             logger.warning("%s", text)
         for finding in content.advice(worker.app, f"app {worker.app.main}"):
