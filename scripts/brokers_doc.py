@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers
+from celerykit.brokers import catalogue
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
@@ -68,7 +68,7 @@ def _seen_of_brokers(record: Mapping[str, Any]) -> Iterator[str]:
     rows = [
         (f"{name}{_version(one)}", *_cells(one, HEADINGS), _speed(one, held.get("Redis"))) for name, one in held.items()
     ]
-    rows += [(name, UNKNOWN, *[""] * len(HEADINGS)) for name in _untried(brokers.BROKERS, held)]
+    rows += [(name, UNKNOWN, *[""] * len(HEADINGS)) for name in _untried(catalogue.BROKERS, held)]
     yield markdown(("broker", *HEADINGS, "speed"), rows)
     yield from _where(held)
     if loads := [one["seen"]["load"] for one in held.values() if "load" in one["seen"]]:
@@ -78,7 +78,7 @@ def _seen_of_brokers(record: Mapping[str, Any]) -> Iterator[str]:
 def _seen_of_backends(record: Mapping[str, Any]) -> Iterator[str]:
     held = record.get("backends", {})
     rows = [(f"{name}{_version(one)}", *_cells(one, OF_RESULTS)) for name, one in held.items()]
-    rows += [(name, UNKNOWN, *[""] * (len(OF_RESULTS) - 1)) for name in _untried(brokers.BACKENDS, held)]
+    rows += [(name, UNKNOWN, *[""] * (len(OF_RESULTS) - 1)) for name in _untried(catalogue.BACKENDS, held)]
     yield markdown(("result backend", *OF_RESULTS), rows)
     yield from _where(held)
 
@@ -97,9 +97,9 @@ def _speed(one: Mapping[str, Any], redis: Mapping[str, Any] | None) -> str:
     return f"{one['seen'][SPEED] / redis['seen'][SPEED]:.2g}"
 
 
-def _untried(servers: Iterable[brokers.Server], held: Mapping[str, Any]) -> Iterator[str]:
-    tried = {brokers.scheme_of(f"{one['scheme']}://") for one in held.values()}
-    return (row.name for row in servers if row.promise is not brokers.GONE and not tried & set(row.schemes))
+def _untried(servers: Iterable[catalogue.Server], held: Mapping[str, Any]) -> Iterator[str]:
+    tried = {catalogue.scheme_of(f"{one['scheme']}://") for one in held.values()}
+    return (row.name for row in servers if row.promise is not catalogue.GONE and not tried & set(row.schemes))
 
 
 def _where(held: Mapping[str, Any]) -> Iterator[str]:
@@ -109,29 +109,29 @@ def _where(held: Mapping[str, Any]) -> Iterator[str]:
 
 def _brokers() -> Iterator[str]:
     yield "## Brokers\n"
-    for promise in brokers.Promise:
-        of_it = [server for server in brokers.BROKERS if server.promise is promise]
+    for promise in catalogue.Promise:
+        of_it = [server for server in catalogue.BROKERS if server.promise is promise]
         yield f"### {promise.value}\n"
         yield _table(of_it)
 
 
 def _backends() -> Iterator[str]:
     yield "## Result backends\n"
-    yield _table(server for server in brokers.BACKENDS if server.promise is brokers.REDELIVERS)
-    for promise in (brokers.UNTESTED, brokers.GONE):
+    yield _table(server for server in catalogue.BACKENDS if server.promise is catalogue.REDELIVERS)
+    for promise in (catalogue.UNTESTED, catalogue.GONE):
         yield f"### {promise.value}: results\n"
-        yield _table(server for server in brokers.BACKENDS if server.promise is promise)
+        yield _table(server for server in catalogue.BACKENDS if server.promise is promise)
 
 
-def _table(servers: Iterable[brokers.Server]) -> str:
+def _table(servers: Iterable[catalogue.Server]) -> str:
     rows = list(servers)
-    last = "instead" if rows[0].promise is brokers.GONE else "requirement"
+    last = "instead" if rows[0].promise is catalogue.GONE else "requirement"
     lines = ((row.name, ", ".join(f"`{scheme}`" for scheme in row.schemes), _last(row)) for row in rows)
     return markdown(("server", "scheme", last), lines)
 
 
-def _last(server: brokers.Server) -> str:
-    if server.promise is brokers.GONE:
+def _last(server: catalogue.Server) -> str:
+    if server.promise is catalogue.GONE:
         return server.instead
     return f"`{server.package}`" if server.package else "none"
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery import beat, signals
 
-from celerykit import databaselock, duetimes, reconnect, redbeat, starting
+from celerykit import databaselock, duetimes, redbeat, starting
+from celerykit.brokers import reconnect
 from celerykit.config import settings
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.schedulefile import ScheduleFile

@@ -397,15 +397,16 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _waiting(arguments: argparse.Namespace) -> int:
-    from celerykit import brokers, launch
+    from celerykit import launch
+    from celerykit.brokers import catalogue
 
     arguments.command, arguments.celery_options = "worker", []
     ready = _prepare(arguments, DEFAULT_POOL)
     with contextlib.redirect_stdout(sys.stderr):
         launch.enter(ready)
         app = launch.load_app(ready)
-    url = brokers.broker_urls(app.conf)[0]
-    if brokers.scheme_of(url) not in brokers.REDIS:
+    url = catalogue.broker_urls(app.conf)[0]
+    if catalogue.scheme_of(url) not in catalogue.REDIS:
         print("jobs wait on the broker itself, and in no worker's way: only on Redis does the kit count them")
         return 0
     from celerykit.transports.redis import waiting

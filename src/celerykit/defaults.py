@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from celerykit import brokers, postgresql
+from celerykit.brokers import catalogue, postgresql
 from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO
 from celerykit.config.settings import AT_LEAST_ONCE, Settings
 
@@ -102,7 +102,7 @@ def app_defaults(settings: Settings, pool_class: str = PREFORK) -> list[Default]
 
 def transport_options(settings: Settings, scheme: str) -> list[Default]:
     """Return the defaults of ``broker_transport_options`` for a broker URL's scheme."""
-    if scheme in brokers.REDIS:
+    if scheme in catalogue.REDIS:
         return [
             Default(
                 "visibility_timeout",
@@ -131,11 +131,11 @@ def transport_options(settings: Settings, scheme: str) -> list[Default]:
             Default("socket_keepalive", True, "Lets the kernel notice a peer that is gone."),
             Default("health_check_interval", 10, "Bounds how long a stuck consumer goes unnoticed to about 20 s."),
         ]
-    if scheme in brokers.AMQP:
+    if scheme in catalogue.AMQP:
         return [Default("confirm_publish", True, "Without confirms a broker crash loses jobs that were accepted.")]
     if scheme == "pgmq":
         return _of_pgmq(settings)
-    if scheme in brokers.TIMED:
+    if scheme in catalogue.TIMED:
         return [
             Default(
                 "visibility_timeout",
@@ -173,7 +173,7 @@ def broker_defaults(settings: Settings, scheme: str) -> list[Default]:
                 "How long a dead pool child's result may be on its way: without an event loop, its job waits for that.",
             ),
         ]
-    if scheme not in brokers.AMQP:
+    if scheme not in catalogue.AMQP:
         return []
     return [
         Default(
@@ -203,7 +203,7 @@ def backend_defaults(settings: Settings, url: str, pool_class: str = PREFORK) ->
                 "Without a check of its certificate anybody can stand in for the server. The rest is Celery's own.",
             )
         ]
-    scheme = brokers.scheme_of(url)
+    scheme = catalogue.scheme_of(url)
     shared = Default(
         "result_backend_thread_safe",
         True,
@@ -216,7 +216,7 @@ def backend_defaults(settings: Settings, url: str, pool_class: str = PREFORK) ->
     )
     return [
         *([encrypted] if scheme == "rediss" else []),
-        *([shared] if scheme in brokers.REDIS and pool_class in GREEN_POOLS else []),
+        *([shared] if scheme in catalogue.REDIS and pool_class in GREEN_POOLS else []),
     ]
 
 

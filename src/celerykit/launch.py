@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from celerykit import application, brokers, content, defaults, meanings, profile, releases, starting, tuning
+from celerykit import application, content, defaults, meanings, profile, releases, starting, tuning
+from celerykit.brokers import catalogue
 from celerykit.config import celery_cli, command_line, envfile, environment, option_names, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
 
@@ -185,7 +186,7 @@ def load_app(launch: Launch) -> Any:
         app.loader.import_default_modules()
     except (Exception, SystemExit) as exc:
         raise ConfigurationError(application.failure(exc, launch.environment)) from exc
-    refused = list(brokers.refusals(app, launch.settings.delivery, launch.environment.sources))
+    refused = list(catalogue.refusals(app, launch.settings.delivery, launch.environment.sources))
     refused += command_line.unfit(launch.process, launch.arguments, app)
     if refused := [*refused, *content.refusals(app)]:
         raise ConfigurationError(*refused)
@@ -211,12 +212,10 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
     _require_flower(launch)
     enter(launch)
     app, tuned = _started(launch)
-    from celerykit import (
-        encryption,
-        precedence,
-    )  # and with them Kombu, after green pools have patched what that imports
+    from celerykit import precedence
+    from celerykit.brokers import tls  # and with them Kombu, after green pools have patched what that imports
 
-    for finding in encryption.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
+    for finding in tls.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
         warn(finding)
     for finding in tuning.overcommitted(tuned) if tuned else ():
         warn(finding)

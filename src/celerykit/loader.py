@@ -18,7 +18,8 @@ from celery.loaders.app import AppLoader
 from celery.loaders.default import Loader as DefaultLoader
 from celery.local import Proxy
 
-from celerykit import binding, brokers, defaults, djangoresults, rabbitmq, remotecontrol, sent, sentinel, transports
+from celerykit import binding, defaults, remotecontrol, sent, transports
+from celerykit.brokers import catalogue, django_results, rabbitmq, sentinel
 from celerykit.config import environment, settings
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class Layer(dict[str, Any]):
             return self._of_backend(str(self._conf.result_backend))[name]
         if name not in defaults.OF_BROKER:
             raise KeyError(name)  # before the broker is asked for, whose URL is a setting, too
-        url = brokers.broker_urls(self._conf)[0]
-        values = defaults.of_broker(self._settings, brokers.scheme_of(url))
+        url = catalogue.broker_urls(self._conf)[0]
+        values = defaults.of_broker(self._settings, catalogue.scheme_of(url))
         values["broker_transport_options"] |= sentinel.options(url, self._settings)
         return values[name]
 
@@ -124,7 +125,7 @@ class Loader(AppLoader):  # type: ignore[misc]
     def on_worker_init(self) -> None:
         """Do what has to wait until the app's modules are imported: they may make settings, and set up Django."""
         merge_options(self.app)
-        djangoresults.install(self.app)
+        django_results.install(self.app)
 
 
 def configure(app: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers
+from celerykit.brokers import catalogue
 from celerykit.config import envfile, settings
 from celerykit.errors import Finding
 from celerykit.loader import layer_of
@@ -136,5 +136,5 @@ def _shown(told: Environment, variable: str) -> str:
 
 
 def _finding(name: str, own: Any, where: str, problem: str, remedy: str) -> Finding:
-    urls = [*brokers.urls(own)] if own else []
+    urls = [*catalogue.urls(own)] if own else []
     return Finding(name, ";".join(envfile.mask("", str(url)) for url in urls) or "None", where, problem, remedy)

@@ -15,7 +15,7 @@ import celery.app.control
 from celery.utils.functional import maybe_list
 from kombu.utils.json import dumps, loads
 
-from celerykit import brokers, definitions
+from celerykit.brokers import catalogue, rabbitmq_definitions
 from celerykit.config.settings import patience
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ class Store(Protocol):
 
 def store_of(app: Any) -> Store | None:
     """Return the store of an app's broker, None if that keeps no revocations."""
-    scheme = brokers.scheme_of(brokers.broker_urls(app.conf)[0])
-    if scheme in brokers.REDIS:
+    scheme = catalogue.scheme_of(catalogue.broker_urls(app.conf)[0])
+    if scheme in catalogue.REDIS:
         return InRedis()
-    return InRabbitMQ() if scheme in brokers.AMQP else None
+    return InRabbitMQ() if scheme in catalogue.AMQP else None
 
 
 class InRedis:
@@ -160,7 +160,7 @@ class InRabbitMQ:
         with self._channel(connection) as channel:
             channel.basic_qos(0, PREFETCH, False)
             channel.basic_consume(
-                definitions.REVOKED, callback=reading.take, arguments={"x-stream-offset": reading.next}
+                rabbitmq_definitions.REVOKED, callback=reading.take, arguments={"x-stream-offset": reading.next}
             )
             _publish(channel, [], correlation_id=reading.mark)
             while not reading.is_over:
@@ -171,7 +171,10 @@ class InRabbitMQ:
         channel = connection.channel()
         with channel.connection.transport.having_timeout(patience()):
             channel.queue_declare(
-                definitions.REVOKED, durable=True, auto_delete=False, arguments=definitions.REVOKED_ARGUMENTS
+                rabbitmq_definitions.REVOKED,
+                durable=True,
+                auto_delete=False,
+                arguments=rabbitmq_definitions.REVOKED_ARGUMENTS,
             )
         return closing(channel)
 
@@ -210,7 +213,9 @@ def _publish(channel: Any, revocations: Sequence[Revocation], **properties: Any)
         properties={"delivery_mode": 2, **properties},
     )
     with channel.connection.transport.having_timeout(patience()):
-        channel.basic_publish_confirm(message, exchange="", routing_key=definitions.REVOKED, confirm_timeout=patience())
+        channel.basic_publish_confirm(
+            message, exchange="", routing_key=rabbitmq_definitions.REVOKED, confirm_timeout=patience()
+        )
 
 
 def _parts(revocations: Sequence[Revocation]) -> Iterator[Sequence[Revocation]]:

@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers, limits, releases, sizing
+from celerykit import limits, releases, sizing
+from celerykit.brokers import catalogue
 from celerykit.config import environment, pool_kinds, settings
 from celerykit.config.pool_kinds import PREFORK
 from celerykit.errors import ConfigurationError, Finding
@@ -267,8 +268,8 @@ def connections(conf: Any, pool: str) -> Iterator[Limit]:
     named = {
         "max_connections of broker_transport_options": (conf.broker_transport_options or {}).get("max_connections")
     }
-    backend = brokers.scheme_of(str(conf.result_backend))
-    if backend in brokers.REDIS:
+    backend = catalogue.scheme_of(str(conf.result_backend))
+    if backend in catalogue.REDIS:
         named["redis_max_connections"] = conf.redis_max_connections
     if backend in {"db", "database"}:
         named["pool_size of database_engine_options"] = (conf.database_engine_options or {}).get("pool_size")

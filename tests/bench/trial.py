@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu import Connection
 
-from celerykit.definitions import VHOST
+from celerykit.brokers.rabbitmq_definitions import VHOST
 from tests.rig.containers import Rig
 from tests.rig.waiting import until
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celerykit import brokers
-from celerykit.brokers import Promise, Server
+from celerykit.brokers import catalogue
+from celerykit.brokers.catalogue import Promise, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -61,12 +61,12 @@ class Kind:
     @property
     def packages(self) -> Iterator[str]:
         """What an app needs for it, as the kit says."""
-        yield from (*_of(brokers.BROKERS, self.url).package.split(), *self.also.split())
+        yield from (*_of(catalogue.BROKERS, self.url).package.split(), *self.also.split())
 
     @property
     def promise(self) -> Promise:
         """What the kit says of it as a broker."""
-        return _of(brokers.BROKERS, self.url).promise
+        return _of(catalogue.BROKERS, self.url).promise
 
 
 class Backend(Kind):
@@ -78,11 +78,11 @@ class Backend(Kind):
     def packages(self) -> Iterator[str]:
         """What an app needs for it, as the kit says."""
         if self.url:
-            yield from (*_of(brokers.BACKENDS, self.url).package.split(), *self.also.split())
+            yield from (*_of(catalogue.BACKENDS, self.url).package.split(), *self.also.split())
 
 
 def _of(servers: Sequence[Server], url: str) -> Server:
-    found = brokers.find(servers, url)
+    found = catalogue.find(servers, url)
     assert found is not None, url
     return found
 

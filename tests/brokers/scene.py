@@ -6,7 +6,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from celerykit.brokers import Promise
+from celerykit.brokers.catalogue import Promise
 from celerykit.config.settings import AT_MOST_ONCE
 from tests.brokers.kinds import FOLDER, LOGIN, PGMQ, RABBITMQ, REDIS, Kind, settings
 from tests.rig.waiting import until

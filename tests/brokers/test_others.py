@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit.brokers import Promise
+from celerykit.brokers.catalogue import Promise
 from tests.brokers.kinds import BROKERS, EVERY, HIGH_FIRST, IGNORED, LOW_FIRST, MIXED, Kind, each
 from tests.brokers.scene import LONGEST_JOB, assert_all_done
 from tests.containers.test_bad_input import refused

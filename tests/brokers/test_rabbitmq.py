@@ -11,7 +11,8 @@ import pytest
 from amqp.exceptions import AccessRefused
 from celery import Celery
 
-from celerykit import deadletters, definitions
+from celerykit import deadletters
+from celerykit.brokers import rabbitmq_definitions
 from tests.containers.test_survival import assert_nothing_lost, kill_main_process, wait_running
 from tests.rig.inside.celerykit_survival import note
 from tests.rig.waiting import until
@@ -106,7 +107,7 @@ def test_an_expired_job_is_no_dead_letter(server: Process, rig: Rig) -> None:
     until(lambda: rig.client.queued() == 0, 30, "jobs that expire")
     assert rig.client.dead_letters() == []
     counts = dict(line.split() for line in server.sh("rabbitmqctl -q list_queues -p celery name messages").splitlines())
-    assert (counts["celery"], counts[definitions.EXPIRED]) == ("0", "0")
+    assert (counts["celery"], counts[rabbitmq_definitions.EXPIRED]) == ("0", "0")
 
 
 def named(objects: list[dict[str, Any]]) -> set[str]:
@@ -115,7 +116,7 @@ def named(objects: list[dict[str, Any]]) -> set[str]:
         item
         for item in objects
         if item.get("durable", True)
-        and not {"celeryev", "celery.pidbox", deadletters.QUEUE, definitions.EXPIRED}
+        and not {"celeryev", "celery.pidbox", deadletters.QUEUE, rabbitmq_definitions.EXPIRED}
         & {item.get("source"), item.get("name")}
     ]
     kept = ("name", "source", "destination", "destination_type", "routing_key", "arguments")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import definitions
+from celerykit.brokers import rabbitmq_definitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ def test_what_a_release_lacks_is_said_by_name(site: Host) -> None:
     """Before anything is touched: the version that is needed, the version that is there, and what to do."""
     if not site.kind.startswith("bookworm"):
         pytest.skip("this release lacks nothing")
-    passwords = dict.fromkeys(definitions.RIGHTS, "sound")
+    passwords = dict.fromkeys(rabbitmq_definitions.RIGHTS, "sound")
     with saying_ubuntu(site, "22.04"):
         said = site.deploy(celery_broker="rabbitmq", rabbitmq_passwords=passwords).refusal()
     assert "celery_broker=rabbitmq needs RabbitMQ 4.0 or newer, and Ubuntu 22.04 has 3.10" in said, said

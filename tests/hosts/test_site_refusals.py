@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celerykit import definitions
+from celerykit.brokers import rabbitmq_definitions
 from tests.rig.playing import Play, play
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ OF_REDIS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "neither": ({"redis_server": "keydb"}, ("redis_server", "keydb", "redis, valkey")),
     "unknown": ({"redis_settings": {"maxclient": 10}}, ("maxclient 10", "correct redis_settings")),
 }
-ON_RABBITMQ = {"celery_broker": "rabbitmq", "rabbitmq_passwords": dict.fromkeys(definitions.RIGHTS, "sound")}
+ON_RABBITMQ = {"celery_broker": "rabbitmq", "rabbitmq_passwords": dict.fromkeys(rabbitmq_definitions.RIGHTS, "sound")}
 OF_RABBITMQ: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no-producer": (
         {**ON_RABBITMQ, "rabbitmq_passwords": {"worker": "sound", "operator": "sound"}},

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 
-from celerykit import definitions
+from celerykit.brokers import rabbitmq_definitions
 from celerykit.config.settings import Settings
 from celerykit.credentials import passwords
 from tests.rig.authority import Authority
@@ -121,9 +121,9 @@ class Rig:
 
     def definitions(self, *queues: str) -> dict[str, Any]:
         """Return what RabbitMQ is told of these queues, the default one and everything else."""
-        users = dict.fromkeys(definitions.RIGHTS, self.password)
+        users = dict.fromkeys(rabbitmq_definitions.RIGHTS, self.password)
         own = Settings(longest_job=10.0, stop_timeout=30.0)
-        return dict(json.loads(definitions.definitions(users, ["celery", *queues], own)))
+        return dict(json.loads(rabbitmq_definitions.definitions(users, ["celery", *queues], own)))
 
     def rabbitmq(self, *queues: str, only: Sequence[str] = (), **options: Any) -> Process:
         """Start RabbitMQ instead, as the stack does; ``only`` some kinds of definitions, if any is named."""
@@ -145,7 +145,7 @@ class Rig:
             },
             **options,
         )
-        self.broker_url = f"{scheme}://worker:{self.password}@rabbitmq:{inside}/{definitions.VHOST}"
+        self.broker_url = f"{scheme}://worker:{self.password}@rabbitmq:{inside}/{rabbitmq_definitions.VHOST}"
         self.client = RabbitMQClient(
             f"{scheme}://producer:{self.password}@127.0.0.1:{port}/celery", self.ledger, process
         )

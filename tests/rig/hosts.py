@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import testinfra
 
-from celerykit import definitions
+from celerykit.brokers import rabbitmq_definitions
 from tests.rig.client import Client, PGMQClient, RabbitMQClient
 from tests.rig.containers import APPS, INSIDE, LABEL, _free_port
 from tests.rig.ledger import Ledger, folder_in_memory
@@ -55,7 +55,7 @@ EMPTIES = {
         name: f"service {name} stop && rm -rf /var/lib/{name.removesuffix('-server')}/* && service {name} start"
         for name in (REDIS, VALKEY)
     },
-    RABBITMQ: f"rabbitmqctl -q purge_queue --vhost {definitions.VHOST} celery",
+    RABBITMQ: f"rabbitmqctl -q purge_queue --vhost {rabbitmq_definitions.VHOST} celery",
     POSTGRESQL: f"cd /; {PSQL} -c 'TRUNCATE pgmq.q_celery'",
 }
 """The command that empties a broker, which lets nobody in who could."""
@@ -205,7 +205,7 @@ class Host:
         usual["redis_results_password"] = self.password
         usual |= OTHERWISE[self.broker]
         if self.broker == RABBITMQ:
-            usual["rabbitmq_passwords"] = dict.fromkeys(definitions.RIGHTS, self.password)
+            usual["rabbitmq_passwords"] = dict.fromkeys(rabbitmq_definitions.RIGHTS, self.password)
         if self.broker == POSTGRESQL:
             usual["postgresql_password"] = self.password
         if self.broker in BY_TLS:
@@ -341,7 +341,7 @@ class Host:
 
     def url(self, user: str) -> str:
         """Return the URL by which a user of RabbitMQ comes in from outside."""
-        return f"amqps://{user}:{self.password}@127.0.0.1:{self.port}/{definitions.VHOST}"
+        return f"amqps://{user}:{self.password}@127.0.0.1:{self.port}/{rabbitmq_definitions.VHOST}"
 
     @property
     def authority(self) -> Path:

@@ -14,7 +14,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, OutOfMemoryError
 from redis.retry import Retry
 
-from celerykit import patience, releases
+from celerykit import releases
+from celerykit.brokers import patience
 from tests.rig.client import results_of
 from tests.rig.since import since
 from tests.rig.waiting import until

@@ -9,7 +9,7 @@ from celery import Celery
 from celery.app.backends import BACKEND_ALIASES
 from kombu.transport import TRANSPORT_ALIASES
 
-from celerykit import brokers
+from celerykit.brokers import catalogue
 from celerykit.checks import job_loss
 from celerykit.config.settings import AT_LEAST_ONCE, AT_MOST_ONCE, Settings
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def refused(broker: str, backend: str = "", delivery: str = AT_LEAST_ONCE) -> str:
     """Return why an app is refused, nothing if it is not."""
     app = Celery("refused", set_as_current=False, broker=broker, backend=backend or None)
-    return "\n".join(map(str, brokers.refusals(app, delivery, {"CELERY_BROKER_URL": "celery.env:2"})))
+    return "\n".join(map(str, catalogue.refusals(app, delivery, {"CELERY_BROKER_URL": "celery.env:2"})))
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_a_broker_that_nobody_has_tried_is_told_of() -> None:
 
 def test_each_transport_of_kombu_has_its_place() -> None:
     """One that a new release brings is noticed here."""
-    schemes = {scheme for server in brokers.BROKERS for scheme in server.schemes}
+    schemes = {scheme for server in catalogue.BROKERS for scheme in server.schemes}
     assert {name.lower() for name in TRANSPORT_ALIASES} <= schemes
 
 
 def test_each_result_backend_of_celery_has_its_place() -> None:
     """One that a new release brings is noticed here."""
-    schemes = {scheme for server in brokers.BACKENDS for scheme in server.schemes}
+    schemes = {scheme for server in catalogue.BACKENDS for scheme in server.schemes}
     assert set(BACKEND_ALIASES) - {"disabled"} <= schemes
 
 

@@ -7,8 +7,8 @@ import re
 
 from kombu.transport import native_delayed_delivery as kombu
 
+from celerykit.brokers.rabbitmq_definitions import DELIVERY, LEVELS, RIGHTS, definitions, level_name
 from celerykit.config.settings import Settings
-from celerykit.definitions import DELIVERY, LEVELS, RIGHTS, definitions, level_name
 
 PASSWORDS = {name: f"secret-{name}" for name in RIGHTS}
 

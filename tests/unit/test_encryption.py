@@ -15,7 +15,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 import celerykit
-from celerykit import encryption
+from celerykit.brokers import tls
 from celerykit.checks import connectivity
 from tests.rig.since import since
 
@@ -146,13 +146,13 @@ def test_tls_without_tls_is_said(listen: Listen, authority: trustme.CA, url: str
 
 def test_options_of_the_app_and_of_the_url_win_key_by_key(authority: trustme.CA, tmp_path: Path) -> None:
     """What they leave out is filled in, so that one option of its own costs an app no check."""
-    theirs = encryption.options("rediss", {"ssl_ca_certs": "/own.pem"})
+    theirs = tls.options("rediss", {"ssl_ca_certs": "/own.pem"})
     assert theirs == {"ssl_cert_reqs": "required", "ssl_check_hostname": True, "ssl_ca_certs": "/own.pem"}
-    theirs = encryption.options("amqps", {"ca_certs": "/own.pem"})
+    theirs = tls.options("amqps", {"ca_certs": "/own.pem"})
     assert theirs == {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None, "ca_certs": "/own.pem"}
-    assert encryption.options("amqp", True)["ca_certs"] == str(tmp_path / "ca.pem")
-    assert encryption.options("amqps", {"context": {"cafile": "/own.pem"}}) == {"context": {"cafile": "/own.pem"}}
-    assert encryption.options("amqps", {"cert_reqs": ssl.CERT_NONE}) == {
+    assert tls.options("amqp", True)["ca_certs"] == str(tmp_path / "ca.pem")
+    assert tls.options("amqps", {"context": {"cafile": "/own.pem"}}) == {"context": {"cafile": "/own.pem"}}
+    assert tls.options("amqps", {"cert_reqs": ssl.CERT_NONE}) == {
         "cert_reqs": ssl.CERT_NONE,
         "ca_certs": str(tmp_path / "ca.pem"),
     }
@@ -200,7 +200,7 @@ def test_a_client_of_postgresql_that_believes_anybody_is_named(
     authority: trustme.CA, conf: dict[str, Any], variable: str
 ) -> None:
     """It encrypts what it says, and somebody else may read it."""
-    said = [str(finding) for finding in encryption.unchecked(made("memory://", **conf), "app")]
+    said = [str(finding) for finding in tls.unchecked(made("memory://", **conf), "app")]
     assert [text.split(" ")[0] for text in said] == [variable] * bool(variable)
 
 

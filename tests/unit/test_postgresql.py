@@ -12,7 +12,8 @@ from celery import Celery
 from kombu import Connection
 
 import celerykit
-from celerykit import postgresql, releases
+from celerykit import releases
+from celerykit.brokers import postgresql
 
 if releases.lacks("pgmq"):
     pytest.skip("kombu lacks PGMQ as a broker", allow_module_level=True)

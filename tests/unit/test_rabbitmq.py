@@ -11,10 +11,10 @@ from kombu import Exchange, Queue, binding
 from kombu.common import Broadcast
 
 import celerykit
-from celerykit import encryption, routes
+from celerykit.brokers import routes, tls
+from celerykit.brokers.rabbitmq import delayed_key, remedy, require_version
 from celerykit.checks import job_loss
 from celerykit.config import settings
-from celerykit.rabbitmq import delayed_key, remedy, require_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def test_the_first_job_of_a_producer_is_sent_as_all_others() -> None:
     celerykit.configure(app)
     assert app.conf.task_default_queue_type == "quorum"
     assert told(app, "reports") == ("celerykit", "topic", "reports", QUORUM)
-    assert taken is app.amqp and taken.Connection is encryption.Connection
+    assert taken is app.amqp and taken.Connection is tls.Connection
 
 
 def test_queues_of_the_app_s_own_do_not_get_each_other_s_jobs() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celerykit.reconnect import Rest
+from celerykit.brokers.reconnect import Rest
 
 
 def test_a_worker_that_is_refused_once_connected_tries_ever_more_rarely() -> None:

@@ -17,7 +17,8 @@ from redis.client import Pipeline
 from redis.exceptions import DataError
 from sqlalchemy.exc import DBAPIError
 
-from celerykit import patience, refusals, releases
+from celerykit import releases
+from celerykit.brokers import patience, refusals
 from tests.rig.since import since
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from kombu.asynchronous import Hub
 from kombu.asynchronous.timer import Timer
 from kombu.utils.eventio import READ, poll
 
-from celerykit import launch, limits, rabbitmq, releases
+from celerykit import launch, limits, releases
+from celerykit.brokers import rabbitmq
 from celerykit.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 import celerykit
-from celerykit.sender import Sender
+from celerykit.brokers.sender import Sender
 
 TOPICS = Exchange("topics", type="topic")
 QUEUES = [

@@ -22,9 +22,9 @@ import pack  # noqa: E402
 import sources  # noqa: E402
 from layout import BEAT, FLOWER, SYSTEMD, UMBRELLA, UNITS, named, phase_of, static, text_of, unit_of  # noqa: E402
 
-from celerykit import brokers, postgresql  # noqa: E402
 from celerykit.app import system  # noqa: E402
 from celerykit.app.folder import is_left_out  # noqa: E402
+from celerykit.brokers import catalogue, postgresql  # noqa: E402
 from celerykit.config import envfile, environment, settings  # noqa: E402
 from celerykit.errors import ConfigurationError  # noqa: E402
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 PHASES = ("kit", "app", "configure", "units", "pools", "beat", "flower")
 BOOTERS = ("systemd", "sysvinit")
 """What starts, at boot, what is enabled."""
-SCHEMES = {"redis": brokers.REDIS, "rabbitmq": brokers.AMQP, "postgresql": ("pgmq",)}
+SCHEMES = {"redis": catalogue.REDIS, "rabbitmq": catalogue.AMQP, "postgresql": ("pgmq",)}
 """How the URL of a broker may begin, by its name."""
-RESULTS = {"redis": brokers.REDIS, "postgresql": ("db",)}
+RESULTS = {"redis": catalogue.REDIS, "postgresql": ("db",)}
 """The same of a result backend."""
 AUTO = "auto"
 EXTRAS = ("redis", "gevent", "flower")
@@ -244,7 +244,7 @@ class Plan:
 
     def _judge_kind(self, name: str, url: str, schemes: Mapping[str, Sequence[str]]) -> None:
         """Refuse workers on another broker, or result backend, than the one that is stood up."""
-        kind, scheme = self.told[name], brokers.scheme_of(self.told[url])
+        kind, scheme = self.told[name], catalogue.scheme_of(self.told[url])
         if kind and scheme not in schemes[kind]:
             first = "db+postgresql+psycopg" if schemes[kind][0] == "db" else schemes[kind][0]
             self._refuse(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-from celerykit import definitions
+from celerykit.brokers import rabbitmq_definitions
 from celerykit.config import settings
 from celerykit.credentials import passwords
 from celerykit.errors import ConfigurationError
@@ -33,8 +33,8 @@ def define(told: dict[str, Any]) -> dict[str, Any]:
         own = _slowest(pools)
     except ConfigurationError as exc:
         return {"errors": list(map(str, exc.findings))}
-    text = definitions.definitions(told["passwords"], queues(pools, told["queues"]), own)
-    operator = passwords.ADMIN.format(vhost=definitions.VHOST, **told["passwords"])
+    text = rabbitmq_definitions.definitions(told["passwords"], queues(pools, told["queues"]), own)
+    operator = passwords.ADMIN.format(vhost=rabbitmq_definitions.VHOST, **told["passwords"])
     return {"errors": [], "definitions": base64.b64encode(text.encode()).decode(), "operator": operator}
 
 

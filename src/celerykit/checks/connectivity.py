@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from celerykit import brokers, encryption, postgresql, rabbitmq
+from celerykit.brokers import catalogue, postgresql, rabbitmq, tls
 from celerykit.config import envfile
 from celerykit.errors import Finding
 
@@ -29,7 +29,7 @@ def refusals(app: Any, sources: Mapping[str, str]) -> Iterator[Finding]:
         yield _finding("CELERY_BROKER_URL", shown, sources, "broker", problem)
     if problem := _problem(lambda: _enter_backend(app)):
         url = str(app.conf.result_backend)
-        yield _finding(brokers.backend_variable(url), url, sources, "result backend", problem)
+        yield _finding(catalogue.backend_variable(url), url, sources, "result backend", problem)
 
 
 def _enter_broker(app: Any) -> None:
@@ -57,7 +57,7 @@ def _problem(enter: Any) -> str:
 
 
 def _finding(variable: str, url: str, sources: Mapping[str, str], server: str, problem: str) -> Finding:
-    if known := encryption.remedy(problem, url.partition(":")[0]):
+    if known := tls.remedy(problem, url.partition(":")[0]):
         said, remedy = f"the {server} cannot be talked to: {problem.removesuffix(known).rstrip('. ')}", known
     elif known := rabbitmq.remedy(problem) or postgresql.remedy(problem):
         said, remedy = f"the {server} refuses: {problem.removesuffix(f'. {known}')}", known

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import binding, brokers, content, defaults, encryption, launch, rabbitmq, releases, tuning
+from celerykit import binding, content, defaults, launch, releases, tuning
+from celerykit.brokers import catalogue, rabbitmq, tls
 from celerykit.config import environment, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
 
@@ -55,9 +56,9 @@ def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
         yield from _judge_tasks(app, where)
         yield from _judge_endings(app, own, where)
         yield from _judge_broadcasts(app, where)
-        yield from brokers.advice(app, where)
+        yield from catalogue.advice(app, where)
     yield from content.advice(app, where)
-    yield from encryption.unchecked(app, where)
+    yield from tls.unchecked(app, where)
     yield from _judge_visibility(app, own, where)
     yield from _judge_durability(app, where)
     yield from _judge_rabbitmq(app, where)
@@ -160,7 +161,7 @@ def _judge_memory(ready: launch.Launch, app: Any) -> list[Finding]:
 def _judge_visibility(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:
     options = app.conf.broker_transport_options or {}
     timeout = options.get("visibility_timeout")
-    if timeout is None or not brokers.goes_by_time(app, own):
+    if timeout is None or not catalogue.goes_by_time(app, own):
         return
     usual = "an hour, as CELERYKIT_LONGEST_JOB is not set"
     limits = {usual if own.longest_job is None else f"CELERYKIT_LONGEST_JOB={own.longest_job:g}": own.presumed_job}
@@ -186,7 +187,7 @@ def _judge_durability(app: Any, where: str) -> Iterator[Finding]:
 
 
 def _judge_rabbitmq(app: Any, where: str) -> Iterator[Finding]:
-    if not brokers.is_rabbitmq(app):
+    if not catalogue.is_rabbitmq(app):
         return
     for name, other in rabbitmq.entangled({*app.amqp.queues, *_queues_of_pools()}):
         problem = (

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from celerykit import definitions, secretfile
+from celerykit import secretfile
+from celerykit.brokers import rabbitmq_definitions
 from celerykit.config import settings
 
 if TYPE_CHECKING:
@@ -121,12 +122,12 @@ def _wanted_by_rabbitmq(folder: Path, queues: Sequence[str]) -> dict[str, str]:
     passwords["operator"] = secretfile.read(folder / OPERATOR).rpartition("password = ")[2].strip() or _random()
     scheme = _scheme("amqp")
     urls = {
-        file: f"{scheme}://{name}:{passwords[name]}@{RABBITMQ[scheme]}/{definitions.VHOST}"
+        file: f"{scheme}://{name}:{passwords[name]}@{RABBITMQ[scheme]}/{rabbitmq_definitions.VHOST}"
         for name, file in RABBITMQ_URLS.items()
     }
     own = settings.from_environment(os.environ)
-    users = definitions.definitions(passwords, queues, own)
-    return {**urls, OPERATOR: ADMIN.format(vhost=definitions.VHOST, **passwords), DEFINITIONS: users}
+    users = rabbitmq_definitions.definitions(passwords, queues, own)
+    return {**urls, OPERATOR: ADMIN.format(vhost=rabbitmq_definitions.VHOST, **passwords), DEFINITIONS: users}
 
 
 def _wanted_by_postgresql(folder: Path) -> dict[str, str]:

@@ -28,7 +28,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool
 
-from celerykit import postgresql
+from celerykit.brokers import postgresql
 from celerykit.config.settings import patience
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.transports.reaching import Reaching

@@ -20,7 +20,8 @@ from celery.app.trace import fast_trace_task, trace_task_ret
 from celery.exceptions import BackendStoreError, Reject
 from kombu.exceptions import OperationalError
 
-from celerykit import refusals, releases
+from celerykit import releases
+from celerykit.brokers import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

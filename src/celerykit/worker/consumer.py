@@ -14,7 +14,8 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.mingle import Mingle
 from kombu.exceptions import OperationalError
 
-from celerykit import rabbitmq, reconnect, releases
+from celerykit import releases
+from celerykit.brokers import rabbitmq, reconnect
 from celerykit.errors import EX_CONFIG, ConfigurationError
 from celerykit.worker import delivery, eta, handover, returns, routing, unknown
 

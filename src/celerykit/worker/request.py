@@ -14,9 +14,10 @@ from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 from kombu.utils.encoding import safe_repr
 
-from celerykit import brokers, deadletters, releases
+from celerykit import deadletters, releases
+from celerykit.brokers import catalogue
+from celerykit.brokers.rabbitmq_definitions import DELIVERY_LIMIT
 from celerykit.config import settings
-from celerykit.definitions import DELIVERY_LIMIT
 from celerykit.worker import returns, termination
 
 logger = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ class Request(CeleryRequest):  # type: ignore[misc]
         if not returns.can_go_back(self.message):
             return False
         # There a policy, or the app, says what becomes of a rejected message: it has a dead letter exchange.
-        return requeue or not brokers.is_rabbitmq(self.app)
+        return requeue or not catalogue.is_rabbitmq(self.app)
 
     def _try_to(self, settle: Any, *args: Any) -> bool:
         try:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker import state
 
-from celerykit import brokers, deadletters
+from celerykit import deadletters
+from celerykit.brokers import catalogue
 from celerykit.config import settings
 from celerykit.worker import eta
 from celerykit.worker.delivery import leave
@@ -55,7 +56,7 @@ class Reservations(bootsteps.Step):  # type: ignore[misc]
 def is_on_redis(app: Any, transport: str) -> bool:
     """Say whether an app's jobs come from Redis by this transport: ``settings.KIT`` or ``settings.STOCK``."""
     scheme = app.connection_for_read().transport_cls
-    return scheme in brokers.REDIS and settings.from_environment(os.environ).redis_transport == transport
+    return scheme in catalogue.REDIS and settings.from_environment(os.environ).redis_transport == transport
 
 
 def free_slots(worker: Any) -> int:

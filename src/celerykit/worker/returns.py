@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
-from celerykit import brokers, deadletters, rabbitmq
+from celerykit import deadletters
+from celerykit.brokers import catalogue, rabbitmq
 from celerykit.worker import origins
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def put_off(app: Any, message: Any, due: float, name: str) -> bool:
     if hasattr(message.channel, "put_off"):
         return bool(message.channel.put_off(message, due, name))
     # RabbitMQ forgets when a message expires once it has delayed it.
-    if not brokers.is_rabbitmq(app) or message.properties.get("expiration"):
+    if not catalogue.is_rabbitmq(app) or message.properties.get("expiration"):
         return False
     return DELAYS.put_off(app, message, due)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import OperationalError
 
-from celerykit import brokers
+from celerykit.brokers import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ class Room:
 
         :raises kombu.exceptions.OperationalError: if it does not.
         """
-        if not brokers.is_rabbitmq(app):
+        if not catalogue.is_rabbitmq(app):
             return
         if self._now() < self._full_until:
             raise OperationalError("RabbitMQ took no message a moment ago")

@@ -13,7 +13,7 @@ from kombu.transport.native_delayed_delivery import (
     declare_native_delayed_delivery_exchanges_and_queues,
 )
 
-from celerykit import rabbitmq, routes
+from celerykit.brokers import rabbitmq, routes
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery.worker import state
 
-from celerykit import brokers, deadletters
+from celerykit import deadletters
+from celerykit.brokers import catalogue
 from celerykit.worker import consequences, request, returns, room
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Request(request.Request):
 
     def _go_back(self, reason: str) -> None:
         state.task_ready(self)
-        if getattr(self.message.channel, "connection", self) is None and brokers.is_rabbitmq(self.app):
+        if getattr(self.message.channel, "connection", self) is None and catalogue.is_rabbitmq(self.app):
             return  # its connection is gone, and RabbitMQ has put it back by itself
         ROOM.require(self.app)
         self.give_back(reason, counter=deadletters.REFUSALS)

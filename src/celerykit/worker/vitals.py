@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
 
-from celerykit import __version__, brokers, content, meanings, patience, reconnect, releases, starting
+from celerykit import __version__, content, meanings, releases, starting
+from celerykit.brokers import catalogue, patience, reconnect
 from celerykit.config import pool_kinds, settings
 from celerykit.config.environment import DEFAULT_POOL
 from celerykit.health.watchdog import FOR_EVER, GRACE
@@ -68,7 +69,7 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         if lacking := releases.shortcomings():
             logger.info("%s", lacking)
         late = self.settings.delivery != settings.AT_MOST_ONCE
-        if late and self.settings.longest_job is None and brokers.goes_by_time(worker.app, self.settings):
+        if late and self.settings.longest_job is None and catalogue.goes_by_time(worker.app, self.settings):
             held = self.settings.visibility_timeout
             logger.warning(
                 "a job that has not ended %g s after it was fetched runs again meanwhile: %s", held, SET_LONGEST_JOB

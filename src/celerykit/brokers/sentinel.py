@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from celerykit import brokers, defaults
+from celerykit import defaults
+from celerykit.brokers import catalogue
 
 if TYPE_CHECKING:
     from celerykit.config.settings import Settings
@@ -18,7 +19,7 @@ def options(url: str, own: Settings) -> dict[str, Any]:
 
     Sentinel is asked as the URL's user, and by TLS where the servers are.
     """
-    if brokers.scheme_of(url) != SCHEME or not own.sentinel_master:
+    if catalogue.scheme_of(url) != SCHEME or not own.sentinel_master:
         return {}
     first = urlsplit(url.partition(";")[0])
     login = {"username": first.username, "password": first.password}
@@ -31,4 +32,4 @@ def options(url: str, own: Settings) -> dict[str, Any]:
 def is_encrypted(url: str) -> bool:
     """Say whether a URL of Sentinel asks for TLS."""
     query = urlsplit(url.partition(";")[0]).query
-    return brokers.scheme_of(url) == SCHEME and "ssl_cert_reqs" in dict(parse_qsl(query))
+    return catalogue.scheme_of(url) == SCHEME and "ssl_cert_reqs" in dict(parse_qsl(query))

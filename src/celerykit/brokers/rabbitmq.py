@@ -18,11 +18,12 @@ from kombu.transport import native_delayed_delivery
 from kombu.utils.objects import cached_property
 from kombu.utils.text import version_string_as_tuple
 
-from celerykit import brokers, defaults, encryption, releases, routes
+from celerykit import defaults, releases
+from celerykit.brokers import catalogue, routes, tls
+from celerykit.brokers.routes import DELAYED
+from celerykit.brokers.sender import Sender, delayed_key
 from celerykit.config.settings import patience
 from celerykit.errors import look_up
-from celerykit.routes import DELAYED
-from celerykit.sender import Sender, delayed_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STOCK_CLASS = "celery.app.amqp:AMQP"
-CLASS = "celerykit.rabbitmq:AMQP"
+CLASS = "celerykit.brokers.rabbitmq:AMQP"
 OLDEST = (3, 10)
 """The first release whose quorum queues delay messages."""
 REMEDIES = {
@@ -216,7 +217,7 @@ def answered(connection: Any) -> Iterator[None]:
 class AMQP(celery.app.amqp.AMQP):  # type: ignore[misc]
     """Celery's messaging with the kit's connections, queues and producers."""
 
-    Connection = encryption.Connection
+    Connection = tls.Connection
     queues_cls = Queues
     Producer = Producer
 
@@ -227,7 +228,7 @@ class AMQP(celery.app.amqp.AMQP):  # type: ignore[misc]
         An app's own topic stays: its routing keys mean something.
         """
         stock = super().default_exchange
-        if not brokers.is_rabbitmq(self.app) or self.is_left_alone or stock.type != "direct":
+        if not catalogue.is_rabbitmq(self.app) or self.is_left_alone or stock.type != "direct":
             return stock
         return routes.private_exchange(stock)
 

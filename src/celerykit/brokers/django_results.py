@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celerykit import refusals
+from celerykit.brokers import refusals
 
 BACKEND = "django-db"
 
@@ -19,7 +19,7 @@ def install(app: Any) -> None:
         return
     from celery.app import backends
 
-    from celerykit import patience
+    from celerykit.brokers import patience
 
     backend, _ = backends.by_url(BACKEND, app.loader)
     backend.exception_safe_to_retry = _is_away

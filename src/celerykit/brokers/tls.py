@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from kombu.connection import Connection as KombuConnection
 
-from celerykit import brokers, defaults, postgresql
+from celerykit import defaults
+from celerykit.brokers import catalogue, postgresql
 from celerykit.config.settings import AUTHORITY
 from celerykit.errors import Finding, look_up
 
@@ -82,9 +83,9 @@ def options(transport: Any, told: Any) -> Any:
         return {**postgresql.checked(given, authority), **given} or ({"sslmode": postgresql.FULL} if told else told)
     if not told and transport not in SCHEMES:
         return told
-    if transport in brokers.REDIS:
+    if transport in catalogue.REDIS:
         return {**defaults.checked(authority), **given}
-    if (transport or "amqp") not in brokers.AMQP or "context" in given:
+    if (transport or "amqp") not in catalogue.AMQP or "context" in given:
         return told
     filled = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None, **given}
     if authority:
@@ -109,10 +110,10 @@ def remedy(problem: str, scheme: str) -> str:
 
 def unchecked(app: Any, where: str) -> Iterator[Finding]:
     """Yield why somebody else could stand in for a server of ``app`` that TLS is spoken to."""
-    urls = [*brokers.broker_urls(app.conf), *brokers.broker_urls(app.conf, "broker_write_url")]
+    urls = [*catalogue.broker_urls(app.conf), *catalogue.broker_urls(app.conf, "broker_write_url")]
     for url in dict.fromkeys(urls):
-        scheme = brokers.scheme_of(url)
-        told = app.connection_for_read(url).ssl if scheme in {*brokers.REDIS, *brokers.AMQP, PGMQ} else None
+        scheme = catalogue.scheme_of(url)
+        told = app.connection_for_read(url).ssl if scheme in {*catalogue.REDIS, *catalogue.AMQP, PGMQ} else None
         if told or scheme in SCHEMES:
             yield from _judge(scheme, told, "broker_use_ssl", where)
     backend = app.conf.result_backend
@@ -130,7 +131,7 @@ def _judge(transport: str, told: Any, variable: str, where: str) -> Iterator[Fin
     if transport == PGMQ:
         value = f"sslmode={given.get('sslmode')}"
         problem = MODES.get(value, "")
-    elif transport in brokers.REDIS and not isinstance(told, dict):
+    elif transport in catalogue.REDIS and not isinstance(told, dict):
         value, problem = str(told), "nothing is encrypted: Kombu takes this for no TLS at all"
     elif (name := _not_required(given)) is not None:
         value, problem = name, UNCHECKED
@@ -154,6 +155,6 @@ def _not_required(given: Mapping[str, Any]) -> str | None:
 
 
 def _checks_name(transport: str, given: Mapping[str, Any]) -> bool:
-    if transport in brokers.REDIS:
+    if transport in catalogue.REDIS:
         return bool(given.get("ssl_check_hostname", True))
     return bool(given.get("context", {}).get("check_hostname")) or "server_hostname" in given

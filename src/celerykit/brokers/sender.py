@@ -12,7 +12,8 @@ from celery.utils.quorum_queues import detect_quorum_queues
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
-from celerykit import defaults, routes
+from celerykit import defaults
+from celerykit.brokers import routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

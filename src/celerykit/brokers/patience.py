@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from celery.backends import base
 from celery.utils.time import get_exponential_backoff_interval
 
-from celerykit import refusals, releases
+from celerykit import releases
+from celerykit.brokers import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
