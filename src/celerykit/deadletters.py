@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from celerykit import defaults
+from celerykit.brokers import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-QUEUE = defaults.DEAD_LETTERS
+QUEUE = catalogue.DEAD_LETTERS
 DELIVERIES = "celerykit_deliveries"
 """Message header: how often the job was delivered before, without this time."""
 REJECTIONS = "celerykit_rejections"

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from celerykit.brokers import catalogue, postgresql
+from celerykit.brokers.catalogue import QUORUM
+from celerykit.brokers.verification import checked
 from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO
 from celerykit.config.settings import AT_LEAST_ONCE, Settings
 
-EXCHANGE = "celerykit"
-"""The topic exchange that knows every queue on RabbitMQ by its name."""
-QUORUM = "quorum"
-DEAD_LETTERS = "celerykit.dead-letters"
 DATABASE = {"pool_pre_ping": True, "pool_recycle": 3600}
 """What Celery tells SQLAlchemy by itself."""
 
@@ -218,15 +216,6 @@ def backend_defaults(settings: Settings, url: str, pool_class: str = PREFORK) ->
         *([encrypted] if scheme == "rediss" else []),
         *([shared] if scheme in catalogue.REDIS and pool_class in GREEN_POOLS else []),
     ]
-
-
-def checked(authority: str) -> dict[str, Any]:
-    """Return the options of a client of Redis that checks certificate and host name.
-
-    :param authority: the file of certificates to trust beside the system's, if there is one.
-    """
-    options = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
-    return {**options, "ssl_ca_certs": authority} if authority else options
 
 
 def of_broker(settings: Settings, scheme: str) -> dict[str, Any]:

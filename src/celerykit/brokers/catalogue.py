@@ -219,3 +219,9 @@ def _known_backends(app: Any) -> list[str]:
     from celery.app.backends import BACKEND_ALIASES
 
     return sorted({*BACKEND_ALIASES, *app.loader.override_backends})
+
+
+EXCHANGE = "celerykit"
+"""The topic exchange that knows every queue on RabbitMQ by its name."""
+QUORUM = "quorum"
+DEAD_LETTERS = "celerykit.dead-letters"

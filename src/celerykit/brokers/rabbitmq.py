@@ -18,7 +18,7 @@ from kombu.transport import native_delayed_delivery
 from kombu.utils.objects import cached_property
 from kombu.utils.text import version_string_as_tuple
 
-from celerykit import defaults, releases
+from celerykit import releases
 from celerykit.brokers import catalogue, routes, tls
 from celerykit.brokers.routes import DELAYED
 from celerykit.brokers.sender import Sender, delayed_key
@@ -135,8 +135,8 @@ class Queues(celery.app.amqp.Queues):  # type: ignore[misc]
     def new_missing(self, name: str) -> Any:
         """Make the queue of a name that nobody has said more of; Celery gives each an exchange of its own."""
         queue = super().new_missing(name)
-        if releases.lacks("queue types") and self.create_missing_queue_type == defaults.QUORUM:
-            queue.queue_arguments = {"x-queue-type": defaults.QUORUM}
+        if releases.lacks("queue types") and self.create_missing_queue_type == catalogue.QUORUM:
+            queue.queue_arguments = {"x-queue-type": catalogue.QUORUM}
         if self._is_implied(queue):
             routes.imply(queue, Exchange(name), name)  # type: ignore[no-untyped-call]
         return queue
@@ -145,8 +145,8 @@ class Queues(celery.app.amqp.Queues):  # type: ignore[misc]
         if self._is_implied(queue):
             stock = routes.stands_for(self.default_exchange)
             routes.imply(queue, stock, queue.routing_key or self.default_routing_key)
-            if self.create_missing_queue_type == defaults.QUORUM and queue.durable and not queue.auto_delete:
-                queue.queue_arguments = {"x-queue-type": defaults.QUORUM, **(queue.queue_arguments or {})}
+            if self.create_missing_queue_type == catalogue.QUORUM and queue.durable and not queue.auto_delete:
+                queue.queue_arguments = {"x-queue-type": catalogue.QUORUM, **(queue.queue_arguments or {})}
         super().__setitem__(name, queue)
 
     def _is_implied(self, queue: Any) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from celerykit import defaults
+from celerykit.brokers import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ RIGHTS = {
     "producer": {
         "configure": f"^{_JOBS}$",
         "write": f"^(celery_delayed_{LEVELS - 1}|{_JOBS})$",
-        "read": f"^({defaults.EXCHANGE}|{DELIVERY})$",
+        "read": f"^({catalogue.EXCHANGE}|{DELIVERY})$",
     },
     "operator": {"configure": ".*", "write": ".*", "read": ".*"},
 }
@@ -62,24 +62,24 @@ def definitions(passwords: Mapping[str, str], queues: Sequence[str], own: Settin
     :param queues: all queues of jobs: a delayed one that falls due before its worker's first start finds them.
     """
     content = {
-        "vhosts": [{"name": VHOST, "metadata": {"default_queue_type": defaults.QUORUM}}],
+        "vhosts": [{"name": VHOST, "metadata": {"default_queue_type": catalogue.QUORUM}}],
         "users": [_user(name, passwords[name]) for name in RIGHTS],
         "permissions": [{"user": name, "vhost": VHOST, **rights} for name, rights in RIGHTS.items()],
         "policies": [_policy_of_jobs(own), _policy_of_letters()],
         "exchanges": [
-            *(_exchange(name, "topic") for name in (defaults.EXCHANGE, DELIVERY, *map(level_name, range(LEVELS)))),
-            _exchange(defaults.DEAD_LETTERS, "headers"),
+            *(_exchange(name, "topic") for name in (catalogue.EXCHANGE, DELIVERY, *map(level_name, range(LEVELS)))),
+            _exchange(catalogue.DEAD_LETTERS, "headers"),
         ],
         "queues": [
-            *map(_queue, (*queues, defaults.DEAD_LETTERS)),
+            *map(_queue, (*queues, catalogue.DEAD_LETTERS)),
             *map(_delay, range(LEVELS)),
             _queue(EXPIRED, **{"x-queue-type": "classic", "x-max-length": 0}),
             _queue(REVOKED, **REVOKED_ARGUMENTS),
         ],
         "bindings": [
             *_bindings(queues),
-            _sorts("delivery_limit", defaults.DEAD_LETTERS),
-            _sorts("rejected", defaults.DEAD_LETTERS),
+            _sorts("delivery_limit", catalogue.DEAD_LETTERS),
+            _sorts("rejected", catalogue.DEAD_LETTERS),
             _sorts("expired", EXPIRED),
         ],
     }
@@ -105,7 +105,7 @@ def _policy_of_jobs(own: Settings) -> dict[str, Any]:
         f"^{_JOBS}$",
         {
             "consumer-timeout": round(own.consumer_timeout * 1000),
-            "dead-letter-exchange": defaults.DEAD_LETTERS,
+            "dead-letter-exchange": catalogue.DEAD_LETTERS,
             "dead-letter-strategy": "at-least-once",
             "delivery-limit": DELIVERY_LIMIT,
             "overflow": "reject-publish",
@@ -137,9 +137,9 @@ def _bindings(queues: Sequence[str]) -> Iterator[dict[str, Any]]:
         yield _binding(level_name(level), level_name(level), f"{bits}1.#")
         yield _binding(level_name(level), below, f"{bits}0.#", kind="exchange")
     for name in queues:
-        yield _binding(DELIVERY, defaults.EXCHANGE, f"#.{name}", kind="exchange")
-        yield _binding(defaults.EXCHANGE, name, f"#.{name}")
-        yield _binding(defaults.EXCHANGE, name, name)
+        yield _binding(DELIVERY, catalogue.EXCHANGE, f"#.{name}", kind="exchange")
+        yield _binding(catalogue.EXCHANGE, name, f"#.{name}")
+        yield _binding(catalogue.EXCHANGE, name, name)
 
 
 def level_name(level: int) -> str:
@@ -150,7 +150,7 @@ def level_name(level: int) -> str:
 def _sorts(reason: str, queue: str) -> dict[str, Any]:
     """Return the binding that puts what died of ``reason`` into ``queue``."""
     arguments = {"x-match": "all-with-x", "x-first-death-reason": reason}
-    return {**_binding(defaults.DEAD_LETTERS, queue, ""), "arguments": arguments}
+    return {**_binding(catalogue.DEAD_LETTERS, queue, ""), "arguments": arguments}
 
 
 def _delay(level: int) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _queue(name: str, **arguments: Any) -> dict[str, Any]:
         "vhost": VHOST,
         "durable": True,
         "auto_delete": False,
-        "arguments": {"x-queue-type": defaults.QUORUM, **arguments},
+        "arguments": {"x-queue-type": catalogue.QUORUM, **arguments},
     }
 
 

@@ -11,7 +11,7 @@ from kombu.entity import Exchange, Queue
 from kombu.entity import binding as Binding  # noqa: N812  # a class, whatever its name
 from kombu.transport import native_delayed_delivery
 
-from celerykit import defaults
+from celerykit.brokers import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -69,8 +69,8 @@ class Delayed(Bound):
         """Declare the queue, and bind it to where delays end."""
         channel = channel or self.channel
         name = super().declare(nowait=nowait, channel=channel)
-        channel.exchange_bind(destination=defaults.EXCHANGE, source=DUE, routing_key=f"#.{self.name}")
-        self.bind_to(defaults.EXCHANGE, f"#.{self.name}", channel=channel)  # type: ignore[no-untyped-call]
+        channel.exchange_bind(destination=catalogue.EXCHANGE, source=DUE, routing_key=f"#.{self.name}")
+        self.bind_to(catalogue.EXCHANGE, f"#.{self.name}", channel=channel)  # type: ignore[no-untyped-call]
         return name
 
 
@@ -79,7 +79,7 @@ def private_exchange(stands_for: Any = None) -> Any:
 
     :param stands_for: Celery's default exchange, whose place it takes.
     """
-    exchange = Exchange(defaults.EXCHANGE, "topic")  # type: ignore[no-untyped-call]
+    exchange = Exchange(catalogue.EXCHANGE, "topic")  # type: ignore[no-untyped-call]
     setattr(exchange, _STANDS_FOR, stands_for)
     return exchange
 

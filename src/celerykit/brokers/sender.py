@@ -12,8 +12,7 @@ from celery.utils.quorum_queues import detect_quorum_queues
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
-from celerykit import defaults
-from celerykit.brokers import routes
+from celerykit.brokers import catalogue, routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +92,7 @@ class Sender:
         queue, exchange, key = (options.get(name) for name in ("queue", "exchange", "routing_key"))
         if isinstance(queue, str):
             queue = self._amqp.queues[queue]
-        kept = _name(exchange) in {defaults.EXCHANGE, routes.DUE} and routes.of_key(key or "")
+        kept = _name(exchange) in {catalogue.EXCHANGE, routes.DUE} and routes.of_key(key or "")
         if kept and kept in self._amqp.queues:  # a job that was sent by name, and is sent once more
             queue, exchange, key = self._amqp.queues[kept], None, None
         elif queue is None and not (_name(exchange) and key) and options.get("exchange_type") in DIRECT:
@@ -110,7 +109,7 @@ class Sender:
         if self._is_for_a_name(options):
             queue = options["queue"]
             told = {**options, "mandatory": True} if self._is_confirmed else options
-            yield _through(queue, told, defaults.EXCHANGE, queue.name, routes.Bound)
+            yield _through(queue, told, catalogue.EXCHANGE, queue.name, routes.Bound)
         else:
             yield from self._ways_of_exchange(options)
 
@@ -127,9 +126,9 @@ class Sender:
         if options.get("declare") is None and declared:
             yield {**told, "declare": []}  # who may not bind a queue finds it bound by its workers
         if routes.is_named(queue) and not exchange:
-            yield _through(queue, options, defaults.EXCHANGE, queue.name, routes.Bound)
+            yield _through(queue, options, catalogue.EXCHANGE, queue.name, routes.Bound)
         elif len(known) == 1:
-            yield _through(known[0], options, defaults.EXCHANGE, known[0].name, routes.Bound)
+            yield _through(known[0], options, catalogue.EXCHANGE, known[0].name, routes.Bound)
         elif known:
             yield {
                 **options,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from celerykit import defaults
-from celerykit.brokers import catalogue
+from celerykit.brokers import catalogue, verification
 
 if TYPE_CHECKING:
     from celerykit.config.settings import Settings
@@ -25,7 +24,7 @@ def options(url: str, own: Settings) -> dict[str, Any]:
     login = {"username": first.username, "password": first.password}
     asked = {name: unquote(value) for name, value in login.items() if value}
     patience = {"socket_timeout": own.patience, "socket_connect_timeout": min(5.0, own.patience)}
-    encrypted = {"ssl": True, **defaults.checked(own.tls_ca)} if is_encrypted(url) else {}
+    encrypted = {"ssl": True, **verification.checked(own.tls_ca)} if is_encrypted(url) else {}
     return {"master_name": own.sentinel_master, "sentinel_kwargs": {**asked, **patience, **encrypted}}
 
 

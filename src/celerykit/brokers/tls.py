@@ -10,8 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from kombu.connection import Connection as KombuConnection
 
-from celerykit import defaults
-from celerykit.brokers import catalogue, postgresql
+from celerykit.brokers import catalogue, postgresql, verification
 from celerykit.config.settings import AUTHORITY
 from celerykit.errors import Finding, look_up
 
@@ -84,7 +83,7 @@ def options(transport: Any, told: Any) -> Any:
     if not told and transport not in SCHEMES:
         return told
     if transport in catalogue.REDIS:
-        return {**defaults.checked(authority), **given}
+        return {**verification.checked(authority), **given}
     if (transport or "amqp") not in catalogue.AMQP or "context" in given:
         return told
     filled = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None, **given}

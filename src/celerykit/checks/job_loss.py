@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import binding, content, defaults, launch, releases, tuning
+from celerykit import binding, content, launch, releases, tuning
 from celerykit.brokers import catalogue, rabbitmq, tls
 from celerykit.config import environment, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
@@ -200,7 +200,7 @@ def _judge_rabbitmq(app: Any, where: str) -> Iterator[Finding]:
             yield Finding(f"{name}_exclusive", "False", where, problem, f"Leave it out, or set {name}_durable")
     for name, queue in sorted(app.amqp.queues.items()):
         arguments = queue.queue_arguments or {}
-        if arguments.get("x-queue-type") == defaults.QUORUM and (queue.max_priority or "x-max-priority" in arguments):
+        if arguments.get("x-queue-type") == catalogue.QUORUM and (queue.max_priority or "x-max-priority" in arguments):
             problem = "a quorum queue takes no x-max-priority, and the worker cannot start"
             remedy = "Leave it out: from 4.0 on a quorum queue puts priorities above 4 before the others"
             yield Finding("task_queue_max_priority", name, where, problem, remedy)
