@@ -8,20 +8,21 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from celerykit import limits, profile, sizing, split, tuning, useful
+from celerykit import tuning
 from celerykit.config import envfile, environment
 from celerykit.config.pool_kinds import PREFORK, SOLO, THREADS
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.limits import Limit, Limits
-from celerykit.sizing import DoesNotFitError, Plan, Profile, Terms
+from celerykit.sizing import history, limits, parallelism, pool_size, queue_split
+from celerykit.sizing.limits import Limit, Limits
+from celerykit.sizing.pool_size import DoesNotFitError, Plan, Profile, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from celerykit.launch import Launch
-    from celerykit.profile import Jobs, Record
-    from celerykit.split import Part
+    from celerykit.sizing.history import Jobs, Record
+    from celerykit.sizing.queue_split import Part
 
 POOL = "CELERY_WORKER_POOL"
 WORTH = 1.1
@@ -40,7 +41,7 @@ class Size:
 
     def __str__(self) -> str:
         rate = f"about {self.rate:.3g} jobs/s with " if self.rate else ""
-        return f"{self.plan} ({rate}{sizing.megabytes(self.memory)})"
+        return f"{self.plan} ({rate}{pool_size.megabytes(self.memory)})"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Advice:
         yield f"# {self.seen}"
         for name, jobs in self.tasks.items():
             cpu = "unknown" if jobs.cpu is None else f"{jobs.cpu:.3g}"
-            growth = "" if jobs.growth is None else f", {sizing.megabytes(jobs.growth)} more memory at most"
+            growth = "" if jobs.growth is None else f", {pool_size.megabytes(jobs.growth)} more memory at most"
             queued = "" if jobs.queued_p95 is None else f", up to {jobs.queued_p95:.3g} s of 95 % in the queue"
             took = f"{jobs.jobs} jobs of {jobs.wall:.3g} s ({jobs.p95:.3g} s of 95 %), {cpu} s of CPU"
             yield f"# {name}: {took}{growth}{queued}"
@@ -135,7 +136,7 @@ def _sampled(launch: Launch, sample: int, say: Callable[[str], None]) -> Record:
     """Wait until the worker has kept what so many jobs did; it writes that down once a minute."""
     app, told = launch.environment.values["CELERY_APP"], -1
     while True:
-        record = profile.read(launch.profile_file, app)
+        record = history.read(launch.profile_file, app)
         jobs = record.all.jobs if record else 0
         if record and jobs >= sample:
             return record
@@ -224,12 +225,12 @@ def _chosen(launch: Launch) -> str:
 
 
 def _size(bounds: Limits, known: Profile, terms: Terms, app: Any) -> Size:
-    kind, _ = sizing.kind_of_pool(bounds, known, terms)
+    kind, _ = pool_size.kind_of_pool(bounds, known, terms)
     try:
-        plan = sizing.plan(bounds, known, replace(terms, connections=tuple(tuning.connections(app.conf, kind))))
+        plan = pool_size.plan(bounds, known, replace(terms, connections=tuple(tuning.connections(app.conf, kind))))
     except DoesNotFitError as exc:
         raise ConfigurationError(tuning.too_little(exc)) from exc
-    return Size(plan, _rate(plan, known, bounds.cpus), sizing.memory_of(plan, known))
+    return Size(plan, _rate(plan, known, bounds.cpus), pool_size.memory_of(plan, known))
 
 
 def _rate(plan: Plan, known: Profile, cpus: Limit) -> float | None:
@@ -238,7 +239,7 @@ def _rate(plan: Plan, known: Profile, cpus: Limit) -> float | None:
         return None
     used = cpus.value if plan.pool == PREFORK else min(cpus.value, plan.processes * known.parallel)
     slots = plan.processes * (1 if plan.pool == SOLO else plan.concurrency)
-    cpu = known.cpu + (useful.HANDED_OVER if plan.pool == PREFORK else 0.0)
+    cpu = known.cpu + (parallelism.HANDED_OVER if plan.pool == PREFORK else 0.0)
     return min(slots / known.wall, used / max(cpu, 1e-6))
 
 
@@ -246,7 +247,7 @@ def _parts(
     bounds: Limits, known: Profile, terms: Terms, app: Any, tasks: Mapping[str, Jobs]
 ) -> tuple[tuple[Part, Size], ...]:
     """Return the queues that had better be apart, each with its part of the memory."""
-    found = split.parts(tasks)
+    found = queue_split.parts(tasks)
     if len(found) < 2:
         return ()
     room = replace(bounds, memory=replace(bounds.memory, value=bounds.memory.value / len(found)))
@@ -272,4 +273,4 @@ def _gain(parts: tuple[tuple[Part, Size], ...], now: Size, most: float) -> str:
     if not now.rate or rate < WORTH * now.rate:
         return ""
     memory = sum(size.memory for _, size in parts)
-    return f"about {rate:.3g} jobs/s with {sizing.megabytes(memory)} in all, instead of {now.rate:.3g}"
+    return f"about {rate:.3g} jobs/s with {pool_size.megabytes(memory)} in all, instead of {now.rate:.3g}"

@@ -10,10 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from celerykit import application, content, defaults, meanings, profile, releases, starting, tuning
+from celerykit import application, content, defaults, meanings, releases, starting, tuning
 from celerykit.brokers import catalogue
 from celerykit.config import celery_cli, command_line, envfile, environment, option_names, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
+from celerykit.sizing import history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,18 +54,18 @@ class Launch:
     def profile_file(self) -> Path:
         """The file with what jobs of this pool were seen to do: by this worker, or else by the pool's first one."""
         values = self.environment.values
-        own = profile.path(values, self.pool)
+        own = history.path(values, self.pool)
         if os.access(own, os.F_OK):
             return own
-        return profile.path(values, tuning.pool_of(environment.config_dir(values), self.pool))
+        return history.path(values, tuning.pool_of(environment.config_dir(values), self.pool))
 
     @cached_property
-    def seen(self) -> tuple[profile.Record | None, list[Finding]]:
+    def seen(self) -> tuple[history.Record | None, list[Finding]]:
         """What that file held at the start, or why it cannot be used."""
         if self.process != "worker" or self.settings.tune == settings.OFF:
             return None, []
         try:
-            return profile.read(self.profile_file, self.environment.values.get("CELERY_APP", "")), []
+            return history.read(self.profile_file, self.environment.values.get("CELERY_APP", "")), []
         except ConfigurationError as exc:
             return None, list(exc.findings)
 

@@ -345,7 +345,7 @@ def auto_concurrency() -> int:
         from celery.utils.sysinfo import cpu_budget
 
         return int(cpu_budget().count)
-    from celerykit import limits
+    from celerykit.sizing import limits
 
     return max(1, min(math.ceil(limit.value) for limit in limits.read().cpus))
 

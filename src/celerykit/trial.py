@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celerykit.config import option_names
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.worker import meters
-from celerykit.worker.tally import Seen, Tally
+from celerykit.sizing import meters
+from celerykit.sizing.tally import Seen, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
 
-    from celerykit.profile import Jobs
+    from celerykit.sizing.history import Jobs
 
 
 LONG_ENOUGH = 0.5

@@ -9,14 +9,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celerykit import limits, releases, sizing
+from celerykit import releases
 from celerykit.brokers import catalogue
 from celerykit.config import environment, pool_kinds, settings
 from celerykit.config.pool_kinds import PREFORK
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.limits import Limit
-from celerykit.sizing import DoesNotFitError, Plan, Profile, Terms
-from celerykit.worker import meters
+from celerykit.sizing import limits, meters, pool_size
+from celerykit.sizing.limits import Limit
+from celerykit.sizing.pool_size import DoesNotFitError, Plan, Profile, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from celerykit.config.environment import Environment
     from celerykit.launch import Launch
-    from celerykit.limits import Limits
-    from celerykit.profile import Record
+    from celerykit.sizing.history import Record
+    from celerykit.sizing.limits import Limits
 
 OPTIONS = {
     "concurrency": "concurrency",
@@ -42,7 +42,7 @@ class Value:
     """One value of a plan, and what is in force instead."""
 
     name: str
-    """As in :class:`~celerykit.sizing.Plan`."""
+    """As in :class:`~celerykit.sizing.pool_size.Plan`."""
     tuned: int | None
     given: Any = None
     source: str = ""
@@ -113,7 +113,7 @@ def kind_of_pool(launch: Launch) -> str:
     record, _ = launch.seen
     terms = Terms(pools=own.pools)
     # How much memory a process takes says nothing about its kind; the app is not imported yet.
-    return sizing.kind_of_pool(_bounds(launch), _known(record, process=0), terms)[0]
+    return pool_size.kind_of_pool(_bounds(launch), _known(record, process=0), terms)[0]
 
 
 def tune(launch: Launch, app: Any) -> Tuning | None:
@@ -139,7 +139,7 @@ def tune(launch: Launch, app: Any) -> Tuning | None:
     known = _known(record, footprint())
     bounds = _bounds(launch)
     try:
-        plan = sizing.plan(bounds, known, terms)
+        plan = pool_size.plan(bounds, known, terms)
     except DoesNotFitError as exc:
         raise ConfigurationError(too_little(exc)) from exc
     forced = launch.settings.tune == settings.FORCE
@@ -150,13 +150,11 @@ def tune(launch: Launch, app: Any) -> Tuning | None:
 def overcommitted(tuned: Tuning) -> Iterator[Finding]:
     """Yield that somebody asks for more jobs at once than the memory has room for, whatever the jobs do."""
     (value,) = (value for value in tuned.values if value.name == "concurrency")
-    most = sizing.most(tuned.plan.pool, tuned.limits, tuned.profile)
+    most = pool_size.most(tuned.plan.pool, tuned.limits, tuned.profile)
     if value.source and not value.fills and (tuned.terms.concurrency or 0) > most:
         memory = tuned.limits.memory
-        problem = (
-            f"the memory has room for {most} at once ({sizing.megabytes(memory.value)}, {memory.source}): beyond that "
-            "the kernel kills jobs"
-        )
+        room = f"{pool_size.megabytes(memory.value)}, {memory.source}"
+        problem = f"the memory has room for {most} at once ({room}): beyond that the kernel kills jobs"
         remedy = f"Leave it out, which makes it {value.tuned}, or give the pool more memory"
         yield Finding(value.setting, str(value.given), value.source, problem, remedy)
 
@@ -282,10 +280,10 @@ def _value(plan: Plan, name: str, given: Any, source: str, *, forced: bool) -> V
 
 def too_little(exc: DoesNotFitError) -> Finding:
     """Return what to say where the memory has no room for a single job."""
-    needed = f"{math.ceil(exc.needed / sizing.MIB)} MB"
+    needed = f"{math.ceil(exc.needed / pool_size.MIB)} MB"
     return Finding(
         "memory",
-        sizing.megabytes(exc.there.value),
+        pool_size.megabytes(exc.there.value),
         exc.there.source,
         f"less than the {needed} that the app and one job at a time take",
         f"Give it more than {needed}, or say {settings.variable('tune')}={settings.OFF}",

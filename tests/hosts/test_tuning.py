@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import profile
-from celerykit.profile import Jobs, Record
+from celerykit.sizing import history
+from celerykit.sizing.history import Jobs, Record
 from tests.rig.managers import POOLS
 from tests.rig.waiting import until
 
@@ -58,7 +58,7 @@ def test_a_pool_has_as_many_processes_as_its_jobs_are_worth(site: Host) -> None:
     jobs = Jobs(jobs=1000, wall=0.1, cpu=0.02, p50=0.1, p95=0.1, p99=0.1, growth=None)
     seen = Record("plain", "threads", "2026-01-01T00:00:00+00:00", 60, 100, None, 1.0, None, jobs, {"jobs.work": jobs})
     file = "/var/lib/celery/profile-default.json"
-    site.write(file, json.dumps({"format": profile.FORMAT, **asdict(seen)}), owner="celery:celery")
+    site.write(file, json.dumps({"format": history.FORMAT, **asdict(seen)}), owner="celery:celery")
     play = site.deploy(celery_workers=pools)
     assert play.code == 0, play.text
     until(lambda: all(map(site.ready, names)), 30, "workers that are ready")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celerykit import adapting
-from celerykit.adapting import Decision, Situation, State, decide
+from celerykit.sizing import autoscaling
+from celerykit.sizing.autoscaling import Decision, Situation, State, decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,5 +235,5 @@ def test_it_finds_nine_tenths_of_the_best_within_a_minute(plant: Plant, start: i
 
 def test_the_marks_leave_room_between_them() -> None:
     """What makes it shrink is never brought about by one more job than what makes it grow."""
-    assert adapting.STARVED >= 2 * adapting.DELAYED
-    assert adapting.SHORT > 1 - adapting.HEADROOM
+    assert autoscaling.STARVED >= 2 * autoscaling.DELAYED
+    assert autoscaling.SHORT > 1 - autoscaling.HEADROOM

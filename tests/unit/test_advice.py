@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celerykit import profile, split
-from celerykit.profile import Jobs, Record
+from celerykit.sizing import history, queue_split
+from celerykit.sizing.history import Jobs, Record
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Run
@@ -32,11 +32,11 @@ def values(answer: Any) -> dict[str, str]:
 def keep(folder: Path, **tasks: Jobs) -> None:
     """Have a worker's record of these tasks."""
     found = {name.replace("_", "."): jobs for name, jobs in tasks.items()}
-    everything = split.together(list(found.values()))
+    everything = queue_split.together(list(found.values()))
     record = Record(
         "shop", "prefork", "2026-01-01T00:00:00+00:00", 60, CPUS * 20, None, 1.0, 15 * MIB, everything, found
     )
-    profile.write(folder / "profile-default.json", record)
+    history.write(folder / "profile-default.json", record)
 
 
 def test_a_task_of_the_app_is_run_and_measured(celerykit: Run) -> None:
@@ -207,7 +207,7 @@ def test_tasks_that_are_gone_are_named(celerykit: Run, tmp_path: Path) -> None:
 )
 def test_kinds_are_told_apart_by_what_jobs_do(tasks: dict[str, Jobs], kinds: list[str]) -> None:
     """Long ones are long beside others; what nobody knows counts as busy."""
-    assert [part.kind for part in split.parts(tasks)] == kinds
+    assert [part.kind for part in queue_split.parts(tasks)] == kinds
 
 
 def test_the_record_is_data_that_others_can_read(tmp_path: Path) -> None:

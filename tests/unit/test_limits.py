@@ -9,7 +9,8 @@ from celery.utils import sysinfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celerykit import limits, releases
+from celerykit import releases
+from celerykit.sizing import limits
 from tests.rig.since import since
 
 TREES = Path(__file__).parent / "trees"

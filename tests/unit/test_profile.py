@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celerykit import profile
 from celerykit.errors import ConfigurationError
-from celerykit.profile import Jobs, Record
+from celerykit.sizing import history
+from celerykit.sizing.history import Jobs, Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,15 +21,15 @@ RECORD = Record("shop", "prefork", "2026-01-01T00:00:00+00:00", 60.0, 4, 1.5, 1.
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     """And nothing else is left in the folder."""
-    target = profile.path({"STATE_DIRECTORY": f"{tmp_path}:/elsewhere"}, "mail")
-    profile.write(target, RECORD)
-    assert profile.read(target, "shop") == RECORD
+    target = history.path({"STATE_DIRECTORY": f"{tmp_path}:/elsewhere"}, "mail")
+    history.write(target, RECORD)
+    assert history.read(target, "shop") == RECORD
     assert [path.name for path in tmp_path.iterdir()] == ["profile-mail.json"]
 
 
 def test_nothing_is_known_before_the_first_start(tmp_path: Path) -> None:
     """That is no mistake of anybody's."""
-    assert profile.read(tmp_path / "profile-mail.json", "shop") is None
+    assert history.read(tmp_path / "profile-mail.json", "shop") is None
 
 
 def changed(**values: Any) -> str:
@@ -60,7 +60,7 @@ def test_a_file_that_is_not_right_is_named_with_the_remedy(tmp_path: Path, text:
     target = tmp_path / "profile-mail.json"
     target.write_text(text, encoding="latin-1")
     with pytest.raises(ConfigurationError) as refused:
-        profile.read(target, "shop")
+        history.read(target, "shop")
     (finding,) = refused.value.findings
     assert (finding.value, finding.source) == ("profile-mail.json", str(tmp_path))
     assert "not readable" in finding.problem
@@ -69,9 +69,9 @@ def test_a_file_that_is_not_right_is_named_with_the_remedy(tmp_path: Path, text:
 
 def test_another_app_s_file_is_not_believed(tmp_path: Path) -> None:
     """A host may have had another app before."""
-    profile.write(tmp_path / "profile-mail.json", RECORD)
+    history.write(tmp_path / "profile-mail.json", RECORD)
     with pytest.raises(ConfigurationError, match="is of the app shop, not of bank"):
-        profile.read(tmp_path / "profile-mail.json", "bank")
+        history.read(tmp_path / "profile-mail.json", "bank")
 
 
 @pytest.mark.parametrize(("jobs", "wall", "enough"), [(100, 0.001, True), (99, 0.001, False), (2, 300.0, True)])

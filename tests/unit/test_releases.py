@@ -19,9 +19,10 @@ from kombu.asynchronous import Hub
 from kombu.asynchronous.timer import Timer
 from kombu.utils.eventio import READ, poll
 
-from celerykit import launch, limits, releases
+from celerykit import launch, releases
 from celerykit.brokers import rabbitmq
 from celerykit.errors import ConfigurationError
+from celerykit.sizing import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

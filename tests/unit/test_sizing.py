@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, example, given, reject
 from hypothesis import strategies as st
 
-from celerykit import sizing
-from celerykit.limits import Limit, Limits
-from celerykit.sizing import DoesNotFitError, Plan, Profile, Terms
+from celerykit.sizing import pool_size
+from celerykit.sizing.limits import Limit, Limits
+from celerykit.sizing.pool_size import DoesNotFitError, Plan, Profile, Terms
 
 MIB = 2**20
 GIB = 2**30
@@ -34,7 +34,7 @@ def limits(cpus: float = 2, memory: float = 8 * GIB, files: float = 65536) -> Li
 
 def made(profile: Profile, bounds: Limits | None = None, **terms: Any) -> Plan:
     """Return the plan for jobs on two CPUs, if nothing else is said."""
-    return sizing.plan(bounds or limits(), profile, Terms(**terms))
+    return pool_size.plan(bounds or limits(), profile, Terms(**terms))
 
 
 @pytest.mark.parametrize(
@@ -175,17 +175,17 @@ def test_a_running_worker_grows_to_the_least_bound(
 
     Where the most that jobs take is known, that is more than it begins with: it sees what they have at the same time.
     """
-    bound = sizing.ceiling(bounds, profile, Terms(**terms))
+    bound = pool_size.ceiling(bounds, profile, Terms(**terms))
     assert (bound.allows, bound.text) == (allows, source)
 
 
 def test_what_a_job_more_takes_is_never_less_than_jobs_at_hand_do() -> None:
     """Children share with the main process what they were forked with; what they have beside counts for each."""
-    used = sizing.memory_used(APP, 44 * MIB, [144 * MIB, 44 * MIB])
+    used = pool_size.memory_used(APP, 44 * MIB, [144 * MIB, 44 * MIB])
     assert used == (44 + 122 + 22) * MIB
-    assert sizing.slot("prefork", APP, used, 2) == 72 * MIB
-    assert sizing.slot("prefork", APP, 44 * MIB, 2) == (22 + 32) * MIB
-    assert sizing.slot("threads", APP, 54 * MIB, 5) == 2 * MIB
+    assert pool_size.slot("prefork", APP, used, 2) == 72 * MIB
+    assert pool_size.slot("prefork", APP, 44 * MIB, 2) == (22 + 32) * MIB
+    assert pool_size.slot("threads", APP, 54 * MIB, 5) == 2 * MIB
 
 
 def test_a_plan_says_why() -> None:
@@ -228,7 +228,7 @@ terms = st.builds(
 def planned(bounds: Limits, profile: Profile, terms: Terms) -> Plan:
     """Return the plan of an example that fits; others are refused, which is another promise."""
     try:
-        return sizing.plan(bounds, profile, terms)
+        return pool_size.plan(bounds, profile, terms)
     except DoesNotFitError as exc:
         refused = exc
     assert refused.needed > refused.there.value
@@ -254,7 +254,7 @@ def test_no_plan_exceeds_its_limits(bounds: Limits, profile: Profile, terms: Ter
     assert slots == plan.processes or slots <= min([math.inf, *(limit.value for limit in terms.connections)])
     assert plan.concurrency == 1 or plan.concurrency <= (bounds.files.value - 64) / 4
     assert plan.pool == (terms.chosen or plan.pool) and (terms.chosen or plan.pool in terms.pools)
-    assert plan == sizing.plan(bounds, profile, terms)
+    assert plan == pool_size.plan(bounds, profile, terms)
 
 
 @given(bounds=bounds, profile=profiles, terms=terms)
@@ -286,7 +286,7 @@ def test_more_of_a_machine_never_makes_a_smaller_pool(
     But for what does not divide among processes, and for the memory that is now given to more of them.
     """
     small = planned(bounds, profile, terms)
-    large = sizing.plan(
+    large = pool_size.plan(
         limits(bounds.cpus.value * more[0], bounds.memory.value * more[1], bounds.files.value * more[2]), profile, terms
     )
     assume(small.pool == large.pool)
@@ -298,7 +298,7 @@ def test_more_of_a_machine_never_makes_a_smaller_pool(
 def test_what_has_no_room_in_the_memory_is_known_without_a_job_seen() -> None:
     """Sixteen children of a large app do not fit into a gibibyte; of a small one they may."""
     bounds = limits(memory=1 * GIB)
-    assert sizing.most("prefork", bounds, Profile(process=180 * MIB)) < 16
-    assert sizing.most("prefork", bounds, APP) > 16
-    assert sizing.most("prefork", bounds, FAT) < 16
-    assert sizing.most("threads", bounds, APP) > 1000
+    assert pool_size.most("prefork", bounds, Profile(process=180 * MIB)) < 16
+    assert pool_size.most("prefork", bounds, APP) > 16
+    assert pool_size.most("prefork", bounds, FAT) < 16
+    assert pool_size.most("threads", bounds, APP) > 1000

@@ -12,7 +12,7 @@ from celery import Celery
 from celerykit import tuning
 from celerykit.config.settings import Settings, from_environment
 from celerykit.errors import ConfigurationError
-from celerykit.limits import Limit
+from celerykit.sizing.limits import Limit
 from tests.rig.since import since
 
 if TYPE_CHECKING:

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker import state
 
-from celerykit import adapting, limits, releases, sizing
+from celerykit import releases
 from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO, THREADS
 from celerykit.loader import layer_of
-from celerykit.sizing import DoesNotFitError, Profile
+from celerykit.sizing import autoscaling, limits, pool_size
+from celerykit.sizing.cpu_usage import Meter, Usage, resident_of
+from celerykit.sizing.pool_size import DoesNotFitError, Profile
 from celerykit.worker import resizing
 from celerykit.worker.records import Records
 from celerykit.worker.request import Request
-from celerykit.worker.usage import Meter, Usage, resident_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ class Adapter:
     def __init__(self, worker: Any, tuned: Tuning):
         self._worker = worker
         self._tuned = tuned
-        self._state = adapting.State()
+        self._state = autoscaling.State()
         self._meter = Meter()
         self._queues = Queues(worker)
         self._looked_at = self._asked_at = -math.inf
@@ -102,14 +103,14 @@ class Adapter:
             return
         now = self._situation()
         self._full = now.full
-        decision, self._state = adapting.decide(now, self._state)
+        decision, self._state = autoscaling.decide(now, self._state)
         if decision.change and resizing.can_resize(self._worker.pool):
             self._change(decision)
         self._advise(self._advice(now, decision), now)
         self._tell(decision.reason if decision.change else "")
         self._queues.look(now.taken)
 
-    def _situation(self) -> adapting.Situation:
+    def _situation(self) -> autoscaling.Situation:
         pool, at = self._worker.pool, time.monotonic()
         size, ended = int(pool.num_processes), state.all_total_count[0] - len(state.active_requests)
         taken = len(state.reserved_requests)
@@ -118,7 +119,7 @@ class Adapter:
         self._ended = ended
         profile, pids = self._known(at), [os.getpid(), *resizing.children(pool)]
         most, why_most = self._most(profile)
-        return adapting.Situation(
+        return autoscaling.Situation(
             at=at,
             size=size,
             taken=taken,
@@ -146,11 +147,11 @@ class Adapter:
 
     def _memory(self, pids: Sequence[int], profile: Profile, jobs: int) -> dict[str, Any]:
         main, *children = [resident_of(pid) for pid in pids]
-        used, uses = sizing.memory_used(profile, main, children), list(limits.memory_in_use())
+        used, uses = pool_size.memory_used(profile, main, children), list(limits.memory_in_use())
         return {
-            "left": min((use.limit.value * (1 - sizing.HEADROOM) - use.used for use in uses), default=math.inf),
+            "left": min((use.limit.value * (1 - pool_size.HEADROOM) - use.used for use in uses), default=math.inf),
             "full": max((use.used / use.limit.value for use in uses), default=0.0),
-            "slot": sizing.slot(self._kind, profile, used, jobs),
+            "slot": pool_size.slot(self._kind, profile, used, jobs),
         }
 
     def _known(self, now: float) -> Profile:
@@ -167,14 +168,14 @@ class Adapter:
 
     def _most(self, profile: Profile) -> tuple[int, str]:
         try:
-            bound = sizing.ceiling(
+            bound = pool_size.ceiling(
                 self._tuned.limits, profile, dataclasses.replace(self._tuned.terms, chosen=self._kind)
             )
         except DoesNotFitError as exc:
             return 1, str(exc)
         return bound.allows or 1, str(bound)
 
-    def _change(self, decision: adapting.Decision) -> None:
+    def _change(self, decision: autoscaling.Decision) -> None:
         pool, consumer, step = self._worker.pool, self._worker.consumer, int(math.copysign(1, decision.change))
         for _ in range(abs(decision.change)):
             try:
@@ -189,7 +190,7 @@ class Adapter:
         """Let children that start from now on have their part of the memory among so many."""
         if self._kind == PREFORK and self._tuned.fills("max_memory_per_child"):
             terms = dataclasses.replace(self._tuned.terms, concurrency=size)
-            plan = sizing.plan(self._tuned.limits, self._profile, terms)
+            plan = pool_size.plan(self._tuned.limits, self._profile, terms)
             self._worker.pool._pool._max_memory_per_child = plan.max_memory_per_child
 
     def _tell(self, reason: str) -> None:
@@ -200,7 +201,7 @@ class Adapter:
             logger.info("concurrency %d -> %d: %s", self._told_size, size, self._reason)
             self._told_size, self._told_at = size, now
 
-    def _advice(self, now: adapting.Situation, decision: adapting.Decision) -> str:
+    def _advice(self, now: autoscaling.Situation, decision: autoscaling.Decision) -> str:
         """Return what would serve the jobs that wait better than anything that this worker can do while it runs."""
         if decision.change > 0 and not resizing.can_resize(self._worker.pool):
             more = "more workers would help, or another kind of pool, as this one cannot grow (see celerykit tune)"
@@ -208,11 +209,11 @@ class Adapter:
         if not now.waiting:
             return ""
         terms = dataclasses.replace(self._tuned.terms, chosen="")
-        kind, why = sizing.kind_of_pool(self._tuned.limits, self._profile, terms)
+        kind, why = pool_size.kind_of_pool(self._tuned.limits, self._profile, terms)
         known = self._profile.jobs and kind != self._tuned.plan.pool
         return f"{why}: its next start has a pool of {kind} for that (see celerykit tune)" if known else ""
 
-    def _advise(self, advice: str, now: adapting.Situation) -> None:
+    def _advise(self, advice: str, now: autoscaling.Situation) -> None:
         """Say so, at once and then now and then."""
         if now.at - self._advised_at < ADVISE_EVERY or not (advice or self._advised):
             return
@@ -239,7 +240,7 @@ class Queues:
         :param taken: how many jobs have been fetched and are not done.
         """
         consumer, size = self._worker.consumer, int(self._worker.pool.num_processes)
-        if taken >= adapting.TAKEN * size and taken <= size:
+        if taken >= autoscaling.TAKEN * size and taken <= size:
             # Only the main thread may use its connection.
             consumer.call_soon(self._count)
         else:

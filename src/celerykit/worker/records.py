@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker import state
 
-from celerykit import profile, sent
+from celerykit import sent
 from celerykit.config import settings
 from celerykit.config.environment import DEFAULT_POOL
-from celerykit.worker import meters, resizing, tally
-from celerykit.worker.tally import Seen, Tally
+from celerykit.sizing import history, meters, tally
+from celerykit.sizing.tally import Seen, Tally
+from celerykit.worker import resizing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ class Records(bootsteps.StartStopStep):  # type: ignore[misc]
     def __init__(self, worker: Any, **options: Any):
         super().__init__(worker, **options)
         self._pool_name = os.environ.get(settings.POOL) or DEFAULT_POOL
-        self._target = profile.path(os.environ, self._pool_name)
+        self._target = history.path(os.environ, self._pool_name)
         self._ended: deque[Seen] = deque()
         self._left = MOST_A_LOOK
         self._generations = [Generation()]
@@ -109,7 +110,7 @@ class Records(bootsteps.StartStopStep):  # type: ignore[misc]
         if now - self._kept >= KEEP_EVERY:
             self.keep()
 
-    def record(self) -> profile.Record | None:
+    def record(self) -> history.Record | None:
         """Return what was seen within the last hour or two, None if nothing was."""
         seen = self._generations
         tasks = tally.joined(*(generation.tasks for generation in seen))
@@ -120,7 +121,7 @@ class Records(bootsteps.StartStopStep):  # type: ignore[misc]
             everything.grown(generation.growth)
         full = sum(generation.full_seconds for generation in seen)
         children = [generation.child for generation in seen if generation.child is not None]
-        return profile.Record(
+        return history.Record(
             app=os.environ.get("CELERY_APP") or str(self._worker.app.main),
             pool=_kind(self._worker),
             written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -141,7 +142,7 @@ class Records(bootsteps.StartStopStep):  # type: ignore[misc]
             return
         # A container without a volume has nothing to keep it in, and learns anew at each start.
         with contextlib.suppress(OSError):
-            profile.write(self._target, record)
+            history.write(self._target, record)
 
     def _watched(self, apply_async: Callable[..., Any]) -> Callable[..., Any]:
         """Return what hands a job to the pool, with a look at its beginning and its end.

@@ -15,8 +15,8 @@ import billiard.pool
 from celery.concurrency.asynpool import AsynPool
 from celery.worker import state
 
+from celerykit.sizing.cpu_usage import resident_of
 from celerykit.worker import threads
-from celerykit.worker.usage import resident_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit.worker import meters, tally
-from celerykit.worker.tally import Seen, Tally
+from celerykit.sizing import meters, tally
+from celerykit.sizing.tally import Seen, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

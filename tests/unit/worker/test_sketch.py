@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celerykit.worker.sketch import Sketch
+from celerykit.sizing.sketch import Sketch
 
 ACCURACY = 0.05
 DURATIONS = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e6)), min_size=1)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from celerykit.worker.usage import Meter, Usage, resident_of
+from celerykit.sizing.cpu_usage import Meter, Usage, resident_of
 from tests.rig.waiting import until
 
 

@@ -7,13 +7,13 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from celerykit import useful
 from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO, THREADS
+from celerykit.sizing import parallelism
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from celerykit.limits import Limit, Limits
+    from celerykit.sizing.limits import Limit, Limits
 
 MIB = 2**20
 
@@ -139,8 +139,8 @@ def plan(limits: Limits, profile: Profile, terms: Terms) -> Plan:
     :raises DoesNotFitError: if no size is within the memory.
     """
     pool, why_pool = kind_of_pool(limits, profile, terms)
-    workers = 1 if pool == PREFORK else terms.processes or useful.interpreters(limits.cpus.value, profile)
-    wanted, why_wanted = useful.at_once(pool, limits.cpus, profile, workers)
+    workers = 1 if pool == PREFORK else terms.processes or parallelism.interpreters(limits.cpus.value, profile)
+    wanted, why_wanted = parallelism.at_once(pool, limits.cpus, profile, workers)
     processes, why_processes = _processes(pool, wanted, limits, profile, terms)
     bounds = tuple(_bounds(pool, processes, limits, profile, terms, first=not profile.jobs))
     concurrency = _concurrency(pool, wanted, processes, bounds)
@@ -168,7 +168,7 @@ def ceiling(limits: Limits, profile: Profile, terms: Terms) -> Reason:
     headroom = HEADROOM if profile.growth is None else RESERVE
     bounds = [
         *_bounds(terms.chosen, 1, limits, profile, terms, headroom=headroom),
-        Reason("concurrency", limits.cpus.source, useful.most_at_once(terms.chosen, limits.cpus)),
+        Reason("concurrency", limits.cpus.source, parallelism.most_at_once(terms.chosen, limits.cpus)),
     ]
     return min(bounds, key=lambda bound: math.inf if bound.allows is None else bound.allows)
 
@@ -209,14 +209,14 @@ def kind_of_pool(limits: Limits, profile: Profile, terms: Terms) -> tuple[str, s
     if not profile.jobs:
         return usual, "nothing is known of the jobs"
     apart = next((pool for pool in terms.pools if pool not in {PREFORK, SOLO}), usual)
-    if 1 - profile.busy >= useful.WAITS:
-        return apart, useful.waiting(profile)
-    if apart != usual and profile.wall <= 10 * useful.HANDED_OVER:
-        more = f"handing them to a child {useful.HANDED_OVER * 1000:g} ms more"
+    if 1 - profile.busy >= parallelism.WAITS:
+        return apart, parallelism.waiting(profile)
+    if apart != usual and profile.wall <= 10 * parallelism.HANDED_OVER:
+        more = f"handing them to a child {parallelism.HANDED_OVER * 1000:g} ms more"
         return apart, f"jobs take {profile.wall * 1000:.2g} ms, {more}"
-    if apart == THREADS and 1 < useful.SATURATED * math.ceil(limits.cpus.value) <= profile.parallel:
+    if apart == THREADS and 1 < parallelism.SATURATED * math.ceil(limits.cpus.value) <= profile.parallel:
         return apart, f"threads of one process use {profile.parallel:.1f} CPUs at once"
-    return usual, useful.waiting(profile)
+    return usual, parallelism.waiting(profile)
 
 
 def _processes(pool: str, wanted: int, limits: Limits, profile: Profile, terms: Terms) -> tuple[int, str]:
@@ -227,8 +227,8 @@ def _processes(pool: str, wanted: int, limits: Limits, profile: Profile, terms: 
     if pool == SOLO:
         needed = wanted
     elif profile.jobs:
-        queue = profile.arrival is None and useful.is_used_up(pool, cpus, profile)
-        needed = useful.interpreters(cpus if queue else min(cpus, wanted * profile.busy), profile)
+        queue = profile.arrival is None and parallelism.is_used_up(pool, cpus, profile)
+        needed = parallelism.interpreters(cpus if queue else min(cpus, wanted * profile.busy), profile)
     else:  # nobody knows whether a second one would pay
         needed = 1
     why = f"{needed} use {limits.cpus.value:g} CPUs, one {profile.parallel:.3g}" if needed > 1 else "one is enough"

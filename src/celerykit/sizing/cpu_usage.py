@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from celerykit.worker import meters
+from celerykit.sizing import meters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from celerykit.sizing import HEADROOM, megabytes
+from celerykit.sizing.pool_size import HEADROOM, megabytes
 
 LOOKS = 2
 """Looks since the last change before the pool grows: what the change brought about must be seen first."""
@@ -30,7 +30,10 @@ OVERDRAWN = 3.0
 STARVED = 0.5
 """... if each waits for so much of its time; twice :data:`DELAYED`, so that a quarter less is no reason to grow."""
 SHORT = 0.85
-"""The part of the memory in use at which the pool shrinks. It grows up to :data:`~celerykit.sizing.HEADROOM` only."""
+"""The part of the memory in use at which the pool shrinks.
+
+It grows up to :data:`~celerykit.sizing.pool_size.HEADROOM` only.
+"""
 DESPERATE = 0.95
 """The same at which it does not wait for the effect of the last time."""
 RELIEF = 0.01

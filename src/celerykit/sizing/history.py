@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from celerykit import instance
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.sizing import Profile
+from celerykit.sizing.pool_size import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ class Jobs:
         """Return what sizing asks for.
 
         :param process: bytes of memory that a process takes once it has imported the app.
-        :param seen: what else is known, fields of :class:`~celerykit.sizing.Profile`.
+        :param seen: what else is known, fields of :class:`~celerykit.sizing.pool_size.Profile`.
         """
         return Profile(
             process=process,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from celerykit import useful
-from celerykit.profile import Jobs
+from celerykit.sizing import parallelism
+from celerykit.sizing.history import Jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,4 +66,4 @@ def _kind(jobs: Jobs, brief: float) -> str:
     if jobs.p50 >= LONG and jobs.p50 >= TIMES * brief:
         return "long"
     busy = 1.0 if jobs.cpu is None or not jobs.wall else jobs.cpu / jobs.wall
-    return "wait" if 1 - busy >= useful.WAITS else "cpu"
+    return "wait" if 1 - busy >= parallelism.WAITS else "cpu"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from celerykit.profile import Jobs
-from celerykit.worker.sketch import Sketch
+from celerykit.sizing.history import Jobs
+from celerykit.sizing.sketch import Sketch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

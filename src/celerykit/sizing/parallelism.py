@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO, THREADS
 
 if TYPE_CHECKING:
-    from celerykit.limits import Limit
-    from celerykit.sizing import Profile
+    from celerykit.sizing.limits import Limit
+    from celerykit.sizing.pool_size import Profile
 
 UNKNOWN_WAITS = {THREADS: 10, **dict.fromkeys(GREEN_POOLS, 50)}
 """How many jobs at once where nobody knows how long they wait: so many cost jobs that do not wait next to nothing."""
