@@ -12,9 +12,9 @@ from celerykit import tuning
 from celerykit.config import envfile, environment
 from celerykit.config.pool_kinds import PREFORK, SOLO, THREADS
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.sizing import history, limits, parallelism, pool_size, queue_split
+from celerykit.sizing import history, limits, model, parallelism, pool_size, queue_split
 from celerykit.sizing.limits import Limit, Limits
-from celerykit.sizing.pool_size import DoesNotFitError, Plan, Profile, Terms
+from celerykit.sizing.model import DoesNotFitError, Plan, Profile, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ class Size:
 
     def __str__(self) -> str:
         rate = f"about {self.rate:.3g} jobs/s with " if self.rate else ""
-        return f"{self.plan} ({rate}{pool_size.megabytes(self.memory)})"
+        return f"{self.plan} ({rate}{model.megabytes(self.memory)})"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Advice:
         yield f"# {self.seen}"
         for name, jobs in self.tasks.items():
             cpu = "unknown" if jobs.cpu is None else f"{jobs.cpu:.3g}"
-            growth = "" if jobs.growth is None else f", {pool_size.megabytes(jobs.growth)} more memory at most"
+            growth = "" if jobs.growth is None else f", {model.megabytes(jobs.growth)} more memory at most"
             queued = "" if jobs.queued_p95 is None else f", up to {jobs.queued_p95:.3g} s of 95 % in the queue"
             took = f"{jobs.jobs} jobs of {jobs.wall:.3g} s ({jobs.p95:.3g} s of 95 %), {cpu} s of CPU"
             yield f"# {name}: {took}{growth}{queued}"
@@ -273,4 +273,4 @@ def _gain(parts: tuple[tuple[Part, Size], ...], now: Size, most: float) -> str:
     if not now.rate or rate < WORTH * now.rate:
         return ""
     memory = sum(size.memory for _, size in parts)
-    return f"about {rate:.3g} jobs/s with {pool_size.megabytes(memory)} in all, instead of {now.rate:.3g}"
+    return f"about {rate:.3g} jobs/s with {model.megabytes(memory)} in all, instead of {now.rate:.3g}"

@@ -14,7 +14,7 @@ from celerykit import application, content, defaults, meanings, releases, starti
 from celerykit.brokers import catalogue
 from celerykit.config import celery_cli, command_line, envfile, environment, option_names, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.sizing import history
+from celerykit.sizing import history, model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,7 +77,7 @@ class Launch:
         alias = POOL_ALIAS.get(self.pool_class, self.pool_class)
         return [self.process, "-P", alias, *command_line.split_pool(self.arguments)[1]]
 
-    def explain(self, tuned: tuning.Tuning | None = None, app: Any = None) -> Iterator[str]:
+    def explain(self, tuned: model.Tuning | None = None, app: Any = None) -> Iterator[str]:
         """Yield what was resolved and where each value comes from, a line each, secrets masked.
 
         :param app: whose own settings are named, too, if they mean something else than in Celery.
@@ -194,7 +194,7 @@ def load_app(launch: Launch) -> Any:
     return app
 
 
-def tune(launch: Launch, app: Any) -> tuning.Tuning | None:
+def tune(launch: Launch, app: Any) -> model.Tuning | None:
     """Give the options that nobody has set to a worker of ``app``, and return what and why.
 
     :raises ConfigurationError: if there is no room for a single job.
@@ -232,7 +232,7 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
     sys.exit(celery(args=argv, prog_name="celery", auto_envvar_prefix="CELERY"))
 
 
-def _started(launch: Launch) -> tuple[Any, tuning.Tuning | None]:
+def _started(launch: Launch) -> tuple[Any, model.Tuning | None]:
     """Import the app, and tune its worker, watched over as the rest of the start is."""
     if launch.process not in {"worker", "beat"}:
         return load_app(launch), None

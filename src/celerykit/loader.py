@@ -25,7 +25,7 @@ from celerykit.config import environment, settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celerykit.tuning import Tuning
+    from celerykit.sizing.model import Tuning
 
 logger = logging.getLogger(__name__)
 if settings.POOL not in os.environ:  # a worker has been told at its start

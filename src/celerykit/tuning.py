@@ -6,7 +6,6 @@ import argparse
 import math
 import os
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celerykit import releases
@@ -14,9 +13,9 @@ from celerykit.brokers import catalogue
 from celerykit.config import environment, pool_kinds, settings
 from celerykit.config.pool_kinds import PREFORK
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.sizing import limits, meters, pool_size
+from celerykit.sizing import limits, meters, model, pool_size
 from celerykit.sizing.limits import Limit
-from celerykit.sizing.pool_size import DoesNotFitError, Plan, Profile, Terms
+from celerykit.sizing.model import OPTIONS, DoesNotFitError, Plan, Profile, Terms, Tuning, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,82 +26,8 @@ if TYPE_CHECKING:
     from celerykit.sizing.history import Record
     from celerykit.sizing.limits import Limits
 
-OPTIONS = {
-    "concurrency": "concurrency",
-    "prefetch": "prefetch_multiplier",
-    "max_memory_per_child": "max_memory_per_child",
-}
-"""The values of a plan that are options of ``celery worker``, as those are called."""
 ALIASES = {"processes": PREFORK}
 OF_APP = "the app's own setting"
-
-
-@dataclass(frozen=True)
-class Value:
-    """One value of a plan, and what is in force instead."""
-
-    name: str
-    """As in :class:`~celerykit.sizing.pool_size.Plan`."""
-    tuned: int | None
-    given: Any = None
-    source: str = ""
-    """Who has set it, nobody if it is empty."""
-    fills: bool = True
-    """Whether the tuned value is in force."""
-
-    @property
-    def setting(self) -> str:
-        """The setting of Celery."""
-        return f"worker_{OPTIONS[self.name]}"
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What a worker was given, and why."""
-
-    plan: Plan
-    values: tuple[Value, ...]
-    forced: bool
-    limits: Limits
-    """What the plan follows from, this and the next two."""
-    profile: Profile
-    terms: Terms
-    seen: str = ""
-    """What it rests on beside the machine."""
-
-    def settings(self) -> dict[str, int]:
-        """Return the settings of Celery to fill in."""
-        return {value.setting: value.tuned for value in self.values if value.fills and value.tuned is not None}
-
-    def options(self) -> list[str]:
-        """Return the same as options, which an app's own settings do not replace; none if nothing is forced."""
-        if not self.forced:
-            return []
-        flags = {
-            f"--{name.removeprefix('worker_').replace('_', '-')}": value for name, value in self.settings().items()
-        }
-        return [f"{flag}={value}" for flag, value in flags.items()]
-
-    def explain(self) -> Iterator[str]:
-        """Yield what it rests on, then each value in force and what it would be otherwise, a line each."""
-        if self.seen:
-            yield f"# {self.seen}"
-        for value in self.values:
-            tuned, why = value.tuned, self.plan.why(value.name)
-            if not value.source:
-                yield f"{value.setting}={tuned}  # tuned: {why}"
-            elif value.fills:
-                yield f"{value.setting}={tuned}  # tuned, instead of {value.given} ({value.source}): {why}"
-            else:
-                yield f"{value.setting}={value.given}  # {value.source}; tuned, it would be {tuned}: {why}"
-
-    def fills(self, name: str) -> bool:
-        """Say whether a value of the plan is in force."""
-        return any(value.name == name and value.fills for value in self.values)
-
-    def why(self, name: str) -> str:
-        """Return the reasons of a value that is in force, nothing of one that is not."""
-        return self.plan.why(name) if self.fills(name) else ""
 
 
 def kind_of_pool(launch: Launch) -> str:
@@ -153,7 +78,7 @@ def overcommitted(tuned: Tuning) -> Iterator[Finding]:
     most = pool_size.most(tuned.plan.pool, tuned.limits, tuned.profile)
     if value.source and not value.fills and (tuned.terms.concurrency or 0) > most:
         memory = tuned.limits.memory
-        room = f"{pool_size.megabytes(memory.value)}, {memory.source}"
+        room = f"{model.megabytes(memory.value)}, {memory.source}"
         problem = f"the memory has room for {most} at once ({room}): beyond that the kernel kills jobs"
         remedy = f"Leave it out, which makes it {value.tuned}, or give the pool more memory"
         yield Finding(value.setting, str(value.given), value.source, problem, remedy)
@@ -280,10 +205,10 @@ def _value(plan: Plan, name: str, given: Any, source: str, *, forced: bool) -> V
 
 def too_little(exc: DoesNotFitError) -> Finding:
     """Return what to say where the memory has no room for a single job."""
-    needed = f"{math.ceil(exc.needed / pool_size.MIB)} MB"
+    needed = f"{math.ceil(exc.needed / model.MIB)} MB"
     return Finding(
         "memory",
-        pool_size.megabytes(exc.there.value),
+        model.megabytes(exc.there.value),
         exc.there.source,
         f"less than the {needed} that the app and one job at a time take",
         f"Give it more than {needed}, or say {settings.variable('tune')}={settings.OFF}",

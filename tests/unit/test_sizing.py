@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from celerykit.sizing import pool_size
 from celerykit.sizing.limits import Limit, Limits
-from celerykit.sizing.pool_size import DoesNotFitError, Plan, Profile, Terms
+from celerykit.sizing.model import DoesNotFitError, Plan, Profile, Terms
 
 MIB = 2**20
 GIB = 2**30

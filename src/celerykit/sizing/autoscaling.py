@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from celerykit.sizing.pool_size import HEADROOM, megabytes
+from celerykit.sizing.model import megabytes
+from celerykit.sizing.pool_size import HEADROOM
 
 LOOKS = 2
 """Looks since the last change before the pool grows: what the change brought about must be seen first."""

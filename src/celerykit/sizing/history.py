@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from celerykit import instance
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.sizing.pool_size import Profile
+from celerykit.sizing.model import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

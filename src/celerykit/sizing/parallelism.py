@@ -9,7 +9,7 @@ from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO, THREADS
 
 if TYPE_CHECKING:
     from celerykit.sizing.limits import Limit
-    from celerykit.sizing.pool_size import Profile
+    from celerykit.sizing.model import Profile
 
 UNKNOWN_WAITS = {THREADS: 10, **dict.fromkeys(GREEN_POOLS, 50)}
 """How many jobs at once where nobody knows how long they wait: so many cost jobs that do not wait next to nothing."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO, THREADS
 from celerykit.sizing import parallelism
+from celerykit.sizing.model import MIB, DoesNotFitError, Plan, Profile, Reason, Terms, megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from celerykit.sizing.limits import Limit, Limits
+    from celerykit.sizing.limits import Limits
 
-MIB = 2**20
 
 HEADROOM = 0.2
 """The part of the memory that stays free: for the kernel, for files that are read, for whoever else lives there."""
@@ -37,100 +36,6 @@ PREFETCHED = 0.1
 MOST_PREFETCHED = 64
 GREEN_PREFETCH = 4
 """Below it, gevent stalls on Redis."""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What the jobs of a pool were seen to do, and what its processes take before the first; sizes in bytes."""
-
-    process: float
-    """The memory of a process that has imported the app."""
-    child: float | None = None
-    """What a forked child has for itself before its first job."""
-    jobs: int = 0
-    """How many were seen; without any, the following says nothing."""
-    wall: float = 0.0
-    """Seconds that a job takes, on average."""
-    cpu: float = 0.0
-    """Seconds of CPU among them."""
-    long: float = 0.0
-    """Seconds that 95 of 100 jobs do not exceed."""
-    growth: float | None = None
-    """What a job adds to the memory of its process at its peak, the largest of nearly all."""
-    parallel: float = 1.0
-    """How many CPUs the threads of one process were seen to use at once: 1 where only one may run Python's code."""
-    arrival: float | None = None
-    """Jobs a second; only where they do not queue, or it would tell of this pool's size instead."""
-    seen: int | None = None
-    """How many jobs at once there was room for meanwhile."""
-    used: float | None = None
-    """How many CPUs were used while all that room was taken; None if it never was."""
-
-    @property
-    def busy(self) -> float:
-        """The part of its time for which a job needs a CPU."""
-        return min(1.0, max(self.cpu, 1e-6) / self.wall) if self.jobs and self.wall > 0 else 1.0
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the operator and the app ask for or allow."""
-
-    pools: tuple[str, ...] = (PREFORK,)
-    """The kinds of pool that may be chosen, the dearest first."""
-    chosen: str = ""
-    """The kind that was chosen already."""
-    processes: int | None = None
-    """How many workers there are, where that is settled."""
-    concurrency: int | None = None
-    """How many jobs at once, where somebody insists: the children's memory follows from that instead."""
-    connections: tuple[Limit, ...] = ()
-    """How many jobs at once a broker, a result backend or a database has connections for."""
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why a value of a plan is what it is."""
-
-    of: str
-    """The value's name in :class:`Plan`."""
-    text: str
-    allows: int | None = None
-    """If it is a bound, how many jobs at once it leaves room for, in all processes together."""
-
-    def __str__(self) -> str:
-        return self.text if self.allows is None else f"{self.text} allows {self.allows}"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The size of a pool, as options of Celery."""
-
-    pool: str
-    processes: int
-    """How many workers, each of this size."""
-    concurrency: int
-    prefetch: int
-    max_memory_per_child: int | None
-    """In KiB, as Celery takes it."""
-    reasons: tuple[Reason, ...] = field(default=())
-
-    def __str__(self) -> str:
-        several = f", process 1 of {self.processes}" if self.processes > 1 else ""
-        return f"concurrency {self.concurrency} ({self.pool}){several}: {self.why('concurrency')}"
-
-    def why(self, name: str) -> str:
-        """Return the reasons of one value."""
-        return "; ".join(str(reason) for reason in self.reasons if reason.of == name)
-
-
-class DoesNotFitError(Exception):
-    """Not even one job at a time has room; says how much memory is needed, and how much there is."""
-
-    def __init__(self, needed: float, there: Limit):
-        super().__init__(f"{megabytes(needed)} are needed, {megabytes(there.value)} are there ({there.source})")
-        self.needed = needed
-        self.there = there
 
 
 def plan(limits: Limits, profile: Profile, terms: Terms) -> Plan:
@@ -194,11 +99,6 @@ def memory_used(profile: Profile, main: float, children: Sequence[float]) -> flo
 def memory_of(made: Plan, profile: Profile) -> float:
     """Return the bytes that a plan's processes are known to take with as many jobs as each may run."""
     return made.processes * (profile.process + made.concurrency * _slot(made.pool, profile, unknown=0.0))
-
-
-def megabytes(size: float) -> str:
-    """Return a size for people."""
-    return f"{size / MIB:.0f} MB"
 
 
 def kind_of_pool(limits: Limits, profile: Profile, terms: Terms) -> tuple[str, str]:

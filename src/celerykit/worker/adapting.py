@@ -17,7 +17,7 @@ from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO, THREADS
 from celerykit.loader import layer_of
 from celerykit.sizing import autoscaling, limits, pool_size
 from celerykit.sizing.cpu_usage import Meter, Usage, resident_of
-from celerykit.sizing.pool_size import DoesNotFitError, Profile
+from celerykit.sizing.model import DoesNotFitError, Profile
 from celerykit.worker import resizing
 from celerykit.worker.records import Records
 from celerykit.worker.request import Request
@@ -25,7 +25,7 @@ from celerykit.worker.request import Request
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from celerykit.tuning import Tuning
+    from celerykit.sizing.model import Tuning
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
