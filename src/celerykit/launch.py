@@ -14,7 +14,7 @@ from celerykit import application, content, defaults, meanings, releases, starti
 from celerykit.brokers import catalogue
 from celerykit.config import celery_cli, command_line, envfile, environment, option_names, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.sizing import history, model
+from celerykit.sizing import history, limits, model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -269,7 +269,7 @@ def _own_values(process: str, pool: str, environ: Mapping[str, str]) -> dict[str
 
 def _counted(values: dict[str, str], sources: dict[str, str], arguments: Sequence[str]) -> list[str]:
     """Put a number into the place of ``auto``, which this Celery does not know; return the arguments with it."""
-    number = str(releases.auto_concurrency())
+    number = str(limits.auto_concurrency())
     name = "CELERY_WORKER_CONCURRENCY"
     if values.get(name, "").lower() == AUTO:
         values[name], sources[name] = number, f"{AUTO} of {sources[name]}: affinity and cgroup CPU quota"

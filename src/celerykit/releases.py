@@ -6,7 +6,6 @@ Each difference has a name here, and the rest of the code asks by it: nothing el
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 import select
@@ -337,17 +336,6 @@ def cpu_count() -> int:
     from celery.utils.sysinfo import available_cpu_count
 
     return int(available_cpu_count())
-
-
-def auto_concurrency() -> int:
-    """Return the concurrency that ``auto`` stands for: the CPUs within affinity and quota."""
-    if not lacks("auto"):
-        from celery.utils.sysinfo import cpu_budget
-
-        return int(cpu_budget().count)
-    from celerykit.sizing import limits
-
-    return max(1, min(math.ceil(limit.value) for limit in limits.read().cpus))
 
 
 # An app's settings.

@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from celerykit import releases
 from celerykit.brokers import catalogue
 from celerykit.config import environment, pool_kinds, settings
 from celerykit.config.pool_kinds import PREFORK
@@ -180,7 +179,7 @@ def _jobs_at_once(given: Any) -> int | None:
         return None
     most = str(given).partition(",")[0].strip()
     if most.lower() == "auto":
-        return releases.auto_concurrency()
+        return limits.auto_concurrency()
     return int(most) if most.isdigit() and int(most) else None
 
 

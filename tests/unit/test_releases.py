@@ -136,7 +136,7 @@ def test_what_can_be_noticed_is_said_at_the_start(installed: Installed) -> None:
 def test_auto_is_a_number(installed: Installed) -> None:
     """As many as the CPUs within affinity and quota, wherever it is told."""
     installed(MIDDLE)
-    number = str(releases.auto_concurrency())
+    number = str(limits.auto_concurrency())
     assert int(number) == max(1, min(int(limit.value + 0.999) for limit in limits.read().cpus))
     told = {"CELERY_APP": "app", "CELERY_WORKER_CONCURRENCY": "auto"}
     ready, _ = launch.prepare("worker", told, "default", ["-c", "auto", "--concurrency=auto", "-cauto", "-Q", "auto"])

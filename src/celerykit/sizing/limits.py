@@ -231,3 +231,12 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         return ""
+
+
+def auto_concurrency() -> int:
+    """Return the concurrency that ``auto`` stands for: the CPUs within affinity and quota."""
+    if not releases.lacks("auto"):
+        from celery.utils.sysinfo import cpu_budget
+
+        return int(cpu_budget().count)
+    return max(1, min(math.ceil(limit.value) for limit in read().cpus))
