@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from celery import beat, signals
 
-from celerykit import databaselock, duetimes, redbeat, starting
 from celerykit.brokers import reconnect
 from celerykit.config import settings
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.schedulefile import ScheduleFile
-from celerykit.ticks import SHORTEST_PAUSE, Ticks
+from celerykit.health import starting
+from celerykit.scheduling import database_lock, due_times, redbeat
+from celerykit.scheduling.schedule_file import ScheduleFile
+from celerykit.scheduling.ticks import SHORTEST_PAUSE, Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,7 @@ class PersistentScheduler(beat.PersistentScheduler):  # type: ignore[misc]
 
     def setup_schedule(self) -> None:
         """Take the lock before the file is opened: two writers would spoil it."""
-        duetimes.install()
+        due_times.install()
         self._lock = lock_schedule(self.schedule_filename)
         super().setup_schedule()
 
@@ -70,7 +71,7 @@ class PersistentScheduler(beat.PersistentScheduler):  # type: ignore[misc]
 
 def watch_over_beat() -> None:
     """Make ready for the beat service of this process, whatever scheduler its app has."""
-    duetimes.install()
+    due_times.install()
     beat.Scheduler.max_interval = LONGEST_SLEEP
     signals.beat_init.connect(_on_beat_init, weak=False, dispatch_uid="celerykit")
 
@@ -89,7 +90,7 @@ def _on_beat_init(sender: Any, **_: Any) -> None:
 
 
 def _watched(ticks: Ticks, pulse: Pulse, window: float, scheduler: Any) -> Callable[..., float | None]:
-    lock = databaselock.of(scheduler)
+    lock = database_lock.of(scheduler)
     away = tuple(set(scheduler.app.connection_for_write().connection_errors) - {KeyError})
 
     def tick(*args: Any, **options: Any) -> float | None:

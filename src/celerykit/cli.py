@@ -270,8 +270,9 @@ def _warn(finding: Finding) -> None:
 
 
 def _tune(arguments: argparse.Namespace) -> int:
-    from celerykit import advice, launch
+    from celerykit import launch
     from celerykit.host import rolling_restart
+    from celerykit.tuning import recommendation
 
     if arguments.app:
         os.environ["CELERY_APP"] = arguments.app
@@ -283,16 +284,16 @@ def _tune(arguments: argparse.Namespace) -> int:
         launch.enter(ready)
         app = launch.load_app(ready)
         if arguments.task:
-            found = advice.of_task(ready, app, arguments.task, arguments.args, arguments.kwargs, arguments.runs)
+            found = recommendation.of_task(ready, app, arguments.task, arguments.args, arguments.kwargs, arguments.runs)
         else:
-            found = advice.of_worker(ready, app, arguments.sample, _say)
+            found = recommendation.of_worker(ready, app, arguments.sample, _say)
     if arguments.processes:
         print(found.size.plan.processes)
         return 0
     for line in found.lines():
         print(line)
     if arguments.write or arguments.apply:
-        _fix(advice.write(ready, found.size.plan), apply=arguments.apply)
+        _fix(recommendation.write(ready, found.size.plan), apply=arguments.apply)
     return 0
 
 

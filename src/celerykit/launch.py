@@ -10,11 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from celerykit import application, content, defaults, meanings, releases, starting, tuning
+from celerykit import application, defaults, meanings, releases
 from celerykit.brokers import catalogue
 from celerykit.config import celery_cli, command_line, envfile, environment, option_names, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
+from celerykit.health import starting
+from celerykit.messages import serialization
 from celerykit.sizing import history, limits, model
+from celerykit.tuning import startup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +46,7 @@ class Launch:
     @cached_property
     def pool_class(self) -> str:
         """The worker pool's alias, as ``-P`` takes it: the one that is told, or else what fits."""
-        return self.told_pool or tuning.kind_of_pool(self)
+        return self.told_pool or startup.kind_of_pool(self)
 
     @property
     def told_pool(self) -> str:
@@ -57,7 +60,7 @@ class Launch:
         own = history.path(values, self.pool)
         if os.access(own, os.F_OK):
             return own
-        return history.path(values, tuning.pool_of(environment.config_dir(values), self.pool))
+        return history.path(values, startup.pool_of(environment.config_dir(values), self.pool))
 
     @cached_property
     def seen(self) -> tuple[history.Record | None, list[Finding]]:
@@ -189,7 +192,7 @@ def load_app(launch: Launch) -> Any:
         raise ConfigurationError(application.failure(exc, launch.environment)) from exc
     refused = list(catalogue.refusals(app, launch.settings.delivery, launch.environment.sources))
     refused += command_line.unfit(launch.process, launch.arguments, app)
-    if refused := [*refused, *content.refusals(app)]:
+    if refused := [*refused, *serialization.refusals(app)]:
         raise ConfigurationError(*refused)
     return app
 
@@ -199,9 +202,9 @@ def tune(launch: Launch, app: Any) -> model.Tuning | None:
 
     :raises ConfigurationError: if there is no room for a single job.
     """
-    tuned = tuning.tune(launch, app) if launch.process == "worker" else None
+    tuned = startup.tune(launch, app) if launch.process == "worker" else None
     if tuned is not None:
-        tuning.fill(app, tuned)
+        startup.fill(app, tuned)
     return tuned
 
 
@@ -218,7 +221,7 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
 
     for finding in tls.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
         warn(finding)
-    for finding in tuning.overcommitted(tuned) if tuned else ():
+    for finding in startup.overcommitted(tuned) if tuned else ():
         warn(finding)
     for finding in precedence.differing(app, launch.environment):
         warn(finding)

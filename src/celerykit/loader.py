@@ -18,7 +18,9 @@ from celery.loaders.app import AppLoader
 from celery.loaders.default import Loader as DefaultLoader
 from celery.local import Proxy
 
-from celerykit import binding, defaults, remotecontrol, sent, transports
+from celerykit import binding, defaults, transports
+from celerykit.control import remote_control
+from celerykit.messages import enqueue_time
 from celerykit.brokers import catalogue, django_results, rabbitmq, sentinel
 from celerykit.config import environment, settings
 
@@ -140,9 +142,9 @@ def configure(app: Any) -> None:
         app.prepare_config = functools.partial(_prepare_config, app, app.prepare_config)
         app.steps["worker"].update(step for step in WORKER_STEPS if step not in releases.left_out())
         app.steps["consumer"].update(("celerykit.worker.vitals:Consuming", "celerykit.worker.revocations:Reading"))
-        sent.install()
+        enqueue_time.install()
         rabbitmq.install(app)
-        remotecontrol.install(app)
+        remote_control.install(app)
         transports.register()
     if app._conf is None or isinstance(app._conf.maps[0], PendingConfiguration):
         _be_first(app)

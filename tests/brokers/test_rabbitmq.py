@@ -11,8 +11,8 @@ import pytest
 from amqp.exceptions import AccessRefused
 from celery import Celery
 
-from celerykit import deadletters
 from celerykit.brokers import rabbitmq_definitions
+from celerykit.messages import dead_letters
 from tests.containers.test_survival import assert_nothing_lost, kill_main_process, wait_running
 from tests.rig.inside.celerykit_survival import note
 from tests.rig.waiting import until
@@ -116,7 +116,7 @@ def named(objects: list[dict[str, Any]]) -> set[str]:
         item
         for item in objects
         if item.get("durable", True)
-        and not {"celeryev", "celery.pidbox", deadletters.QUEUE, rabbitmq_definitions.EXPIRED}
+        and not {"celeryev", "celery.pidbox", dead_letters.QUEUE, rabbitmq_definitions.EXPIRED}
         & {item.get("source"), item.get("name")}
     ]
     kept = ("name", "source", "destination", "destination_type", "routing_key", "arguments")
@@ -152,7 +152,7 @@ def test_a_producer_may_send_jobs_and_nothing_else(server: Process, rig: Rig) ->
     app = rig.client.app
     with pytest.raises(AccessRefused):
         app.control.ping(timeout=1)
-    for queue in ("celery", deadletters.QUEUE):
+    for queue in ("celery", dead_letters.QUEUE):
         with app.connection_for_read() as connection, pytest.raises(AccessRefused):
             connection.default_channel.basic_get(queue)
     with app.connection_for_write() as connection, pytest.raises(AccessRefused):
@@ -170,7 +170,7 @@ def test_a_queue_that_was_deleted_is_made_again(server: Process, rig: Rig) -> No
 def test_a_worker_may_not_look_at_dead_letters(server: Process, rig: Rig) -> None:
     """They hold other pools' arguments, too."""
     with stock(rig).connection_for_read() as connection, pytest.raises(AccessRefused):
-        connection.default_channel.basic_get(deadletters.QUEUE)
+        connection.default_channel.basic_get(dead_letters.QUEUE)
 
 
 def test_nobody_gets_in_but_by_password_and_port(server: Process, rig: Rig) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kombu import Exchange
 
-from celerykit import deadletters
+from celerykit.messages import dead_letters
 from tests.brokers.conftest import PGMQ, RabbitMQ, Redis
 from tests.containers.test_survival import kill_main_process
 from tests.rig.containers import Rig
@@ -138,7 +138,7 @@ def test_a_dead_letter_is_the_job_that_was_sent(before: Broker, rig: Rig) -> Non
     waiting = {name: body for queue in QUEUES.split(",") for name, body in rig.client.bodies(queue).items()}
     assert jobs <= set(waiting)
     rig.worker(app="ways", CELERY_WORKER_QUEUES=QUEUES, CELERYKIT_MAX_DELIVERIES=1)
-    until(lambda: jobs <= set(rig.client.bodies(deadletters.QUEUE)), 90, "a dead letter of each")
-    letters = rig.client.bodies(deadletters.QUEUE)
+    until(lambda: jobs <= set(rig.client.bodies(dead_letters.QUEUE)), 90, "a dead letter of each")
+    letters = rig.client.bodies(dead_letters.QUEUE)
     for kind, job in sent.jobs.items():
         assert letters[job] == waiting[job], kind

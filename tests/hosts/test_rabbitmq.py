@@ -8,7 +8,7 @@ import pytest
 from amqp.exceptions import AccessRefused
 from celery import Celery
 
-from celerykit import deadletters
+from celerykit.messages import dead_letters
 from tests.rig.hosts import VARIABLES
 from tests.rig.playing import play
 
@@ -52,7 +52,7 @@ def test_only_the_port_for_jobs_is_seen_from_elsewhere(site: Host) -> None:
 
 def test_no_user_may_do_more_than_it_must(site: Host) -> None:
     """A worker may not read dead letters; a producer may read no job and command no worker."""
-    for user, queue in (("worker", deadletters.QUEUE), ("producer", "celery")):
+    for user, queue in (("worker", dead_letters.QUEUE), ("producer", "celery")):
         with app(site, user).connection_for_read() as connection, pytest.raises(AccessRefused):
             connection.default_channel.basic_get(queue)
     with pytest.raises(AccessRefused):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from kombu import Exchange, Queue
 
-from celerykit import deadletters
+from celerykit.messages import dead_letters
 from celerykit.transports.redis import messages
 from celerykit.transports.redis.keeper import Keeper
 from celerykit.transports.redis.lease import CLOSED, FIRST
@@ -35,7 +35,7 @@ def test_the_jobs_of_a_killed_worker_are_taken_over(bench: Bench) -> None:
     messages = heir.get(2, TAKEOVER)
     assert time.monotonic() - began < TAKEOVER
     assert [message.payload for message in messages] == ["one", "two"]
-    assert all(message.headers["redelivered"] and deadletters.deliveries(message) == 2 for message in messages)
+    assert all(message.headers["redelivered"] and dead_letters.deliveries(message) == 2 for message in messages)
 
 
 @pytest.mark.each_server
@@ -161,7 +161,7 @@ def test_what_everybody_gets_is_nobody_s_job(bench: Bench, caplog: pytest.LogCap
     readers = [bench.consume("jobs", Queue(name, news)) for name in ("one", "other")]
     for reader in readers:
         reader.turns(0.5)
-    counted = {deadletters.DELIVERIES: 1}  # of a job that had died, and sends this with the headers of its own
+    counted = {dead_letters.DELIVERIES: 1}  # of a job that had died, and sends this with the headers of its own
     bench.producer.publish("hello", exchange=news, serializer="json", declare=[news], headers=counted)
     for reader, settle in zip(readers, (readers[0].channel.ack_now, lambda message: message.ack()), strict=True):
         (message,) = reader.get(1)
@@ -391,7 +391,7 @@ def test_only_what_had_begun_counts_against_a_job(bench: Bench, monkeypatch: pyt
     for deaths in range(4):
         victim = bench.consume(prefetch=2)
         jobs = {message.payload: message for message in victim.get(2)}
-        assert {body: deadletters.deliveries(message) for body, message in jobs.items()} == {
+        assert {body: dead_letters.deliveries(message) for body, message in jobs.items()} == {
             "poison": deaths + 1,
             "innocent": min(deaths, 1) + 1,
         }

@@ -9,8 +9,8 @@ import pytest
 from celery import Celery
 from celery.worker import state
 
-from celerykit import revocations
-from celerykit.revocations import InRedis
+from celerykit.control import revocations
+from celerykit.control.revocations import InRedis
 
 if TYPE_CHECKING:
     from tests.transport.server import Server

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import deadletters
+from celerykit.messages import dead_letters
 from celerykit.transports.redis import lease
 from celerykit.transports.redis.keeper import Keeper
 from celerykit.transports.redis.lease import CLOSED
@@ -46,7 +46,7 @@ def test_large_jobs_go_back_by_small_steps(bench: Bench, monkeypatch: pytest.Mon
     again = bench.consume(prefetch=jobs)
     messages = again.get(jobs)
     assert [message.payload for message in messages] == bodies
-    assert all(message.headers["redelivered"] and deadletters.deliveries(message) == 2 for message in messages)
+    assert all(message.headers["redelivered"] and dead_letters.deliveries(message) == 2 for message in messages)
 
 
 ODD = {
@@ -70,7 +70,7 @@ def test_whatever_a_message_looks_like_it_goes_back_whole(bench: Bench, message:
     heir = bench.consume("elsewhere").lease
     assert heir.take_over(dead.lease.owner, "gone", CLOSED) == 1
     expected = json.loads(message)
-    expected["headers"] |= {"redelivered": True, deadletters.DELIVERIES: 1}
+    expected["headers"] |= {"redelivered": True, dead_letters.DELIVERIES: 1}
     expected["properties"]["delivery_info"]["redelivered"] = True
     assert json.loads(bench.root.lindex("jobs", 0)) == expected
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
-from celerykit import content
+from celerykit.messages import serialization
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Run
@@ -17,7 +17,7 @@ def refused(**conf: Any) -> str:
     """Return why an app is refused, nothing if it is not."""
     app = Celery("refused", set_as_current=False)
     app.conf.update(conf)
-    return "\n".join(map(str, content.refusals(app)))
+    return "\n".join(map(str, serialization.refusals(app)))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from celery import Celery
 from celery.schedules import crontab
 from celery.utils.time import remaining
 
-from celerykit import duetimes
+from celerykit.scheduling import due_times
 
 SPRING, AUTUMN = "2026-03-29", "2026-10-25"
 """In Europe."""
@@ -70,7 +70,7 @@ def test_each_due_time_comes_once_when_the_clocks_change(
     monkeypatch: pytest.MonkeyPatch, zone: str, day: str, when: dict[str, object], times: str, jitter: timedelta
 ) -> None:
     """Skipped ones when they would have been, doubled ones at the first, and every hour's in each hour that passes."""
-    monkeypatch.setattr(crontab, "remaining_estimate", duetimes.remaining_estimate)
+    monkeypatch.setattr(crontab, "remaining_estimate", due_times.remaining_estimate)
     assert sent(zone, day, when, jitter) == times.split()
 
 
@@ -86,4 +86,4 @@ def test_elsewhere_nothing_is_changed(zone: str, when: dict[str, object]) -> Non
         last = (now + timedelta(hours=hours)).astimezone(ZoneInfo(zone))
         near = {(last + timedelta(days=days)).utcoffset() for days in (-1, 40)}
         if len(near) == 1:
-            assert duetimes.remaining_estimate(schedule, last) == remaining(*schedule.remaining_delta(last))
+            assert due_times.remaining_estimate(schedule, last) == remaining(*schedule.remaining_delta(last))

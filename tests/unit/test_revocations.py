@@ -11,7 +11,7 @@ from celery import Celery
 from celery.worker import state
 
 import celerykit
-from celerykit import revocations
+from celerykit.control import revocations
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ import pytest
 from celery import Celery, beat
 
 from celerykit.beat import PersistentScheduler
-from celerykit.schedulefile import ScheduleFile
+from celerykit.scheduling.schedule_file import ScheduleFile
 
 if TYPE_CHECKING:
     from pathlib import Path

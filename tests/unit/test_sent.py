@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 import celerykit
-from celerykit import sent
+from celerykit.messages import enqueue_time
 
 
 def message(**options: Any) -> dict[str, Any]:
@@ -25,20 +25,20 @@ def message(**options: Any) -> dict[str, Any]:
 def test_a_job_says_when_it_was_sent() -> None:
     """By its sender's clock, to the moment."""
     began = time.time()
-    ago = sent.ago(message())
+    ago = enqueue_time.ago(message())
     assert ago is not None
     assert 0 <= ago <= time.time() - began
 
 
 def test_a_clock_that_is_behind_makes_no_negative_time() -> None:
     """Sender and worker are two machines."""
-    assert sent.ago({sent.SENT: time.time() + 60}) == 0
+    assert enqueue_time.ago({enqueue_time.SENT: time.time() + 60}) == 0
 
 
 @pytest.mark.parametrize(
-    "known", [{}, {sent.SENT: "now"}, {"delivery_info": {"redelivered": True}}, {"celerykit_deliveries": 1}]
+    "known", [{}, {enqueue_time.SENT: "now"}, {"delivery_info": {"redelivered": True}}, {"celerykit_deliveries": 1}]
 )
 def test_what_was_not_in_the_queue_all_the_time_is_left_out(known: dict[str, Any]) -> None:
     """A stock sender's job, one that was delivered before, and one that is not to run yet."""
-    assert sent.ago({**(message() if known and sent.SENT not in known else {}), **known}) is None
-    assert sent.ago(message(countdown=60)) is None
+    assert enqueue_time.ago({**(message() if known and enqueue_time.SENT not in known else {}), **known}) is None
+    assert enqueue_time.ago(message(countdown=60)) is None

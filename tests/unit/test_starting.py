@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import starting
 from celerykit.config import settings
-from celerykit.health import statefile
+from celerykit.health import starting, statefile
 from celerykit.health.watchdog import Pulse
 
 if TYPE_CHECKING:

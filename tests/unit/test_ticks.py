@@ -12,7 +12,7 @@ from celery.schedules import crontab
 from kombu.exceptions import EncodeError, OperationalError
 
 from celerykit.beat import PersistentScheduler
-from celerykit.ticks import LONGEST_PAUSE, Ticks
+from celerykit.scheduling.ticks import LONGEST_PAUSE, Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from celery import Celery
 
-from celerykit import tuning
 from celerykit.config.settings import Settings, from_environment
 from celerykit.errors import ConfigurationError
 from celerykit.sizing.limits import Limit
+from celerykit.tuning import startup
 from tests.rig.since import since
 
 if TYPE_CHECKING:
@@ -175,11 +175,11 @@ def test_connections_that_a_process_has_are_known() -> None:
     """The least pool of connections that the app configures bounds its threads; children have one each."""
     app = Celery(broker="redis://", backend="db+sqlite://")
     app.conf.update(broker_transport_options={"max_connections": 20}, database_engine_options={"pool_size": 5})
-    assert list(tuning.connections(app.conf, "threads")) == [
+    assert list(startup.connections(app.conf, "threads")) == [
         Limit(20, "max_connections of broker_transport_options"),
         Limit(5, "pool_size of database_engine_options"),
     ]
-    assert list(tuning.connections(app.conf, "prefork")) == []
+    assert list(startup.connections(app.conf, "prefork")) == []
     on_redis = Celery(broker="amqp://", backend="rediss://")
     on_redis.conf.redis_max_connections = 7
-    assert list(tuning.connections(on_redis.conf, "gevent")) == [Limit(7, "redis_max_connections")]
+    assert list(startup.connections(on_redis.conf, "gevent")) == [Limit(7, "redis_max_connections")]

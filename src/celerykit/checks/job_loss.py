@@ -8,10 +8,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import binding, content, launch, releases, tuning
+from celerykit import binding, launch, releases
 from celerykit.brokers import catalogue, rabbitmq, tls
 from celerykit.config import environment, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
+from celerykit.messages import serialization
+from celerykit.tuning import startup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -57,7 +59,7 @@ def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
         yield from _judge_endings(app, own, where)
         yield from _judge_broadcasts(app, where)
         yield from catalogue.advice(app, where)
-    yield from content.advice(app, where)
+    yield from serialization.advice(app, where)
     yield from tls.unchecked(app, where)
     yield from _judge_visibility(app, own, where)
     yield from _judge_durability(app, where)
@@ -152,10 +154,10 @@ def _judge_autoscale(ready: launch.Launch) -> Iterator[Finding]:
 
 def _judge_memory(ready: launch.Launch, app: Any) -> list[Finding]:
     try:
-        tuned = tuning.tune(ready, app)
+        tuned = startup.tune(ready, app)
     except ConfigurationError:  # here, beside the worker: its own start says it of the worker
         return []
-    return [*tuning.overcommitted(tuned)] if tuned else []
+    return [*startup.overcommitted(tuned)] if tuned else []
 
 
 def _judge_visibility(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import amqp
 
-from celerykit import deadletters
+from celerykit.messages import dead_letters
 
 QUEUE = "celerykit_queue"
 """In a message's ``delivery_info``: the name of the queue."""
@@ -60,7 +60,7 @@ def _receive(queue: str, receive: Any, message: Any) -> Any:
     headers = message.headers or {}
     if isinstance(message, amqp.Message) and headers.get("compression"):  # Kombu unpacks it next
         info[PACKED] = message.body
-    if first := headers.get(deadletters.ORIGIN):
+    if first := headers.get(dead_letters.ORIGIN):
         # What was put back came by the default exchange; to its task, and to a retry, it is where it was sent.
         info.update(exchange=first["exchange"], routing_key=first["routing_key"])
     return receive(message)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker import state
 
-from celerykit import sent
 from celerykit.config import settings
 from celerykit.config.environment import DEFAULT_POOL
+from celerykit.messages import enqueue_time
 from celerykit.sizing import history, meters, tally
 from celerykit.sizing.tally import Seen, Tally
 from celerykit.worker import resizing
@@ -158,7 +158,7 @@ class Records(bootsteps.StartStopStep):  # type: ignore[misc]
             began: list[Any] = []
 
             def on_accepted(pid: int, when: float) -> Any:
-                began[:] = pid, when, self._begin(pid), sent.ago(args[2])
+                began[:] = pid, when, self._begin(pid), enqueue_time.ago(args[2])
                 return accepted(pid, when)
 
             def on_done(result: Any) -> Any:

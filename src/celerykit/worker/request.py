@@ -14,10 +14,11 @@ from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 from kombu.utils.encoding import safe_repr
 
-from celerykit import deadletters, releases
+from celerykit import releases
 from celerykit.brokers import catalogue
 from celerykit.brokers.rabbitmq_definitions import DELIVERY_LIMIT
 from celerykit.config import settings
+from celerykit.messages import dead_letters
 from celerykit.worker import returns, termination
 
 logger = logging.getLogger(__name__)
@@ -43,11 +44,11 @@ class Cause(NamedTuple):
     text: str
 
 
-DIED = Cause(deadletters.DELIVERIES, "its pool child or its worker died")
-LOST = Cause(deadletters.DELIVERIES, "its pool child or its worker died, or was cut off or stuck,")
+DIED = Cause(dead_letters.DELIVERIES, "its pool child or its worker died")
+LOST = Cause(dead_letters.DELIVERIES, "its pool child or its worker died, or was cut off or stuck,")
 """As far as others can tell; see docs/redis.md."""
-TIMED_OUT = Cause(deadletters.DELIVERIES, "it ran beyond its hard time limit")
-REJECTED = Cause(deadletters.REJECTIONS, "its task rejected it")
+TIMED_OUT = Cause(dead_letters.DELIVERIES, "it ran beyond its hard time limit")
+REJECTED = Cause(dead_letters.REJECTIONS, "its task rejected it")
 
 
 class Request(CeleryRequest):  # type: ignore[misc]
@@ -60,7 +61,7 @@ class Request(CeleryRequest):  # type: ignore[misc]
 
     def gave_up(self) -> bool:
         """Give the job up if as many workers were lost with it as it may be started, and say whether."""
-        deliveries = deadletters.deliveries(self.message) - 1
+        deliveries = dead_letters.deliveries(self.message) - 1
         # Nearly every job comes for the first time, and the settings are read anew.
         if not deliveries or deliveries < _limit(DIED):
             return False
@@ -77,7 +78,7 @@ class Request(CeleryRequest):  # type: ignore[misc]
         :raises Exception: of the broker's client, if it does not take the job.
         """
         times = int((self.message.headers or {}).get(counter, 0)) + 1
-        delay = deadletters.redelivery_delay(times)
+        delay = dead_letters.redelivery_delay(times)
         settled = returns.send_back(self.app, self.message, delay, counter)
         self._settle(settled)
         logger.warning("job %s[%s] runs again in %d s: %s", self.name, self.id, delay, reason)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker import state
 
-from celerykit import deadletters
 from celerykit.brokers import catalogue
 from celerykit.config import settings
+from celerykit.messages import dead_letters
 from celerykit.worker import eta
 from celerykit.worker.delivery import leave
 from celerykit.worker.vitals import longest_silence
@@ -85,6 +85,6 @@ def of_this_worker(worker: Any) -> Callable[[Any], Any]:
 def is_held(message: Any) -> bool:
     """Say whether a job is this worker's still; Redis is asked only if another worker has died with it."""
     lease = message.channel.lease
-    if deadletters.deliveries(message) > 1 and message.delivery_tag not in lease.lost:
+    if dead_letters.deliveries(message) > 1 and message.delivery_tag not in lease.lost:
         return bool(lease.begin(message.delivery_tag))
     return message.delivery_tag not in lease.lost

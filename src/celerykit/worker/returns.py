@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
-from celerykit import deadletters
 from celerykit.brokers import catalogue, rabbitmq
+from celerykit.messages import dead_letters
 from celerykit.worker import origins
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ def send_back(app: Any, message: Any, seconds: float, counter: str = "") -> bool
     origin = origins.origin_of(message)
 
     def change(headers: dict[str, Any]) -> None:
-        deadletters.count(headers, seconds, counter)
+        dead_letters.count(headers, seconds, counter)
 
     if hasattr(message.channel, "put_back"):
         message.channel.put_back(message, change)
         return True
     headers = _headers(message, change)
-    headers.setdefault(deadletters.ORIGIN, origin)
+    headers.setdefault(dead_letters.ORIGIN, origin)
     # RabbitMQ forgets when a message expires once it has delayed it.
     delay = 0.0 if message.properties.get("expiration") else seconds
     _copy(app, message, headers, lambda connection: rabbitmq.way_back(app, connection, origin["queue"], delay))
@@ -101,7 +101,7 @@ class Delays:
             return told
 
         headers = _headers(message, lambda headers: None)
-        headers.setdefault(deadletters.ORIGIN, origin)
+        headers.setdefault(dead_letters.ORIGIN, origin)
         try:
             _copy(app, message, headers, way)
         except Exception as exc:  # whatever it is, Celery holds the job as it would without the kit
@@ -125,9 +125,9 @@ def bury(app: Any, message: Any, reason: str) -> bool:
     :returns: whether that has settled the message; else it is to be acknowledged now.
     :raises kombu.exceptions.KombuError: if the broker does not take it, and so do errors of the broker's client.
     """
-    change = partial(deadletters.address, reason=reason, origin=origins.origin_of(message))
+    change = partial(dead_letters.address, reason=reason, origin=origins.origin_of(message))
     if hasattr(message.channel, "put_back"):
-        message.channel.put_back(message, change, deadletters.QUEUE)
+        message.channel.put_back(message, change, dead_letters.QUEUE)
         return True
     _copy(app, message, _headers(message, change), _way_to_the_dead_letters)
     return False
@@ -135,12 +135,12 @@ def bury(app: Any, message: Any, reason: str) -> bool:
 
 def _way_to_the_dead_letters(connection: Any) -> tuple[str, str]:
     with connection.channel() as channel:
-        Queue(deadletters.QUEUE, routing_key=deadletters.QUEUE, durable=True)(channel).declare()  # type: ignore[no-untyped-call]
-    return "", deadletters.QUEUE
+        Queue(dead_letters.QUEUE, routing_key=dead_letters.QUEUE, durable=True)(channel).declare()  # type: ignore[no-untyped-call]
+    return "", dead_letters.QUEUE
 
 
 def _headers(message: Any, change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    past = deadletters.OF_RABBITMQ
+    past = dead_letters.OF_RABBITMQ
     headers = {name: value for name, value in (message.headers or {}).items() if not name.startswith(past)}
     change(headers)
     return headers

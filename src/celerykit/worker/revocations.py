@@ -17,13 +17,14 @@ from celery.worker import control, state
 from celery.worker.consumer.control import Control as RemoteControl
 from kombu.connection import Connection
 
-from celerykit import releases, revocations
-from celerykit.sent import SENT
+from celerykit import releases
+from celerykit.control import revocations
+from celerykit.messages.enqueue_time import SENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from celerykit.revocations import Revocation, Said, Store
+    from celerykit.control.revocations import Revocation, Said, Store
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)

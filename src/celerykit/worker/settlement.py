@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery.worker import state
 
-from celerykit import deadletters
 from celerykit.brokers import catalogue
+from celerykit.messages import dead_letters
 from celerykit.worker import consequences, request, returns, room
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROOM = room.Room()
-UNSETTLED = request.Cause(deadletters.DELIVERIES, "its outcome could not be dealt with")
+UNSETTLED = request.Cause(dead_letters.DELIVERIES, "its outcome could not be dealt with")
 
 OUT_OF_MEMORY = 6
 """Attempts, half a minute, after which a lack of memory is the job's own: a hook may need more than there is."""
@@ -69,7 +69,7 @@ class Request(request.Request):
             if settle is not None and not passes:
                 logger.exception("job %s[%s]: its outcome could not be dealt with", self.name, self.id)
                 return None if self.acknowledged else self._surely(settle)
-            delay = deadletters.redelivery_delay(attempt)
+            delay = dead_letters.redelivery_delay(attempt)
             logger.warning("job %s[%s]: its outcome is dealt with in %d s: %r", self.name, self.id, delay, exc)
             self.timer.call_after(delay, self._surely, (deal, settle, attempt + 1))
             return None
@@ -79,7 +79,7 @@ class Request(request.Request):
         if getattr(self.message.channel, "connection", self) is None and catalogue.is_rabbitmq(self.app):
             return  # its connection is gone, and RabbitMQ has put it back by itself
         ROOM.require(self.app)
-        self.give_back(reason, counter=deadletters.REFUSALS)
+        self.give_back(reason, counter=dead_letters.REFUSALS)
 
     def _come_again(self) -> None:
         self._cause = UNSETTLED

@@ -12,7 +12,7 @@ from celery.app.task import Context
 from celery.exceptions import NotRegistered
 from kombu.exceptions import KombuError
 
-from celerykit import deadletters
+from celerykit.messages import dead_letters
 from celerykit.worker import consequences
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def tell(app: Any, timer: Any, message: Any, attempt: int = 1) -> None:
         if not consequences.is_refusal(exc, app):
             logger.exception("job %s[%s]: nobody was told that it has failed", context.task, context.id)
             return
-        delay = deadletters.redelivery_delay(attempt)
+        delay = dead_letters.redelivery_delay(attempt)
         logger.warning("job %s[%s]: its failure is told in %d s: %r", context.task, context.id, delay, exc)
         timer.call_after(delay, tell, (app, timer, message, attempt + 1))
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
 
-from celerykit import __version__, content, meanings, releases, starting
+from celerykit import __version__, meanings, releases
 from celerykit.brokers import catalogue, patience, reconnect
 from celerykit.config import pool_kinds, settings
 from celerykit.config.environment import DEFAULT_POOL
+from celerykit.health import starting
 from celerykit.health.watchdog import FOR_EVER, GRACE
 from celerykit.loader import layer_of
+from celerykit.messages import serialization
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +79,7 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
         kind = os.environ.get("CELERY_WORKER_POOL") or pool_kinds.PREFORK
         for text in meanings.without_effect(worker.app.conf, kind, self.settings.drain):
             logger.warning("%s", text)
-        for finding in content.advice(worker.app, f"app {worker.app.main}"):
+        for finding in serialization.advice(worker.app, f"app {worker.app.main}"):
             logger.warning("%s", finding)
 
     def _on_turn(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celerykit.deadletters import redelivery_delay
+from celerykit.messages.dead_letters import redelivery_delay
 from celerykit.worker import request
 
 

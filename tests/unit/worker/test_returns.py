@@ -10,7 +10,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 from kombu.compression import compress
 
-from celerykit import deadletters
+from celerykit.messages import dead_letters
 from celerykit.worker import origins, returns
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def app() -> Iterator[Celery]:
     app = Celery("jobs", broker="memory://", set_as_current=False)
     app.conf.update(task_queues=tuple(QUEUES.values()), accept_content=["json", "pickle"])
     with app.connection_for_write() as connection:
-        for queue in (*QUEUES.values(), Queue(deadletters.QUEUE)):
+        for queue in (*QUEUES.values(), Queue(dead_letters.QUEUE)):
             queue(connection.default_channel).declare()
             queue(connection.default_channel).purge()
     yield app
@@ -87,7 +87,7 @@ def send(app: Celery, **options: Any) -> str:
 
 def looks(message: Any) -> dict[str, Any]:
     """Return all that a message is, but for what the kit and each delivery write into it."""
-    headers = {name: value for name, value in message.headers.items() if name not in (*deadletters.HEADERS, "eta")}
+    headers = {name: value for name, value in message.headers.items() if name not in (*dead_letters.HEADERS, "eta")}
     own = {"delivery_tag", "delivery_info"}
     properties = {name: value for name, value in message.properties.items() if name not in own}
     packed = origins.body_of(message)
@@ -109,11 +109,11 @@ def test_a_message_that_goes_back_is_the_same_message(app: Celery, kind: str) ->
     first = received(app, queue)
     looked = looks(first)
     for times in (1, 2):
-        assert not returns.send_back(app, first, 3600, deadletters.DELIVERIES), "settled"
+        assert not returns.send_back(app, first, 3600, dead_letters.DELIVERIES), "settled"
         first.ack()
         first = received(app, queue)
         assert looks(first) == looked
-        assert deadletters.deliveries(first) == times + 1
+        assert dead_letters.deliveries(first) == times + 1
     eta = datetime.fromisoformat(first.headers["eta"])
     assert 3590 < (eta - datetime.now(timezone.utc)).total_seconds() < 3600
     with app.connection_for_read() as connection:
@@ -127,12 +127,12 @@ def test_a_dead_letter_is_the_message_with_why_and_whence(app: Celery, kind: str
     queue = send(app, **PROPERTIES[kind])
     first = received(app, queue)
     assert not returns.bury(app, first, "for a test")
-    letter = received(app, deadletters.QUEUE)
+    letter = received(app, dead_letters.QUEUE)
     looked, kept = looks(first), looks(letter)
     assert {**kept, "address": None} == {**looked, "address": None}
-    assert letter.headers[deadletters.REASON] == "for a test"
-    assert letter.headers[deadletters.ORIGIN] == origins.origin_of(first)
-    assert letter.headers[deadletters.ORIGIN]["queue"] == queue
+    assert letter.headers[dead_letters.REASON] == "for a test"
+    assert letter.headers[dead_letters.ORIGIN] == origins.origin_of(first)
+    assert letter.headers[dead_letters.ORIGIN]["queue"] == queue
 
 
 def test_what_rabbitmq_wrote_of_a_message_s_past_stays_behind(app: Celery) -> None:
@@ -142,7 +142,7 @@ def test_what_rabbitmq_wrote_of_a_message_s_past_stays_behind(app: Celery) -> No
     returns.send_back(app, message, 1)
     again = received(app, "plain")
     assert {name for name in again.headers if name.startswith("x-")} == {"x-tenant"}
-    assert deadletters.DELIVERIES not in again.headers
+    assert dead_letters.DELIVERIES not in again.headers
 
 
 def test_a_message_whose_queue_nobody_noted_stays_where_it_is(app: Celery) -> None:

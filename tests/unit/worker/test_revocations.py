@@ -11,7 +11,7 @@ import pytest
 from celery.worker import state
 from kombu import Connection
 
-from celerykit.sent import SENT
+from celerykit.messages.enqueue_time import SENT
 from celerykit.worker import revocations
 from celerykit.worker.revocations import Keeper, Revoked
 from tests.rig.waiting import until

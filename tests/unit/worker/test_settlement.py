@@ -11,7 +11,7 @@ from celery import Celery
 from celery.worker.request import Request as CeleryRequest
 from kombu.exceptions import OperationalError
 
-from celerykit import deadletters
+from celerykit.messages import dead_letters
 from celerykit.worker import consequences, returns, settlement
 
 AWAY = OperationalError("connection refused")
@@ -130,7 +130,7 @@ def test_a_job_for_what_it_leads_to_goes_back_uncounted() -> None:
     assert request.settled == []
     request.timer.turn()
     request.timer.turn()
-    assert request.settled == [("refused", deadletters.REFUSALS)]
+    assert request.settled == [("refused", dead_letters.REFUSALS)]
 
 
 @pytest.mark.usefixtures("celery_refuses")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kombu.utils.encoding import bytes_to_str
 
-from celerykit import deadletters
+from celerykit.messages import dead_letters
 from celerykit.transports.redis import scripts
 from celerykit.transports.redis.keys import BATCH, number_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from celerykit.transports.redis.keys import Keys
 
-DEAD_LETTERS = deadletters.QUEUE
+DEAD_LETTERS = dead_letters.QUEUE
 BEGUN = "!"
 """Before the list that a job came from: it was delivered before, and is begun again."""
 BODILESS = b'{"body": "'
@@ -60,12 +60,12 @@ def died_with(job: dict[str, Any], origin: str) -> None:
     """
     redelivered(job, origin)
     headers = job["headers"]
-    deaths = int(headers.get(deadletters.DELIVERIES, 0))
+    deaths = int(headers.get(dead_letters.DELIVERIES, 0))
     if not origin.startswith(BEGUN) and (deaths or _waits_for_its_time(headers)):
         return
-    headers[deadletters.DELIVERIES] = deaths + 1
+    headers[dead_letters.DELIVERIES] = deaths + 1
     if deaths:
-        delay = deadletters.redelivery_delay(deaths) * random.uniform(0.5, 2.0)  # noqa: S311  # nobody's secret
+        delay = dead_letters.redelivery_delay(deaths) * random.uniform(0.5, 2.0)  # noqa: S311  # nobody's secret
         headers["eta"] = (datetime.now(timezone.utc) + timedelta(seconds=delay)).isoformat()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from celery.utils.imports import qualname, symbol_by_name
 
 STOCK_CLASS = "celery.app.control:Control"
-CLASS = "celerykit.revocations:Control"
+CLASS = "celerykit.control.revocations:Control"
 
 
 def install(app: Any) -> None:

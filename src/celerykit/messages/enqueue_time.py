@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import signals
 
-from celerykit import deadletters
+from celerykit.messages import dead_letters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ def ago(request: Mapping[str, Any]) -> float | None:
     :returns: None if nobody knows, or if it was not there all the time: sent for later, or delivered before.
     """
     sent = request.get(SENT)
-    again = request.get(deadletters.DELIVERIES) or (request.get("delivery_info") or {}).get("redelivered")
+    again = request.get(dead_letters.DELIVERIES) or (request.get("delivery_info") or {}).get("redelivered")
     if not isinstance(sent, float) or again or request.get("eta"):
         return None
     return max(0.0, time.time() - sent)  # clocks of two machines differ
@@ -36,6 +36,6 @@ def ago(request: Mapping[str, Any]) -> float | None:
 
 def _say_when(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if headers is not None:
-        for name in deadletters.HEADERS:  # Celery gives a retry the headers of the job, whose deliveries it is not
+        for name in dead_letters.HEADERS:  # Celery gives a retry the headers of the job, whose deliveries it is not
             headers.pop(name, None)
         headers[SENT] = time.time()

@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from celerykit import tuning
 from celerykit.config import envfile, environment
 from celerykit.config.pool_kinds import PREFORK, SOLO, THREADS
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.sizing import history, limits, model, parallelism, pool_size, queue_split
 from celerykit.sizing.limits import Limit, Limits
 from celerykit.sizing.model import DoesNotFitError, Plan, Profile, Terms
+from celerykit.tuning import startup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,12 +108,12 @@ def of_task(launch: Launch, app: Any, task: str, args: Sequence[Any], kwargs: Ma
 
     :raises ConfigurationError: if there is no such task, it fails, or not even one has room.
     """
-    from celerykit import trial
+    from celerykit.tuning import measurement
 
-    process = tuning.footprint()
+    process = startup.footprint()
     may_have_threads = THREADS in launch.settings.pools or _chosen(launch) == THREADS
     threads = math.ceil(_bounds(launch).cpus.value) if may_have_threads else 1
-    found = trial.run(app, task, args, kwargs, times, threads)
+    found = measurement.run(app, task, args, kwargs, times, threads)
     known = found.jobs.profile(process, child=found.child, parallel=found.parallel)
     return _advise(launch, app, known, {task: found.jobs}, f"{times} runs of {task}")
 
@@ -126,10 +126,10 @@ def of_worker(launch: Launch, app: Any, sample: int, say: Callable[[str], None])
     :raises ConfigurationError: if not even one job has room, or what was seen cannot be read.
     """
     record = _sampled(launch, sample, say) if sample else launch.seen[0]
-    process = tuning.footprint()
+    process = startup.footprint()
     if record is None:
         return _advise(launch, app, Profile(process), {}, "nothing was seen of this pool's jobs yet")
-    return _advise(launch, app, record.profile(process), record.tasks, tuning.rests_on(launch, record, app))
+    return _advise(launch, app, record.profile(process), record.tasks, startup.rests_on(launch, record, app))
 
 
 def _sampled(launch: Launch, sample: int, say: Callable[[str], None]) -> Record:
@@ -212,24 +212,24 @@ def _bounds(launch: Launch) -> Limits:
 def _weights(launch: Launch) -> dict[str, float]:
     """Return the weights of the pools, where further workers of this one are no pools of their own."""
     folder = environment.config_dir(launch.environment.values)
-    own = tuning.pool_of(folder, launch.pool)
-    others = {name: weight for name, weight in tuning.weights(launch).items() if tuning.pool_of(folder, name) != own}
+    own = startup.pool_of(folder, launch.pool)
+    others = {name: weight for name, weight in startup.weights(launch).items() if startup.pool_of(folder, name) != own}
     return {**others, launch.pool: launch.settings.weight}
 
 
 def _chosen(launch: Launch) -> str:
     """Return the kind of pool that somebody has chosen, other than by an earlier ``--write``, nothing if nobody has."""
     kind = launch.environment.values.get(POOL, "")
-    kind = tuning.ALIASES.get(kind, kind)
+    kind = startup.ALIASES.get(kind, kind)
     return "" if kind in launch.settings.pools else kind
 
 
 def _size(bounds: Limits, known: Profile, terms: Terms, app: Any) -> Size:
     kind, _ = pool_size.kind_of_pool(bounds, known, terms)
     try:
-        plan = pool_size.plan(bounds, known, replace(terms, connections=tuple(tuning.connections(app.conf, kind))))
+        plan = pool_size.plan(bounds, known, replace(terms, connections=tuple(startup.connections(app.conf, kind))))
     except DoesNotFitError as exc:
-        raise ConfigurationError(tuning.too_little(exc)) from exc
+        raise ConfigurationError(startup.too_little(exc)) from exc
     return Size(plan, _rate(plan, known, bounds.cpus), pool_size.memory_of(plan, known))
 
 
