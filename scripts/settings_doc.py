@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import defaults, meanings, precedence
+from celerykit.celery_app import defaults, meanings, precedence
 from celerykit.config import option_names, settings
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from celerykit import application, defaults, meanings, releases
+from celerykit import releases
 from celerykit.brokers import catalogue
+from celerykit.celery_app import defaults, lookup, meanings
 from celerykit.config import celery_cli, command_line, envfile, environment, option_names, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.health import starting
@@ -185,11 +186,11 @@ def load_app(launch: Launch) -> Any:
         or result backend cannot be had, or cannot keep what is promised, or its messages cannot be written.
     """
     try:
-        app = application.find(launch.environment.values["CELERY_APP"])
+        app = lookup.find(launch.environment.values["CELERY_APP"])
         # Celery would import these later, and end in its own traceback.
         app.loader.import_default_modules()
     except (Exception, SystemExit) as exc:
-        raise ConfigurationError(application.failure(exc, launch.environment)) from exc
+        raise ConfigurationError(lookup.failure(exc, launch.environment)) from exc
     refused = list(catalogue.refusals(app, launch.settings.delivery, launch.environment.sources))
     refused += command_line.unfit(launch.process, launch.arguments, app)
     if refused := [*refused, *serialization.refusals(app)]:
@@ -216,8 +217,8 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
     _require_flower(launch)
     enter(launch)
     app, tuned = _started(launch)
-    from celerykit import precedence
     from celerykit.brokers import tls  # and with them Kombu, after green pools have patched what that imports
+    from celerykit.celery_app import precedence
 
     for finding in tls.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
         warn(finding)

@@ -5,7 +5,7 @@ import os
 
 from celery import Celery
 
-from celerykit.loader import layer_of
+from celerykit.celery_app.layer import layer_of
 
 silent = Celery("silent")
 loading = Celery("loading")

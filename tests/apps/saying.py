@@ -6,7 +6,8 @@ import sys
 
 from celery import Celery
 
-from celerykit import launch, precedence
+from celerykit import launch
+from celerykit.celery_app import precedence
 
 OWN = {"broker_url": "redis://me:hunter2@mine/0", "result_backend": "cache+memory://"}
 

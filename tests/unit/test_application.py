@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import celerykit
-from celerykit import application
+from celerykit.celery_app import lookup
 from celerykit.config.environment import Environment
 
 if TYPE_CHECKING:
@@ -85,16 +85,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 )
 def test_an_app_that_a_function_makes_is_found(here: Path, name: str, main: str) -> None:
     """So is one that a Flask app keeps where Flask's documentation says; all others as by Celery."""
-    assert application.find(name).main == main
+    assert lookup.find(name).main == main
 
 
 @pytest.mark.parametrize("name", SAID)
 def test_each_failure_has_a_remedy_of_its_own(here: Path, name: str) -> None:
     """A missing package is no wrong folder, and neither is another release of Celery."""
     with pytest.raises(Exception) as caught:  # noqa: PT011, whatever an app raises
-        application.find(name)
+        lookup.find(name)
     told = Environment({"CELERY_APP": name}, {"CELERY_APP": "environment"})
-    said = str(application.failure(caught.value, told))
+    said = str(lookup.failure(caught.value, told))
     assert said.startswith(f"CELERY_APP={name} (environment): ")
     for part in SAID[name]:
         assert part.format(here=here) in said

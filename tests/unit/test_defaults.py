@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from celery.app.defaults import NAMESPACES, flatten
 
-from celerykit import defaults, releases
+from celerykit import releases
+from celerykit.celery_app import defaults
 from celerykit.config.settings import Settings
 
 KNOWN = {name for name, _ in flatten(NAMESPACES)}

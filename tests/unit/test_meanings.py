@@ -9,7 +9,8 @@ from celery import Celery
 from celery.app.defaults import DEFAULTS
 
 import celerykit
-from celerykit import meanings, releases
+from celerykit import releases
+from celerykit.celery_app import meanings
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Run

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celerykit import precedence
+from celerykit.celery_app import precedence
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Run

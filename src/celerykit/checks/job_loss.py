@@ -8,8 +8,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import binding, launch, releases
+from celerykit import launch, releases
 from celerykit.brokers import catalogue, rabbitmq, tls
+from celerykit.celery_app import binding
 from celerykit.config import environment, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.messages import serialization
@@ -78,7 +79,7 @@ def _check_apart(pool: str) -> list[Finding]:
 
 
 def _judge_layer(app: Any, where: str) -> Iterator[Finding]:
-    from celerykit.loader import layer_of
+    from celerykit.celery_app.layer import layer_of
 
     app.conf.get("task_acks_late")  # configures the app, if nothing has yet
     if layer_of(app.conf) is None:

@@ -45,7 +45,7 @@ def tune(launch: Launch, app: Any) -> Tuning | None:
 
     :raises ConfigurationError: if its memory has no room for a single job.
     """
-    from celerykit.loader import layer_of
+    from celerykit.celery_app.layer import layer_of
 
     pool = ALIASES.get(launch.pool_class, launch.pool_class)
     layer = layer_of(app.conf)
@@ -85,7 +85,7 @@ def overcommitted(tuned: Tuning) -> Iterator[Finding]:
 
 def fill(app: Any, tuning: Tuning) -> None:
     """Put the values into the kit's layer, below the app's own settings."""
-    from celerykit.loader import layer_of
+    from celerykit.celery_app.layer import layer_of
 
     layer = layer_of(app.conf)
     if layer is not None:

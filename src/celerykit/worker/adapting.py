@@ -13,8 +13,8 @@ from celery import bootsteps
 from celery.worker import state
 
 from celerykit import releases
+from celerykit.celery_app.layer import layer_of
 from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO, THREADS
-from celerykit.loader import layer_of
 from celerykit.sizing import autoscaling, limits, pool_size
 from celerykit.sizing.cpu_usage import Meter, Usage, resident_of
 from celerykit.sizing.model import DoesNotFitError, Profile

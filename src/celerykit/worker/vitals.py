@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from celery import VERSION_BANNER, bootsteps, signals
 from celery.worker import state
 
-from celerykit import __version__, meanings, releases
+from celerykit import __version__, releases
 from celerykit.brokers import catalogue, patience, reconnect
+from celerykit.celery_app import meanings
+from celerykit.celery_app.layer import layer_of
 from celerykit.config import pool_kinds, settings
 from celerykit.config.environment import DEFAULT_POOL
 from celerykit.health import starting
 from celerykit.health.watchdog import FOR_EVER, GRACE
-from celerykit.loader import layer_of
 from celerykit.messages import serialization
 
 if TYPE_CHECKING:

@@ -113,7 +113,7 @@ def set_by(conf: Any) -> Iterator[tuple[Meaning, Any]]:
 
     :param conf: the app's configuration.
     """
-    from celerykit.loader import Layer
+    from celerykit.celery_app.layer import Layer
 
     conf.finalize()  # which may not have been read yet
     own = Settings({}, [item for item in conf.maps[:-1] if not isinstance(item, Layer)], conf._keys, conf.prefix)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celerykit.brokers import catalogue
+from celerykit.celery_app.layer import layer_of
 from celerykit.config import envfile, settings
 from celerykit.errors import Finding
-from celerykit.loader import layer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

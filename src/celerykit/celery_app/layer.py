@@ -1,0 +1,115 @@
+"""The kit's layer of settings, between an app's own and Celery's defaults."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from celerykit import releases
+from celerykit.brokers import catalogue, sentinel
+from celerykit.celery_app import defaults
+from celerykit.config import settings
+
+if TYPE_CHECKING:
+    from celerykit.sizing.model import Tuning
+
+NOTHING: dict[str, Any] = {}
+"""What the kit's own lazy defaults give: they are there for their time."""
+TOLD = ("broker_url", "result_backend")
+"""What the environment says before the app does, as in Celery."""
+MERGED = (
+    "broker_transport_options",
+    "database_engine_options",
+    "redis_backend_use_ssl",
+    "result_backend_transport_options",
+)
+
+
+class Layer(dict[str, Any]):
+    """The kit's defaults as one map of ``app.conf``.
+
+    What depends on the broker or the result backend is looked up when it is read: an app may name them late.
+    """
+
+    def __init__(self, conf: Any, own: settings.Settings, pool_class: str):
+        super().__init__((item.name, item.value) for item in defaults.app_defaults(own, pool_class))
+        self.update(releases.defaults())
+        if own.result_backend:
+            self["result_backend"] = own.result_backend
+        self.own = {name: conf.get(name) for name in TOLD}
+        """What the app says of what the environment wins over."""
+        self._conf = conf
+        self._settings = own
+        self._pool_class = pool_class
+        self.tuning: Tuning | None = None
+        """Where some of the values come from, in a worker that was tuned."""
+
+    def __missing__(self, name: str) -> Any:
+        if name in defaults.OF_BACKEND:
+            return self._of_backend(str(self._conf.result_backend))[name]
+        if name not in defaults.OF_BROKER:
+            raise KeyError(name)  # before the broker is asked for, whose URL is a setting, too
+        url = catalogue.broker_urls(self._conf)[0]
+        values = defaults.of_broker(self._settings, catalogue.scheme_of(url))
+        values["broker_transport_options"] |= sentinel.options(url, self._settings)
+        return values[name]
+
+    def _of_backend(self, url: str) -> dict[str, Any]:
+        servers = "rediss://" if sentinel.is_encrypted(url) else url
+        values = {
+            item.name: item.value for item in defaults.backend_defaults(self._settings, servers, self._pool_class)
+        }
+        if told := sentinel.options(url, self._settings):
+            values["result_backend_transport_options"] = told
+        return values
+
+
+def insert_layer(app: Any, conf: Any) -> None:
+    """Put the kit's layer just above Celery's defaults, once, and what the environment says above all."""
+    if layer_of(conf) is not None:
+        return
+    layer = Layer(conf, settings.from_environment(os.environ), os.environ.get("CELERY_WORKER_POOL") or "prefork")
+    for name in TOLD:
+        # Celery looks into the environment before it makes the loader, which is when secrets have been read.
+        if value := os.environ.get(f"CELERY_{name.upper()}"):
+            conf.changes.update(dict.fromkeys(releases.keys(conf, name), value))
+    translated = releases.by_old_names(conf)
+    for maps in (conf.maps, conf.defaults):
+        maps[-1:-1] = [*([translated] if translated else []), layer]
+    app.on_after_configure.connect(_on_after_configure, dispatch_uid="celerykit")
+    app.on_after_finalize.connect(_on_after_finalize, dispatch_uid="celerykit")
+
+
+def layer_of(conf: Any) -> Layer | None:
+    """Return the kit's layer of an app's configuration, if it has one."""
+    return next((item for item in conf.maps if isinstance(item, Layer)), None)
+
+
+def merge_options(app: Any, conf: Any = None) -> None:
+    """Fill in, key by key, what an app's own options of :data:`MERGED` leave out."""
+    conf = app.conf if conf is None else conf
+    layer = layer_of(conf)
+    if layer is None:
+        return
+    for name in MERGED:
+        with contextlib.suppress(KeyError):  # of another result backend
+            if conf[name] != layer[name]:
+                filled = _filled(layer[name], conf[name] or {})
+                conf.changes.update(dict.fromkeys(releases.keys(conf, name), filled))
+
+
+def _filled(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return an app's own options with what they leave out, in those that are options of another program, too."""
+    both = (name for name in defaults.keys() & own.keys() if isinstance(defaults[name], dict))
+    return {**defaults, **own, **{name: {**defaults[name], **own[name]} for name in both}}
+
+
+def _on_after_configure(sender: Any, source: Any, **_: Any) -> None:
+    merge_options(sender)  # a receiver may have given some
+    for maps in (source.maps, source.defaults):
+        maps[:] = [item for item in maps if item is not NOTHING]
+
+
+def _on_after_finalize(sender: Any, **_: Any) -> None:
+    merge_options(sender)
