@@ -6,7 +6,12 @@ the app without a name.
 
 from __future__ import annotations
 
+import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = "/opt/celery-"
 
@@ -26,3 +31,14 @@ def named(word: str) -> str:
 
 STATE_DIR = named("/run/celery")
 """The folder in which each process of this app says how it is."""
+
+
+def state_folder(environ: Mapping[str, str]) -> str:
+    """Return where state files are: as told, else of the unit, else ``/run/celery``, else of this user."""
+    if told := environ.get("CELERYKIT_STATE_DIR"):
+        return told
+    if runtime := environ.get("RUNTIME_DIRECTORY"):
+        return runtime.partition(":")[0]
+    if os.access(STATE_DIR, os.W_OK):
+        return STATE_DIR
+    return f"{environ.get('TMPDIR') or '/tmp'}/celerykit-{os.getuid()}"  # noqa: S108  # only its owner may write there

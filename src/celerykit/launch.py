@@ -61,7 +61,7 @@ class Launch:
         own = history.path(values, self.pool)
         if os.access(own, os.F_OK):
             return own
-        return history.path(values, startup.pool_of(environment.config_dir(values), self.pool))
+        return history.path(values, environment.pool_behind(environment.config_dir(values), self.pool))
 
     @cached_property
     def seen(self) -> tuple[history.Record | None, list[Finding]]:

@@ -259,7 +259,8 @@ def test_a_secret_is_nowhere_but_in_its_file(whole: Stack) -> None:
 def test_what_the_app_reads_for_itself_reaches_it_and_no_inspection(whole: Stack) -> None:
     """One variable names the file; values of any characters arrive, and are no part of the container's settings."""
     ask = (
-        "import os; from celerykit import environment as e; print(e.resolve('worker', os.environ).values['SECRET_KEY'])"
+        "import os; from celerykit.config.environment import resolve; "
+        "print(resolve('worker', os.environ).values['SECRET_KEY'])"
     )
     for service in ("worker", "beat"):
         process = one(whole, service)

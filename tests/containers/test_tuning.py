@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ASK = """
 import json
-from celerykit import limits
+from celerykit.sizing import limits
 found = limits.share(limits.read(), "default", {"default": 1})
 print(json.dumps([found.cpus.value, found.memory.value]))
 """

@@ -243,7 +243,7 @@ class Protocol(RuleBasedStateMachine):
 
     def end_lease(self, worker: Consumer) -> None:
         """Let a lease be over, and patience with whoever is connected still."""
-        for key in ("celerykit.owners", "celerykit.brokers.patience"):
+        for key in ("celerykit.owners", "celerykit.patience"):
             self.server.root.zadd(key, {worker.lease.owner: 1}, xx=True)
 
 

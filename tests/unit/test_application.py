@@ -115,11 +115,11 @@ def test_an_app_that_its_user_may_not_read_is_said_to_be_closed(tmp_path: Path, 
         parent.chmod(parent.stat().st_mode | 0o055)
     ask = (
         "import os, sys; sys.dont_write_bytecode = True; sys.path[0] = '.'\n"
-        "from celerykit import application; from celerykit.config.environment import Environment\n"
+        "from celerykit.celery_app import lookup; from celerykit.config.environment import Environment\n"
         "import celery.worker.state; celery.Celery()  # Python itself may be in a folder of root's\n"
         f"os.chdir({str(folder)!r}); os.setgid(10001); os.setgroups([]); os.setuid(10001)\n"
-        f"try: application.find({app!r})\n"
-        f"except Exception as exc: print(application.failure(exc, Environment({{'CELERY_APP': {app!r}}},"
+        f"try: lookup.find({app!r})\n"
+        f"except Exception as exc: print(lookup.failure(exc, Environment({{'CELERY_APP': {app!r}}},"
         " {'CELERY_APP': 'environment'})))"
     )
     environ = {"PYTHONPATH": str(Path(celerykit.__file__).parents[1]), "PATH": os.environ["PATH"]}

@@ -32,14 +32,14 @@ class Changes(models.Model):
 with connection.schema_editor() as editor:
     editor.create_model(Changes)
 
-from celerykit import databaselock
+from celerykit.scheduling import database_lock
 from celerykit.errors import ConfigurationError
 
-databaselock.LEASE, databaselock.RENEWAL = 2.0, 0.2
+database_lock.LEASE, database_lock.RENEWAL = 2.0, 0.2
 scheduler = type("Scheduler", (), {"Changes": Changes})()
 
 def beat():
-    return databaselock.of(scheduler)
+    return database_lock.of(scheduler)
 
 def is_refused(lock):
     try:
@@ -57,18 +57,18 @@ assert not is_refused(first)
 first.release()
 began = time.monotonic()
 assert not is_refused(second) and time.monotonic() - began < 1.0
-assert databaselock.of(object()) is None
+assert database_lock.of(object()) is None
 """,
     "one that was killed keeps the next waiting, an emptied table stops nobody, who lost the lease ends": """
-Changes.objects.create(pk=databaselock.ROW, last_update=timezone.now() + timedelta(seconds=1))
+Changes.objects.create(pk=database_lock.ROW, last_update=timezone.now() + timedelta(seconds=1))
 waited = []
 lock = beat()
 lock.hold(lambda: waited.append(1))
 assert waited
 Changes.objects.all().delete()
 lock.renew()
-assert not is_refused(lock) and Changes.objects.filter(pk=databaselock.ROW).exists()
-Changes.objects.filter(pk=databaselock.ROW).update(last_update=timezone.now() + timedelta(seconds=60))
+assert not is_refused(lock) and Changes.objects.filter(pk=database_lock.ROW).exists()
+Changes.objects.filter(pk=database_lock.ROW).update(last_update=timezone.now() + timedelta(seconds=60))
 lock.renew()
 assert is_refused(lock)
 """,

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 SLOW = """
 import sys, time
-from celerykit import settings, starting
+from celerykit.config import settings
+from celerykit.health import starting
 
 def loads_a_model(seconds):
     time.sleep(seconds)

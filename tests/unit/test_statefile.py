@@ -83,10 +83,10 @@ def test_a_process_in_an_outage_is_live_and_not_ready() -> None:
 def test_the_folder_is_as_told_else_the_unit_s_else_one_s_own(tmp_path: Path) -> None:
     """A probe and its process find the same folder from the same environment, also without any rights."""
     told = {"CELERYKIT_STATE_DIR": "/a", "RUNTIME_DIRECTORY": "/b:/c"}
-    assert statefile.folder(told) == "/a"
-    assert statefile.folder({"RUNTIME_DIRECTORY": "/b:/c"}) == "/b"
+    assert instance.state_folder(told) == "/a"
+    assert instance.state_folder({"RUNTIME_DIRECTORY": "/b:/c"}) == "/b"
     private = f"{tmp_path}/celerykit-{os.getuid()}"
-    assert statefile.folder({"TMPDIR": str(tmp_path)}) in {private, instance.STATE_DIR}
+    assert instance.state_folder({"TMPDIR": str(tmp_path)}) in {private, instance.STATE_DIR}
 
 
 def test_pools_and_beat_have_files_of_their_own() -> None:

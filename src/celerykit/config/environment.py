@@ -54,6 +54,11 @@ def pool_of(file: Path) -> str:
     return file.stem.removeprefix("worker-")
 
 
+def pool_behind(folder: Path, worker: str) -> str:
+    """Return the pool that a worker is a process of: the one to whose env file its own is a link."""
+    return pool_of((folder / env_file(worker)).resolve())
+
+
 def pools(folder: Path) -> list[str]:
     """Return the pools that have an env file in ``folder``, or else those that ``CELERYD_NODES`` names."""
     named = sorted(map(pool_of, folder.glob(env_file("*"))))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from celerykit import instance
 from celerykit.config.pool_kinds import POOL_KINDS
 from celerykit.errors import ConfigurationError, Finding
-from celerykit.health import statefile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -214,7 +213,7 @@ def from_environment(environ: Mapping[str, str], sources: Mapping[str, str] | No
     :param sources: where each variable comes from, for messages.
     :raises ConfigurationError: naming each variable whose value does not fit.
     """
-    values: dict[str, Any] = {"state_dir": statefile.folder(environ)}
+    values: dict[str, Any] = {"state_dir": instance.state_folder(environ)}
     findings = []
     for item in fields(Settings):
         name = variable(item.name)

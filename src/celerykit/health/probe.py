@@ -6,6 +6,7 @@ import os
 import sys
 from itertools import pairwise
 
+from celerykit import instance
 from celerykit.health import statefile
 
 TYPE_CHECKING = False
@@ -38,7 +39,7 @@ def probe(process: str, pool: str, question: str) -> tuple[bool, str]:
 
     :returns: the answer, and a reason for people.
     """
-    return statefile.judge(statefile.read(statefile.path(statefile.folder(os.environ), process, pool)), question)
+    return statefile.judge(statefile.read(statefile.path(instance.state_folder(os.environ), process, pool)), question)
 
 
 def probe_any(question: str) -> tuple[bool, str]:
@@ -56,7 +57,7 @@ def probe_any(question: str) -> tuple[bool, str]:
 
 def _states() -> list[statefile.State]:
     """Return what each process that has a state file says."""
-    folder = statefile.folder(os.environ)
+    folder = instance.state_folder(os.environ)
     names = os.listdir(folder) if os.path.isdir(folder) else []
     files = [name for name in names if name.endswith(".json") and name.startswith(("worker-", "beat."))]
     return [state for name in files if (state := statefile.read(f"{folder}/{name}"))]

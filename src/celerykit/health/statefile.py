@@ -10,11 +10,9 @@ import os
 import time
 from _thread import get_ident
 
-from celerykit.instance import STATE_DIR
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    pass
 
 
 class State:
@@ -54,17 +52,6 @@ class State:
         self.advised = advised
         self.started = started
         self.waiting = waiting
-
-
-def folder(environ: Mapping[str, str]) -> str:
-    """Return where state files are: as told, else of the unit, else ``/run/celery``, else of this user."""
-    if told := environ.get("CELERYKIT_STATE_DIR"):
-        return told
-    if runtime := environ.get("RUNTIME_DIRECTORY"):
-        return runtime.partition(":")[0]
-    if os.access(STATE_DIR, os.W_OK):
-        return STATE_DIR
-    return f"{environ.get('TMPDIR') or '/tmp'}/celerykit-{os.getuid()}"  # noqa: S108  # only its owner may write there
 
 
 def path(folder: str, process: str, pool: str) -> str:

@@ -38,7 +38,7 @@ class HoldOff:
         self, process: str, pool: str, environ: Mapping[str, str] = os.environ, systemctl: Systemctl | None = None
     ):
         self._unit = UNITS[process].format(pool=pool)
-        self._note = Path(statefile.path(statefile.folder(environ), process, pool)).with_suffix(".refused")
+        self._note = Path(statefile.path(instance.state_folder(environ), process, pool)).with_suffix(".refused")
         self._by_systemd = "INVOCATION_ID" in environ
         self._systemctl = systemctl
 

@@ -94,4 +94,4 @@ def _of_itself(pool: str, folder: str) -> Status:
 
 def _state_dir(environ: Mapping[str, str]) -> str:
     """Return the units' folder, which a reader need not be able to write; if it is empty, where else workers write."""
-    return instance.STATE_DIR if any(Path(instance.STATE_DIR).glob("*.json")) else statefile.folder(environ)
+    return instance.STATE_DIR if any(Path(instance.STATE_DIR).glob("*.json")) else instance.state_folder(environ)

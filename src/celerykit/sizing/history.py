@@ -50,7 +50,7 @@ class Jobs:
         """Return what sizing asks for.
 
         :param process: bytes of memory that a process takes once it has imported the app.
-        :param seen: what else is known, fields of :class:`~celerykit.sizing.pool_size.Profile`.
+        :param seen: what else is known, fields of :class:`~celerykit.sizing.model.Profile`.
         """
         return Profile(
             process=process,

@@ -127,7 +127,7 @@ class Value:
     """One value of a plan, and what is in force instead."""
 
     name: str
-    """As in :class:`~celerykit.sizing.pool_size.Plan`."""
+    """As in :class:`~celerykit.sizing.model.Plan`."""
     tuned: int | None
     given: Any = None
     source: str = ""

@@ -212,8 +212,10 @@ def _bounds(launch: Launch) -> Limits:
 def _weights(launch: Launch) -> dict[str, float]:
     """Return the weights of the pools, where further workers of this one are no pools of their own."""
     folder = environment.config_dir(launch.environment.values)
-    own = startup.pool_of(folder, launch.pool)
-    others = {name: weight for name, weight in startup.weights(launch).items() if startup.pool_of(folder, name) != own}
+    own = environment.pool_behind(folder, launch.pool)
+    others = {
+        name: weight for name, weight in startup.weights(launch).items() if environment.pool_behind(folder, name) != own
+    }
     return {**others, launch.pool: launch.settings.weight}
 
 

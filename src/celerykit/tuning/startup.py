@@ -18,7 +18,6 @@ from celerykit.sizing.model import OPTIONS, DoesNotFitError, Plan, Profile, Term
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from celerykit.config.environment import Environment
     from celerykit.launch import Launch
@@ -100,13 +99,8 @@ def weights(launch: Launch) -> dict[str, float]:
     for name, told in environment.of_pools(folder):
         found[name] = _weight(told)
     found[launch.pool] = launch.settings.weight
-    pools = Counter(pool_of(folder, name) for name in found)
-    return {name: weight / pools[pool_of(folder, name)] for name, weight in found.items()}
-
-
-def pool_of(folder: Path, worker: str) -> str:
-    """Return the pool that a worker is a process of: the one to whose env file its own is a link."""
-    return environment.pool_of((folder / environment.env_file(worker)).resolve())
+    pools = Counter(environment.pool_behind(folder, name) for name in found)
+    return {name: weight / pools[environment.pool_behind(folder, name)] for name, weight in found.items()}
 
 
 def footprint() -> float:

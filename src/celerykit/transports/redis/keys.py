@@ -44,7 +44,7 @@ class Keys:
     @property
     def patience(self) -> str:
         """Sorted set: each worker with the time until which it may be silent while it is connected."""
-        return f"{self.prefix}celerykit.brokers.patience"
+        return f"{self.prefix}celerykit.patience"
 
     @property
     def heirs(self) -> str:
