@@ -20,7 +20,7 @@ from celerykit.health import probe
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from celerykit.launch import Launch
+    from celerykit.process import Launch
 
 
 def main(argv: Sequence[str]) -> int:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from celerykit import releases
 from celerykit.brokers import catalogue
-from celerykit.celery_app import defaults, lookup, meanings
-from celerykit.config import celery_cli, command_line, envfile, environment, option_names, pool_kinds, settings
+from celerykit.celery_app import lookup
+from celerykit.config import celery_cli, command_line, environment, option_names, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.health import starting
 from celerykit.messages import serialization
-from celerykit.sizing import history, limits, model
+from celerykit.process import Launch
+from celerykit.sizing import limits, model
 from celerykit.tuning import startup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from celerykit.config.environment import Environment
 
@@ -30,76 +30,6 @@ OWN = "celerykit"
 """Where what the kit gives by itself is from."""
 THREADS_POOL = "celerykit.worker.threads:TaskPool"
 AUTO = "auto"
-POOL_ALIAS = {"prefork": "processes"}
-"""``-P prefork`` gives way to an app's ``worker_pool``; its alias does not (``celery.bin.worker.WorkersPool``)."""
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A process that is ready to become Celery."""
-
-    process: str
-    pool: str
-    arguments: list[str]
-    environment: Environment
-    settings: settings.Settings
-
-    @cached_property
-    def pool_class(self) -> str:
-        """The worker pool's alias, as ``-P`` takes it: the one that is told, or else what fits."""
-        return self.told_pool or startup.kind_of_pool(self)
-
-    @property
-    def told_pool(self) -> str:
-        """The same of the arguments or the environment, nothing if none of them says it."""
-        return command_line.split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL", "")
-
-    @property
-    def profile_file(self) -> Path:
-        """The file with what jobs of this pool were seen to do: by this worker, or else by the pool's first one."""
-        values = self.environment.values
-        own = history.path(values, self.pool)
-        if os.access(own, os.F_OK):
-            return own
-        return history.path(values, environment.pool_behind(environment.config_dir(values), self.pool))
-
-    @cached_property
-    def seen(self) -> tuple[history.Record | None, list[Finding]]:
-        """What that file held at the start, or why it cannot be used."""
-        if self.process != "worker" or self.settings.tune == settings.OFF:
-            return None, []
-        try:
-            return history.read(self.profile_file, self.environment.values.get("CELERY_APP", "")), []
-        except ConfigurationError as exc:
-            return None, list(exc.findings)
-
-    @property
-    def argv(self) -> list[str]:
-        """The command line that Celery gets: the pool, and what the caller added."""
-        if self.process != "worker":
-            return [self.process, *self.arguments]
-        alias = POOL_ALIAS.get(self.pool_class, self.pool_class)
-        return [self.process, "-P", alias, *command_line.split_pool(self.arguments)[1]]
-
-    def explain(self, tuned: model.Tuning | None = None, app: Any = None) -> Iterator[str]:
-        """Yield what was resolved and where each value comes from, a line each, secrets masked.
-
-        :param app: whose own settings are named, too, if they mean something else than in Celery.
-        """
-        for name, shown, source in self.environment:
-            yield f"{name}={shown}  # {source}"
-        for name, value in self.settings.in_force().items():
-            if not self.environment.values.get(name):
-                yield f"{name}={value}  # default"
-        filled = tuned.settings() if tuned else {}
-        for default in defaults.app_defaults(self.settings, self.pool_class):
-            if default.name not in filled:
-                yield f"{default.name}={default.value}  # celerykit, unless the app sets it: {default.reason}"
-        yield from tuned.explain() if tuned else ()
-        for meaning, value in meanings.set_by(app.conf) if app else ():
-            shown = "..." if isinstance(value, dict) else value
-            yield f"{meaning.name}={shown}  # the app; under celerykit: {meaning.text}"
-        yield f"celery {' '.join(map(_shown, [*self.argv, *(tuned.options() if tuned else ())]))}  # arguments"
 
 
 def prepare(
@@ -119,7 +49,8 @@ def prepare(
             values[name], sources[name] = value, OWN
     arguments = _counted(values, sources, arguments) if releases.lacks("auto") else arguments
     resolved = environment.Environment(values, sources)
-    launch = Launch(process, pool, list(arguments), resolved, settings.from_environment(values, sources))
+    told = Launch(process, pool, list(arguments), resolved, settings.from_environment(values, sources))
+    launch = replace(told, pool_class=told.told_pool or startup.kind_of_pool(told))
     os.environ["REMAP_SIGTERM"] = values.get("REMAP_SIGTERM", "")  # billiard reads it when it is imported
     _require_pool_class(launch)
     _patch_for_green_pools(launch)
@@ -337,11 +268,3 @@ def _unfit_loader(resolved: Environment) -> list[Finding]:
     problem = "a loader of your own leaves no place for the kit's, which holds its safe defaults"
     remedy = "Unset it and call celerykit.configure(app) in your app, or drop the loader"
     return [Finding("CELERY_LOADER", loader, resolved.sources["CELERY_LOADER"], problem, remedy)]
-
-
-def _shown(argument: str) -> str:
-    """Return an argument as it may be shown; ``--name=value`` is masked as a variable of that name is."""
-    name, separator, value = argument.partition("=")
-    if not separator:
-        return envfile.mask("", argument)
-    return f"{name}={envfile.mask(name.upper().replace('-', '_'), value)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import cli, launch
+from celerykit import cli, launch, process
 from celerykit.config import environment, settings
 from celerykit.errors import ConfigurationError
 
@@ -26,13 +26,13 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REMAP_SIGTERM", "")
 
 
-def launched(process: str, *arguments: str, **values: str) -> launch.Launch:
+def launched(process: str, *arguments: str, **values: str) -> process.Launch:
     """Return the launch of a process that is told ``values``."""
     told = environment.Environment(values, dict.fromkeys(values, "environment"))
-    return launch.Launch(process, "default", list(arguments), told, settings.from_environment(values))
+    return process.Launch(process, "default", list(arguments), told, settings.from_environment(values))
 
 
-def prepared(*arguments: str, process: str = "worker", pool: str = "default", **environ: str) -> launch.Launch:
+def prepared(*arguments: str, process: str = "worker", pool: str = "default", **environ: str) -> process.Launch:
     """Return the launch that comes of a whole environment."""
     told = {"CELERYKIT_CONFIG_DIR": "/nonexistent", "CELERY_APP": "proj", **environ}
     return launch.prepare(process, told, pool, arguments)[0]
@@ -270,7 +270,7 @@ def test_an_app_is_searched_in_the_working_directory(
 
     monkeypatch.setattr(sys, "path", ["elsewhere"])
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    launch.enter(launch.Launch(process, wanted, [], environment.Environment({"A": "1"}, {}), settings.Settings()))
+    launch.enter(process.Launch(process, wanted, [], environment.Environment({"A": "1"}, {}), settings.Settings()))
     assert sys.path[0] == os.getcwd()
     assert (os.environ["CELERYKIT_POOL"], os.environ["CELERY_LOADER"]) == (wanted, "celerykit.loader:Loader")
     assert {name: os.environ.get(name) for name in ("A", "PATH")} == {"A": "1", "PATH": None}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import launch, releases
+from celerykit import launch, process, releases
 from celerykit.brokers import catalogue, rabbitmq, tls
 from celerykit.celery_app import binding
 from celerykit.config import environment, pool_kinds, settings
@@ -145,7 +145,7 @@ def _judge_broadcasts(app: Any, where: str) -> Iterator[Finding]:
             yield Finding("task_queues", name, where, problem, "Send what must be done to a queue of another kind")
 
 
-def _judge_autoscale(ready: launch.Launch) -> Iterator[Finding]:
+def _judge_autoscale(ready: process.Launch) -> Iterator[Finding]:
     name = "CELERY_WORKER_AUTOSCALE"
     if ready.pool_class == pool_kinds.THREADS and (told := ready.environment.values.get(name)):
         problem = "Celery's autoscaler ends a worker whose pool of threads is Celery's own at the first job beyond it"
@@ -153,7 +153,7 @@ def _judge_autoscale(ready: launch.Launch) -> Iterator[Finding]:
         yield Finding(name, told, ready.environment.sources.get(name, environment.INHERITED), problem, remedy)
 
 
-def _judge_memory(ready: launch.Launch, app: Any) -> list[Finding]:
+def _judge_memory(ready: process.Launch, app: Any) -> list[Finding]:
     try:
         tuned = startup.tune(ready, app)
     except ConfigurationError:  # here, beside the worker: its own start says it of the worker

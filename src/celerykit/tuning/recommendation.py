@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from celerykit.launch import Launch
+    from celerykit.process import Launch
     from celerykit.sizing.history import Jobs, Record
     from celerykit.sizing.queue_split import Part
 

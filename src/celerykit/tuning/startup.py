@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from celerykit.config.environment import Environment
-    from celerykit.launch import Launch
+    from celerykit.process import Launch
     from celerykit.sizing.history import Record
     from celerykit.sizing.limits import Limits
 
