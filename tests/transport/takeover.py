@@ -28,7 +28,7 @@ def measure(bench: Bench, jobs: int, size: int, heirs: int) -> str:
     root = bench.root
     root.config_set("slowlog-log-slower-than", 0)
     root.slowlog_reset()
-    dead.lease._keeper.stop()
+    dead.lease.keeper.stop()
     until(lambda: bench.reserved < jobs or time.time() > root.zscore("celerykit.owners", dead.lease.owner), 30, "over")
     began, sent = time.monotonic(), root.info("stats")["total_net_output_bytes"]
     until(lambda: not bench.reserved, 300, lambda: f"{bench.reserved} are left", pause=0.02)

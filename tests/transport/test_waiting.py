@@ -110,7 +110,7 @@ def test_one_job_is_put_off_by_its_owner_alone(bench: Bench) -> None:
     message = first.get(1)[0]
     bench.root.zadd("celerykit.owners", {first.lease.owner: 1})
     bench.root.zadd("celerykit.patience", {first.lease.owner: 1})
-    first.lease._keeper.stop()
+    first.lease.keeper.stop()
     first.lease.presence.close()
     second.get(1, 15)
     put_off(first, message, LONG)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from celery.worker import state
 from psycopg import sql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from celerykit.transports.pgmq import Account, Channel
+    from collections.abc import Iterable, Iterator
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
@@ -28,6 +26,25 @@ RENEW = """\
 UPDATE {} AS job SET vt = clock_timestamp() + make_interval(secs => %s)
 FROM unnest(%s::bigint[], %s::int[]) AS held (number, reads)
 WHERE job.msg_id = held.number AND job.read_ct = held.reads"""
+
+
+class Account(Protocol):
+    """Whoever has the client of a server."""
+
+    @property
+    def client(self) -> Any:
+        """The client, its pool open."""
+
+
+class Channel(Protocol):
+    """Whoever fetches jobs."""
+
+    @property
+    def visibility_timeout(self) -> float:
+        """Seconds for which a job is left to whoever has fetched it."""
+
+    def fetched(self) -> Iterable[Any]:
+        """Return the messages that are not settled."""
 
 
 class Renewal:

@@ -21,6 +21,7 @@ from celerykit.transports.redis import scripts
 from celerykit.transports.redis.alarm import Alarm
 from celerykit.transports.redis.bell import Bell
 from celerykit.transports.redis.keys import BATCH
+from celerykit.transports.redis.leases import lease_for
 from celerykit.transports.redis.messages import LAST, Return, redelivered
 from celerykit.transports.redis.poller import ALARM, ANSWER, BELL
 from celerykit.transports.redis.qos import QoS
@@ -87,7 +88,7 @@ class LeasedChannel(Reaching, stock.Channel):
         """The lease under which this channel holds jobs."""
         if self._lease is None:
             workplace: Workplace = getattr(self.connection.client, "workplace", ELSEWHERE)
-            self._lease = workplace.lease_for(self)
+            self._lease = lease_for(self, workplace)
         return self._lease
 
     def basic_consume(self, queue: str, no_ack: bool = False, *args: Any, **kwargs: Any) -> Any:

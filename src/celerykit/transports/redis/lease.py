@@ -16,15 +16,14 @@ from kombu.utils.encoding import bytes_to_str
 
 from celerykit.transports.redis import access, messages, scripts
 from celerykit.transports.redis import keys as names
-from celerykit.transports.redis.keeper import Keeper
 from celerykit.transports.redis.messages import AS_IT_CAME, FIRST, LAST, Return
 from celerykit.transports.redis.presence import Presence
 from celerykit.transports.redis.request import News, PutOff
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from celerykit.transports.redis.channel import LeasedChannel
+    from celerykit.transports.redis.interfaces import Consumer, Keeping
     from celerykit.transports.redis.keys import Keys
     from celerykit.transports.redis.messages import Returned
     from celerykit.transports.redis.workplace import Workplace
@@ -68,12 +67,19 @@ ANOTHER = "Another worker of the name %s runs: give each machine a host name of 
 class Lease:
     """What one process owns on one server, over all connections that it makes."""
 
-    def __init__(self, client: Any, keys: Keys, workplace: Workplace, visibility_timeout: float):
+    def __init__(
+        self,
+        client: Any,
+        keys: Keys,
+        workplace: Workplace,
+        visibility_timeout: float,
+        keep: Callable[[Lease], Keeping],
+    ):
         self.client = client
         self.keys = keys
         self.workplace = workplace
         self.owner = f"{workplace.name}/{uuid.uuid4().hex[:12]}"
-        self.channels: set[LeasedChannel] = set()
+        self.channels: set[Consumer] = set()
         self.held: set[str] = set()
         """Jobs that were delivered here and are not settled."""
         self.lost: set[str] = set()
@@ -95,17 +101,9 @@ class Lease:
         self._renewed_at = 0.0
         self._beat_at = time.monotonic()
         self.presence = Presence(client.connection_pool, keys.present + self.owner)
-        self._keeper = Keeper(self)
+        self.keeper = keep(self)
         self._lock = threading.Lock()
         self._is_allowed = False
-
-    @classmethod
-    def of(cls, channel: Any, workplace: Workplace) -> Lease:
-        """Return a lease on a channel's server, with connections of its own."""
-        pool = channel._get_pool()
-        pool.connection_kwargs.update(socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
-        client = redis.Redis(connection_pool=pool)
-        return cls(client, names.of(channel), workplace, channel.visibility_timeout)
 
     @property
     def owned(self) -> str:
@@ -117,7 +115,7 @@ class Lease:
         """The channel by which this worker is woken."""
         return self.keys.bells + self.owner
 
-    def enter(self, channel: LeasedChannel) -> None:
+    def enter(self, channel: Consumer) -> None:
         """Let a channel reserve jobs under this lease, which is kept from now on.
 
         :raises ConfigurationError: if the server does not let this user do what that takes.
@@ -127,11 +125,11 @@ class Lease:
             self._is_allowed = True
         with self._lock:
             self.channels.add(channel)
-            if not self._keeper.runs:
+            if not self.keeper.runs:
                 self.beat()  # before the first job, which may keep every other thread from running
-                self._keeper.start()
+                self.keeper.start()
 
-    def leave(self, channel: LeasedChannel) -> None:
+    def leave(self, channel: Consumer) -> None:
         """Take a channel off; with the last one, and nothing owned, the lease ends."""
         with self._lock:
             self.channels.discard(channel)
@@ -141,7 +139,7 @@ class Lease:
             self.flush()
             self.return_unwanted()
             if not self.held:
-                self._keeper.stop()
+                self.keeper.stop()
                 self._requeue("end", self.owner, FIRST, [])
         except (redis.RedisError, OSError) as exc:
             logger.info("the lease of %s is left to end by itself: %r", self.owner, exc)

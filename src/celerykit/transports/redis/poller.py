@@ -10,7 +10,7 @@ from kombu.transport import redis as stock
 from celerykit import releases
 
 if TYPE_CHECKING:
-    from celerykit.transports.redis.channel import LeasedChannel
+    from celerykit.transports.redis.interfaces import Polled
 
 ANSWER, BELL, ALARM = "ANSWER", "BELL", "ALARM"
 OURS = frozenset({ANSWER, BELL, ALARM})
@@ -26,7 +26,7 @@ class Poller(releases.poller(stock.MultiChannelPoller)):  # type: ignore[misc]
             if channel.is_leased:
                 channel.on_turn(self)
 
-    def listen(self, channel: LeasedChannel, kind: str, source: Any) -> None:
+    def listen(self, channel: Polled, kind: str, source: Any) -> None:
         """Wait for a connection of a channel, too."""
         sock = source.connection._sock
         if self._chan_to_sock.get((channel, source, kind)) is sock:
@@ -36,7 +36,7 @@ class Poller(releases.poller(stock.MultiChannelPoller)):  # type: ignore[misc]
         self._fd_to_chan[sock.fileno()] = (channel, kind)
         self.poller.register(sock, self.eventflags)
 
-    def forget(self, channel: LeasedChannel, kind: str, source: Any) -> None:
+    def forget(self, channel: Polled, kind: str, source: Any) -> None:
         """Wait for it no more."""
         self._chan_to_sock.pop((channel, source, kind), None)
         for fd, known in list(self._fd_to_chan.items()):
@@ -71,6 +71,6 @@ class Poller(releases.poller(stock.MultiChannelPoller)):  # type: ignore[misc]
                 self.forget(channel, kind, source)
         super()._on_connection_disconnect(connection)
 
-    def _register_BRPOP(self, channel: LeasedChannel) -> None:  # noqa: N802  # Kombu's name
+    def _register_BRPOP(self, channel: Polled) -> None:  # noqa: N802  # Kombu's name
         if not channel.is_leased:
             super()._register_BRPOP(channel)

@@ -8,8 +8,6 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from celerykit.transports.redis.lease import Lease
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -41,15 +39,7 @@ class Workplace:
     tell_waiting: Callable[[int], None] = lambda _: None
     """Is told how many jobs of the worker's queues wait for their time on the server."""
 
-    def __post_init__(self) -> None:
-        self._leases: dict[Any, Lease] = {}
-        self._lock = threading.Lock()
-
-    def lease_for(self, channel: Any) -> Lease:
-        """Return the one lease of this process on a channel's server and database."""
-        conninfo = channel.connection.client
-        where = (conninfo.as_uri(), channel.global_keyprefix, channel.unacked_key, os.getpid())
-        with self._lock:
-            if where not in self._leases:
-                self._leases[where] = Lease.of(channel, self)
-            return self._leases[where]
+    leases: dict[Any, Any] = field(default_factory=dict)
+    """Those that :mod:`celerykit.transports.redis.leases` has made for it, by server and database."""
+    lock: Any = field(default_factory=threading.Lock)
+    """Held while one is made."""

@@ -1,0 +1,50 @@
+"""What the parts of this transport know of each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Consumer(Protocol):
+    """A channel, as a lease and its keeper know it."""
+
+    def wake(self) -> None:
+        """Have a turn soon; from any thread."""
+
+    def ring(self) -> None:
+        """Look into all queues at the next turn; from any thread."""
+
+    def has_work(self, client: Any) -> bool:
+        """Say whether there is work that nobody has rung for."""
+
+    def consumed_lists(self) -> list[bytes]:
+        """Return the lists of the queues that it consumes."""
+
+
+class Polled(Protocol):
+    """A channel, as the poller knows it."""
+
+    @property
+    def handlers(self) -> Mapping[str, Callable[[], Any]]:
+        """What is called when one of its connections can be read, by the kind of that."""
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether it reserves jobs under a lease."""
+
+
+class Keeping(Protocol):
+    """Whoever keeps a lease."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has begun and not ended."""
+
+    def start(self) -> None:
+        """Begin, unless it runs."""
+
+    def stop(self) -> None:
+        """End, and renew no more."""
