@@ -138,7 +138,7 @@ def test_an_app_that_chooses_for_itself_wins_as_the_table_says(python: Run) -> N
 
 def test_the_table_has_every_variable_that_is_set_somewhere() -> None:
     """Whatever compose files, images, roles and init systems say to processes of Celery is documented."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     files = [
         *root.glob("compose/**/*.yaml"),
         *root.glob("supervisor/*"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-LINE = Path(__file__).parents[2] / "images" / "app" / "celerykit-app.pth"
+LINE = Path(__file__).parents[3] / "images" / "app" / "celerykit-app.pth"
 READ = "import site, sys; site.addpackage({folder!r}, {name!r}, None); import {module}; print({module}.__file__)"
 
 

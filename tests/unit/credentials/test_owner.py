@@ -9,7 +9,7 @@ import pytest
 from celerykit.credentials import owner
 from celerykit.errors import ConfigurationError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MOUNTS = "64 107 0:48 / /sys/firmware ro - tmpfs tmpfs ro\n149 103 254:0 {} /checkout ro,relatime - ext4 /dev/vda rw\n"
 """What a kernel says."""
 A, B = "/srv/a", "/srv/b"

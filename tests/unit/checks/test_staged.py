@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Judge = Callable[..., subprocess.CompletedProcess[str]]
 
-APPS = Path(__file__).parents[1] / "apps"
+APPS = Path(__file__).parents[2] / "apps"
 CELERY_ENV = "CELERY_APP=nothing\nCELERY_BROKER_URL_FILE=/etc/celery/broker-url\n"
 ORIGINS = {"celery.env": "celery_environment", "worker-default.env": "pool default", "broker-url": "celery_broker_url"}
 
