@@ -230,6 +230,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _explain(ready: Launch) -> int:
     tuned = app = None
+    code = 0
     if ready.process == "worker":
         from celerykit import launch
 
@@ -240,11 +241,12 @@ def _explain(ready: Launch) -> int:
                 app = launch.load_app(ready)
                 tuned = launch.tune(ready, app)
         except ConfigurationError as exc:  # which is no reason to keep what is known
+            code = EX_CONFIG
             for finding in exc.findings:
                 _warn(finding)
     for line in ready.explain(tuned, app):
         print(line)
-    return 0
+    return code
 
 
 def _prepare(arguments: argparse.Namespace, pool: str) -> Launch:

@@ -65,7 +65,10 @@ def _rows(name: str, outcomes: Mapping[str, Mapping[str, Any]]) -> Iterator[tupl
 
 
 def _where(record: Mapping[str, Any]) -> Iterator[str]:
-    runs = {(one["date"][:10], place(one["machine"], one["versions"]), one["seed"]) for one in record.values()}
+    runs = set()
+    for one in record.values():
+        versions = {name: version for name, version in one["versions"].items() if name != "image"}
+        runs.add((one["date"][:10], place(one["machine"], versions), one["seed"]))
     for date, where, seed in sorted(runs):
         yield f"Run on {date} with seed {seed}: {where}.\n"
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import cli, launch, process
+from celerykit import cli, launch
 from celerykit.config import environment, settings
-from celerykit.errors import ConfigurationError
+from celerykit.config.pool_kinds import PREFORK
+from celerykit.errors import EX_CONFIG, ConfigurationError
+from celerykit.process import Launch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,13 +29,14 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REMAP_SIGTERM", "")
 
 
-def launched(process: str, *arguments: str, **values: str) -> process.Launch:
+def launched(process: str, *arguments: str, **values: str) -> Launch:
     """Return the launch of a process that is told ``values``."""
     told = environment.Environment(values, dict.fromkeys(values, "environment"))
-    return process.Launch(process, "default", list(arguments), told, settings.from_environment(values))
+    made = Launch(process, "default", list(arguments), told, settings.from_environment(values))
+    return replace(made, pool_class=made.told_pool or PREFORK)
 
 
-def prepared(*arguments: str, process: str = "worker", pool: str = "default", **environ: str) -> process.Launch:
+def prepared(*arguments: str, process: str = "worker", pool: str = "default", **environ: str) -> Launch:
     """Return the launch that comes of a whole environment."""
     told = {"CELERYKIT_CONFIG_DIR": "/nonexistent", "CELERY_APP": "proj", **environ}
     return launch.prepare(process, told, pool, arguments)[0]
@@ -190,6 +194,14 @@ def test_explain_says_what_is_resolved_and_from_where(celerykit: Run, tmp_path: 
     assert "hunter2" not in answer.stdout + answer.stderr
 
 
+def test_explain_of_an_app_that_does_not_import_ends_as_its_worker_would(celerykit: Run) -> None:
+    """With exit code 78 and the reason, beside all that is known without the app."""
+    answer = celerykit("worker", "--explain", CELERY_APP="broken")
+    assert answer.returncode == EX_CONFIG
+    assert "CELERY_APP=broken (environment): does not import: " in answer.stderr
+    assert "CELERY_APP=broken  # environment" in answer.stdout.splitlines()
+
+
 def test_a_refused_start_has_an_exit_code_of_its_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -270,7 +282,7 @@ def test_an_app_is_searched_in_the_working_directory(
 
     monkeypatch.setattr(sys, "path", ["elsewhere"])
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    launch.enter(process.Launch(process, wanted, [], environment.Environment({"A": "1"}, {}), settings.Settings()))
+    launch.enter(Launch(process, wanted, [], environment.Environment({"A": "1"}, {}), settings.Settings()))
     assert sys.path[0] == os.getcwd()
     assert (os.environ["CELERYKIT_POOL"], os.environ["CELERY_LOADER"]) == (wanted, "celerykit.loader:Loader")
     assert {name: os.environ.get(name) for name in ("A", "PATH")} == {"A": "1", "PATH": None}

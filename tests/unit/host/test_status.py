@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from celerykit.health import statefile
+from celerykit import instance
 from celerykit.health.statefile import State, write
 from celerykit.host import status, umbrella
 from tests.unit.host.test_umbrella import DEAD, RUNS, Systemd
@@ -133,7 +133,7 @@ def test_a_worker_that_may_not_write_where_units_do_is_found(tmp_path: Path, mon
     """In a container without a writable `/run/celery`, say; what the units have there is looked at first."""
     units, own = tmp_path / "units", tmp_path / f"celerykit-{os.getuid()}"
     units.mkdir()
-    monkeypatch.setattr(statefile, "STATE_DIR", str(units))
+    monkeypatch.setattr(instance, "STATE_DIR", str(units))
     monkeypatch.setattr(os, "access", lambda *_: False)
     environ = {"CELERYKIT_CONFIG_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}
     say(own, "default", ready=True, reason="consuming celery")

@@ -95,11 +95,6 @@ def of(channel: Any) -> Keys:
     return Keys(prefix, prefix + channel.unacked_key, prefix + channel.unacked_index_key)
 
 
-def owner_of(job: str) -> str:
-    """Return the worker that made a reservation."""
-    return job.rpartition(".")[0]
-
-
 def number_of(job: str) -> int:
     """Return a reservation's number among those of its worker."""
     return int(job.rpartition(".")[2])
