@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celerykit import releases
+from celerykit import differences, releases
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
@@ -79,7 +79,7 @@ def _tried() -> Iterator[str]:
 
 
 def _lacks() -> Iterator[str]:
-    for told in releases.DIFFERENCES.values():
+    for told in differences.DIFFERENCES.values():
         lacks = f"**{told.lacks}**" if told.shows else told.lacks
         yield f"| {NAMES[told.package]} {'.'.join(map(str, told.since))} | {lacks} | {told.instead} |\n"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit import releases
+from celerykit import differences, releases
 
 if TYPE_CHECKING:
     from _pytest.mark.structures import MarkDecorator
@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 
 def since(difference: str) -> MarkDecorator:
     """Leave a test out where the installed releases lack something of ``releases.DIFFERENCES``."""
-    told = releases.DIFFERENCES[difference]
+    told = differences.DIFFERENCES[difference]
     return pytest.mark.skipif(releases.lacks(difference), reason=f"{told.package} lacks {told.lacks}")

@@ -30,8 +30,9 @@ FLOORS = (
     "transports beat process",
     "messages credentials celery_app host scheduling",
     "brokers health sizing app",
-    "config releases",
-    "errors instance secretfile",
+    "config compat",
+    "releases",
+    "differences errors instance secretfile",
 )
 """The rooms, a floor a line, as a house is drawn; one that is no folder is a module."""
 LIGHT = (
@@ -43,6 +44,7 @@ LIGHT = (
     "cli",
     "config",
     "credentials",
+    "differences",
     "errors",
     "health",
     "host",

@@ -14,8 +14,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, OutOfMemoryError
 from redis.retry import Retry
 
-from celerykit import releases
 from celerykit.brokers import patience
+from celerykit.compat import retries
 from tests.rig.client import results_of
 from tests.rig.since import since
 from tests.rig.waiting import until
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.each_server
 @pytest.fixture
 def app(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     """An app as a worker has it, whose process has Celery as it is again afterwards."""
-    for name in releases.methods_that_retry():
+    for name in retries.methods_that_retry():
         monkeypatch.setattr(base.Backend, name, getattr(base.Backend, name))
     for name in REPLACED:
         monkeypatch.setattr(redis.RedisBackend, name, getattr(redis.RedisBackend, name))

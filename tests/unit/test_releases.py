@@ -19,8 +19,9 @@ from kombu.asynchronous import Hub
 from kombu.asynchronous.timer import Timer
 from kombu.utils.eventio import READ, poll
 
-from celerykit import launch, releases
+from celerykit import differences, launch, releases
 from celerykit.brokers import rabbitmq
+from celerykit.compat import app_settings, job_endings, redis_polling, retries, worker_loop
 from celerykit.errors import ConfigurationError
 from celerykit.sizing import limits
 
@@ -46,10 +47,10 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Installed:
     return have
 
 
-@pytest.mark.parametrize("name", releases.DIFFERENCES)
+@pytest.mark.parametrize("name", differences.DIFFERENCES)
 def test_a_difference_ends_with_the_release_that_brings_it(name: str, installed: Installed) -> None:
     """Until then the kit does it, and from then on Celery."""
-    told = releases.DIFFERENCES[name]
+    told = differences.DIFFERENCES[name]
     installed(NEWEST, **{told.package: told.since})
     assert not releases.lacks(name)
     installed(NEWEST, **{told.package: (told.since[0], told.since[1] - 1, 9)})
@@ -150,10 +151,10 @@ def test_old_names_are_found(installed: Installed) -> None:
     app = Celery("old", set_as_current=False)
     app.config_from_object({"CELERYD_PREFETCH_MULTIPLIER": 7, "CELERYBEAT_SYNC_EVERY": 9})
     app.conf.get("task_acks_late")
-    found = releases.by_old_names(app.conf)
+    found = app_settings.by_old_names(app.conf)
     assert (found["worker_prefetch_multiplier"], found["beat_sync_every"]) == (7, 9)
-    assert releases.is_set(app.conf, "worker_prefetch_multiplier")
-    assert not releases.is_set(app.conf, "task_acks_late")
+    assert app_settings.is_set(app.conf, "worker_prefetch_multiplier")
+    assert not app_settings.is_set(app.conf, "task_acks_late")
 
 
 def test_namespaced_names_are_found(installed: Installed) -> None:
@@ -161,16 +162,16 @@ def test_namespaced_names_are_found(installed: Installed) -> None:
     installed(MIDDLE)
     app = Celery("namespaced", set_as_current=False)
     app.config_from_object({"CELERY_TASK_DEFAULT_EXCHANGE": "mine"}, namespace="CELERY")
-    assert releases.is_set(app.conf, "task_default_exchange")
-    assert releases.keys(app.conf, "task_default_exchange")[0] == "CELERY_TASK_DEFAULT_EXCHANGE"
-    assert not releases.is_set(app.conf, "task_default_exchange_type")
+    assert app_settings.is_set(app.conf, "task_default_exchange")
+    assert app_settings.keys(app.conf, "task_default_exchange")[0] == "CELERY_TASK_DEFAULT_EXCHANGE"
+    assert not app_settings.is_set(app.conf, "task_default_exchange_type")
 
 
 def test_queues_of_commands_are_exclusive(installed: Installed) -> None:
     """Where Celery knows that setting, and does not make them so by itself."""
     for versions, expected in ((NEWEST, False), (MIDDLE, True), (OLDEST, False)):
         installed(versions)
-        assert releases.defaults().get("control_queue_exclusive", False) is expected
+        assert app_settings.defaults().get("control_queue_exclusive", False) is expected
 
 
 def test_a_task_s_own_settings_are_found(installed: Installed) -> None:
@@ -179,17 +180,17 @@ def test_a_task_s_own_settings_are_found(installed: Installed) -> None:
         acks_on_failure_or_timeout=False, time_limit=None, app=Namespace(conf=Namespace(task_time_limit=9))
     )
     installed(MIDDLE)
-    assert not releases.acks(task, "failure")
-    assert releases.time_limit(task) == 9
+    assert not app_settings.acks(task, "failure")
+    assert app_settings.time_limit(task) == 9
     installed(NEWEST)
-    assert releases.acks(Namespace(acks_on_failure=None), "failure")
-    assert releases.time_limit(Namespace(time_limit=None)) is None
+    assert app_settings.acks(Namespace(acks_on_failure=None), "failure")
+    assert app_settings.time_limit(Namespace(time_limit=None)) is None
 
 
 @pytest.mark.parametrize(("exc", "status"), [(SystemExit(3), "exitcode 3"), (KeyboardInterrupt(), "KeyboardInterrupt")])
 def test_the_end_of_a_process_is_that_of_its_job(exc: BaseException, status: str) -> None:
     """In Celery's words."""
-    found = releases.worker_lost(exc).exception.exc
+    found = job_endings.worker_lost(exc).exception.exc
     assert isinstance(found, WorkerLostError)
     assert str(found) == f"Worker exited prematurely: {status}."
 
@@ -197,10 +198,10 @@ def test_the_end_of_a_process_is_that_of_its_job(exc: BaseException, status: str
 def test_what_celery_does_not_keep_is_not_asked_for(installed: Installed) -> None:
     """Neither a stored success, nor requests that wait, nor a hook."""
     installed(OLDEST)
-    assert not releases.success_was_stored(Namespace())
-    assert releases.scheduled() == ()
-    assert releases.retry_hook(Namespace())(OSError()) is None
-    assert releases.retried(Namespace(), lambda number: number + 1, 1) == 2
+    assert not job_endings.success_was_stored(Namespace())
+    assert job_endings.scheduled() == ()
+    assert retries.retry_hook(Namespace())(OSError()) is None
+    assert retries.retried(Namespace(), lambda number: number + 1, 1) == 2
 
 
 @pytest.mark.parametrize("to_spec", [True, False])
@@ -209,10 +210,10 @@ def test_a_prefetch_that_is_kept_is_known(installed: Installed, to_spec: bool) -
     connection = Namespace(qos_semantics_matches_spec=to_spec, transport=Namespace(driver_type="redis"))
     consumer = Namespace(steps=[object(), object.__new__(Tasks)], connection=connection, app=Celery("any"))
     installed(MIDDLE)
-    assert releases.keeps_prefetch(consumer) is to_spec
+    assert worker_loop.keeps_prefetch(consumer) is to_spec
     installed(NEWEST)
     consumer.qos_global = not to_spec
-    assert releases.keeps_prefetch(consumer) is to_spec
+    assert worker_loop.keeps_prefetch(consumer) is to_spec
 
 
 def test_revocations_are_merged(installed: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +221,7 @@ def test_revocations_are_merged(installed: Installed, monkeypatch: pytest.Monkey
     monkeypatch.setattr(state, "merge_revoked", state.revoked.update, raising=False)
     for versions in (MIDDLE, NEWEST):
         installed(versions)
-        releases.merge_revoked([f"of {versions['celery']}"])
+        job_endings.merge_revoked([f"of {versions['celery']}"])
         assert f"of {versions['celery']}" in state.revoked
 
 
@@ -229,7 +230,7 @@ def test_a_link_is_told_from_what_a_job_sends(installed: Installed) -> None:
     installed(MIDDLE)
     app = Celery("links", broker="memory://", set_as_current=False)
     seen: dict[str, bool] = {}
-    app.amqp.send_task_message = lambda producer, name, *_, **__: seen.update({name: releases.is_link_of_old()})
+    app.amqp.send_task_message = lambda producer, name, *_, **__: seen.update({name: job_endings.is_link_of_old()})
 
     @app.task(name="own")
     def own() -> None:
@@ -267,7 +268,7 @@ def test_only_a_connection_s_timers_end_with_it(installed: Installed) -> None:
     installed(MIDDLE)
     timer = Timer()
     consumer = consumer_with(timer)
-    timers = releases.Timers(consumer)
+    timers = worker_loop.Timers(consumer)
     pulse = timer.call_repeatedly(1.0, list)
     timers.connecting()
     restore = timer.call_repeatedly(1.0, list)
@@ -285,7 +286,7 @@ def test_a_newer_celery_sees_to_its_timers(installed: Installed) -> None:
     """Whoever clears one there means that."""
     installed(NEWEST)
     timer = Timer()
-    releases.Timers(consumer_with(timer)).connecting()
+    worker_loop.Timers(consumer_with(timer)).connecting()
     timer.call_after(60.0, list)
     timer.clear()
     assert not timer.queue
@@ -301,7 +302,7 @@ def test_what_runs_stays_known_to_its_pool(installed: Installed) -> None:
     for versions, expected in ((MIDDLE, {1: runs}), (NEWEST, {})):
         installed(versions)
         pool = Namespace(_cache={1: runs, 2: waits, 3: ended}, _busy_workers={7, 8})
-        with releases.kept(pool):
+        with worker_loop.kept(pool):
             pool._cache.clear()
             pool._busy_workers.clear()
         assert pool._cache == expected
@@ -311,7 +312,7 @@ def test_what_runs_stays_known_to_its_pool(installed: Installed) -> None:
 def test_another_thread_ends_the_loop_s_wait() -> None:
     """At once, and not the loop's own thread, which looks anyway."""
     with closing(Hub()) as hub:
-        waker = releases.Waker()
+        waker = worker_loop.Waker()
         waker.watch(hub)
         waker.wake()
         assert not hub.poller.poll(0.05)
@@ -330,7 +331,7 @@ def test_a_broken_connection_is_closed(installed: Installed) -> None:
     for versions, expected in ((MIDDLE, ["closed"]), (NEWEST, [])):
         installed(versions)
         done: list[str] = []
-        releases.close(Namespace(connection=Namespace(close=lambda done=done: done.append("closed"))))
+        worker_loop.close(Namespace(connection=Namespace(close=lambda done=done: done.append("closed"))))
         assert done == expected
 
 
@@ -364,9 +365,9 @@ class Source:
 def test_a_poller_without_a_loop_asks_for_jobs(installed: Installed) -> None:
     """As one with a loop does; and forgets connections that are gone."""
     installed(NEWEST)
-    assert releases.poller(Base) is Base
+    assert redis_polling.poller(Base) is Base
     installed(MIDDLE)
-    poller = releases.poller(Base)()
+    poller = redis_polling.poller(Base)()
     with pytest.raises(Empty):
         poller.get(None, timeout=0.01)
     assert poller.done == ["asked", "restored"]
@@ -378,13 +379,13 @@ def test_a_loop_goes_on_asking_when_a_connection_has_gone(installed: Installed) 
     """Only that connection is forgotten."""
     installed(MIDDLE)
     gone, there = object(), object()
-    cycle = releases.poller(Base)()
+    cycle = redis_polling.poller(Base)()
     cycle.maybe_check_subclient_health = list
     cycle._chan_to_sock = {("a", Source(gone), "BELL"): 1, ("a", Source(there), "X"): 2}
     cycle._fd_to_chan = {1: ("a", "BELL"), 2: ("a", "X")}
     with closing(Hub()) as loop:
         loop.on_tick.add(cycle.on_poll_start)
-        releases.keep_polling(cycle, Namespace(client=Namespace(transport_options={})), loop)
+        redis_polling.keep_polling(cycle, Namespace(client=Namespace(transport_options={})), loop)
         cycle._on_connection_disconnect(gone)
         assert loop.on_tick == {cycle.on_poll_start}
         assert cycle._fd_to_chan == {2: ("a", "X")}
@@ -394,23 +395,23 @@ def test_a_loop_goes_on_asking_when_a_connection_has_gone(installed: Installed) 
 def test_the_transport_s_options_are_found() -> None:
     """Where Kombu does not know them."""
     client = Namespace(transport_options={"unacked_restore_interval": 5})
-    assert releases.restore_interval(Namespace(connection=Namespace(client=client))) == 5
+    assert redis_polling.restore_interval(Namespace(connection=Namespace(client=client))) == 5
     client.transport_options = {}
-    assert releases.restore_interval(Namespace(connection=Namespace(client=client))) == 10
+    assert redis_polling.restore_interval(Namespace(connection=Namespace(client=client))) == 10
 
 
 @pytest.mark.parametrize(("redis", "arguments"), [((5, 2, 1), ("_",)), ((5, 3, 0), ())])
 def test_a_pool_of_connections_is_asked_as_it_wants(redis: Any, arguments: Any, installed: Installed) -> None:
     """An older redis-py wants to know what for."""
     installed(OLDEST, redis=redis)
-    assert releases.connection_of(Namespace(get_connection=lambda *told: told)) == arguments
+    assert redis_polling.connection_of(Namespace(get_connection=lambda *told: told)) == arguments
 
 
 def test_queues_know_their_type(installed: Installed) -> None:
     """On the release that does not tell them."""
     installed(OLDEST)
-    assert releases.typed(rabbitmq.Queues, {"task_create_missing_queue_type": "quorum"}).create_missing_queue_type == (
-        "quorum"
-    )
+    assert app_settings.typed(
+        rabbitmq.Queues, {"task_create_missing_queue_type": "quorum"}
+    ).create_missing_queue_type == ("quorum")
     installed(MIDDLE)
-    assert releases.typed(rabbitmq.Queues, {}) is rabbitmq.Queues
+    assert app_settings.typed(rabbitmq.Queues, {}) is rabbitmq.Queues

@@ -21,6 +21,7 @@ from celery.utils.time import get_exponential_backoff_interval
 
 from celerykit import releases
 from celerykit.brokers import refusals
+from celerykit.compat import retries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ def install(app: Any) -> None:
     than once. What Celery has imported for its backends is changed, for every app of the process.
     """
     backend = app.backend
-    for name in releases.methods_that_retry():
+    for name in retries.methods_that_retry():
         replace(base.Backend, name, waiting if releases.lacks("one retry for all") else _ensuring)
     if module := sys.modules.get("celery.backends.redis"):
         for name in ("add_to_chord", "apply_chord", "mget", "set_chord_size"):
@@ -212,7 +213,7 @@ def _whole(method: Any) -> Any:
 def _prepare(backend: Any, exc: Exception, refusal: refusals.Refusal | None) -> None:
     """Let the next attempt be made anew, and the main thread show that it is alive."""
     try:
-        releases.retry_hook(backend)(exc)
+        retries.retry_hook(backend)(exc)
         if refusal and refusal.word == "READONLY":
             # The name may have moved to another server, while old connections stay with this one.
             backend.client.connection_pool.disconnect(inuse_connections=False)

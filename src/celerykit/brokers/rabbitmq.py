@@ -22,6 +22,7 @@ from celerykit import releases
 from celerykit.brokers import catalogue, routes, tls
 from celerykit.brokers.routes import DELAYED
 from celerykit.brokers.sender import Sender, delayed_key
+from celerykit.compat import app_settings
 from celerykit.config.settings import patience
 from celerykit.errors import look_up
 
@@ -236,7 +237,7 @@ class AMQP(celery.app.amqp.AMQP):  # type: ignore[misc]
     def is_left_alone(self) -> bool:
         """Whether the app says in full that its default exchange is Celery's direct one."""
         conf = self.app.conf
-        said = all(releases.is_set(conf, f"task_default_exchange{part}") for part in ("", "_type"))
+        said = all(app_settings.is_set(conf, f"task_default_exchange{part}") for part in ("", "_type"))
         return said and conf.task_default_exchange_type == "direct"
 
     def autoexchange(self, name: str) -> Any:
@@ -246,7 +247,7 @@ class AMQP(celery.app.amqp.AMQP):  # type: ignore[misc]
 
     def Queues(self, *args: Any, **options: Any) -> Any:  # noqa: N802  # Celery's name
         """Return queues of the type that the settings say."""
-        self.queues_cls = releases.typed(Queues, self.app.conf)
+        self.queues_cls = app_settings.typed(Queues, self.app.conf)
         return super().Queues(*args, **options)
 
     def _create_task_sender(self) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.connection import Connection
 
 from celerykit import releases
+from celerykit.compat import retries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,7 @@ def watch_results(app: Any, progress: Callable[[], None]) -> None:
     What other threads wait for says nothing of the main one.
     """
     backend = app.backend
-    prepare = releases.retry_hook(backend)
+    prepare = retries.retry_hook(backend)
 
     def on_backend_retryable_error(exc: Exception) -> None:
         if threading.current_thread() is threading.main_thread():

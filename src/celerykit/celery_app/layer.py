@@ -6,9 +6,9 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from celerykit import releases
 from celerykit.brokers import catalogue, sentinel
 from celerykit.celery_app import defaults
+from celerykit.compat import app_settings
 from celerykit.config import settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Layer(dict[str, Any]):
 
     def __init__(self, conf: Any, own: settings.Settings, pool_class: str):
         super().__init__((item.name, item.value) for item in defaults.app_defaults(own, pool_class))
-        self.update(releases.defaults())
+        self.update(app_settings.defaults())
         if own.result_backend:
             self["result_backend"] = own.result_backend
         self.own = {name: conf.get(name) for name in TOLD}
@@ -73,8 +73,8 @@ def insert_layer(app: Any, conf: Any) -> None:
     for name in TOLD:
         # Celery looks into the environment before it makes the loader, which is when secrets have been read.
         if value := os.environ.get(f"CELERY_{name.upper()}"):
-            conf.changes.update(dict.fromkeys(releases.keys(conf, name), value))
-    translated = releases.by_old_names(conf)
+            conf.changes.update(dict.fromkeys(app_settings.keys(conf, name), value))
+    translated = app_settings.by_old_names(conf)
     for maps in (conf.maps, conf.defaults):
         maps[-1:-1] = [*([translated] if translated else []), layer]
     app.on_after_configure.connect(_on_after_configure, dispatch_uid="celerykit")
@@ -96,7 +96,7 @@ def merge_options(app: Any, conf: Any = None) -> None:
         with contextlib.suppress(KeyError):  # of another result backend
             if conf[name] != layer[name]:
                 filled = _filled(layer[name], conf[name] or {})
-                conf.changes.update(dict.fromkeys(releases.keys(conf, name), filled))
+                conf.changes.update(dict.fromkeys(app_settings.keys(conf, name), filled))
 
 
 def _filled(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

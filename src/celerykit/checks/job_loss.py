@@ -8,9 +8,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from celerykit import launch, process, releases
+from celerykit import launch, process
 from celerykit.brokers import catalogue, rabbitmq, tls
 from celerykit.celery_app import binding
+from celerykit.compat import app_settings
 from celerykit.config import environment, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.messages import serialization
@@ -97,7 +98,8 @@ def _judge_tasks(app: Any, where: str) -> Iterator[Finding]:
         unsafe = [task for task in tasks if not getattr(task, attribute)]
         if app.conf[name]:
             yield from (_judge_task(app, task, attribute, problem, where) for task in unsafe)
-        elif unsafe and releases.is_set(app.conf, name):  # if not, it is Celery's own default, for want of the layer
+        # If nobody has set it, it is Celery's own default, for want of the layer.
+        elif unsafe and app_settings.is_set(app.conf, name):
             remedy = f"Drop {name} from the app's settings, or set CELERYKIT_DELIVERY={settings.AT_MOST_ONCE}"
             held = f"a job is {problem}; that holds for {len(unsafe)} of the app's {len(tasks)} tasks"
             yield Finding(name, "False", where, held, remedy)
@@ -126,7 +128,7 @@ def _judge_endings(app: Any, own: settings.Settings, where: str) -> Iterator[Fin
         names = [
             task.name
             for task in tasks
-            if task.acks_late and not releases.acks(task, attribute.removeprefix("acks_on_"))
+            if task.acks_late and not app_settings.acks(task, attribute.removeprefix("acks_on_"))
         ]
         if not names:
             continue
@@ -168,7 +170,9 @@ def _judge_visibility(app: Any, own: settings.Settings, where: str) -> Iterator[
         return
     usual = "an hour, as CELERYKIT_LONGEST_JOB is not set"
     limits = {usual if own.longest_job is None else f"CELERYKIT_LONGEST_JOB={own.longest_job:g}": own.presumed_job}
-    limits |= {f"the time limit of task {task.name}": releases.time_limit(task) or 0.0 for task in app.tasks.values()}
+    limits |= {
+        f"the time limit of task {task.name}": app_settings.time_limit(task) or 0.0 for task in app.tasks.values()
+    }
     name, longest = max(limits.items(), key=lambda item: item[1])
     if timeout < longest:
         problem = f"shorter than {name} ({longest:g} s), so such a job runs again while it still runs"

@@ -7,6 +7,7 @@ such as a unit's, because it does not ask where the hierarchy is mounted.
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,7 @@ def _least(limits: Sequence[Limit], part: Callable[[float], float], among: str) 
 
 
 def _usable_cpus() -> int:
-    return releases.cpu_count()
+    return cpu_count()
 
 
 def _host_memory(root: Path) -> Iterator[Limit]:
@@ -240,3 +241,12 @@ def auto_concurrency() -> int:
 
         return int(cpu_budget().count)
     return max(1, min(math.ceil(limit.value) for limit in read().cpus))
+
+
+def cpu_count() -> int:
+    """Return the number of CPUs that this process may run on."""
+    if releases.lacks("auto"):
+        return len(os.sched_getaffinity(0)) or 1
+    from celery.utils.sysinfo import available_cpu_count
+
+    return int(available_cpu_count())

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker import state
 
-from celerykit import releases
 from celerykit.celery_app.layer import layer_of
+from celerykit.compat import worker_loop
 from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO, THREADS
 from celerykit.sizing import autoscaling, limits, pool_size
 from celerykit.sizing.cpu_usage import Meter, Usage, resident_of
@@ -247,7 +247,7 @@ class Queues:
             self.waiting = 0
         if consumer.task_consumer is not self._consumer and consumer.connection is not None:
             self._consumer, self._subscribed = consumer.task_consumer, consumer.qos.value
-            self._is_kept = releases.keeps_prefetch(consumer)
+            self._is_kept = worker_loop.keeps_prefetch(consumer)
         # A consumer of a quorum queue has the prefetch that it began with. A new one gets as many jobs beside those of
         # the old, so only if these do not fill the slots.
         if self._is_kept and self._subscribed < consumer.qos.value and taken < size:

@@ -20,8 +20,8 @@ from celery.app.trace import fast_trace_task, trace_task_ret
 from celery.exceptions import BackendStoreError, Reject
 from kombu.exceptions import OperationalError
 
-from celerykit import releases
 from celerykit.brokers import refusals
+from celerykit.compat import app_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -247,7 +247,7 @@ def _given_back(words: str) -> Any:
 
 def _limit(task: Any, request: Mapping[str, Any]) -> float:
     hard, soft = request.get("timelimit") or (None, None)
-    limits = (hard or releases.time_limit(task), soft or task.soft_time_limit)
+    limits = (hard or app_settings.time_limit(task), soft or task.soft_time_limit)
     return min((float(limit) for limit in limits if limit), default=math.inf)
 
 

@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 
 from celerykit import releases
 from celerykit.brokers import rabbitmq, reconnect
+from celerykit.compat import worker_loop
 from celerykit.errors import EX_CONFIG, ConfigurationError
 from celerykit.worker import delivery, eta, handover, returns, routing, unknown
 
@@ -53,8 +54,8 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
         self._rest = reconnect.Rest()
-        self._timers = releases.Timers(self)
-        self._waker = releases.Waker() if self.hub is not None and releases.lacks("acks at once") else None
+        self._timers = worker_loop.Timers(self)
+        self._waker = worker_loop.Waker() if self.hub is not None and releases.lacks("acks at once") else None
         for step in self.steps:
             if isinstance(step, Mingle):
                 step.send_hello = forgiving(step.send_hello)
@@ -114,7 +115,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         pool = getattr(self.pool, "_pool", None)
         if hasattr(pool, "handle_result_event"):  # prefork, on an event loop
             handover.conclude(pool, self.hub)
-        with releases.kept(pool):
+        with worker_loop.kept(pool):
             super().on_close()
 
     def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
@@ -144,9 +145,9 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     def on_connection_error_after_connected(self, exc: Any) -> None:
         """Do the same where it has let the worker in, but not to its queues."""
         self.loss = f": {exc}" if isinstance(exc, self.connection.channel_errors) else ""
-        releases.about_to_close(self, CLOSING)
+        worker_loop.about_to_close(self, CLOSING)
         super().on_connection_error_after_connected(exc)
-        releases.close(self)
+        worker_loop.close(self)
         self._advise(exc)
         end = time.monotonic() + self._rest.seconds()
         while time.monotonic() < end and state.should_stop is None and state.should_terminate is None:

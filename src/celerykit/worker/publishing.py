@@ -16,6 +16,7 @@ from celery.backends.base import Backend
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 
 from celerykit import releases
+from celerykit.compat import job_endings, retries
 from celerykit.worker import consequences, settlement
 from celerykit.worker.consequences import Refused, owing
 
@@ -194,7 +195,7 @@ def _counted_if_sent(add: Callable[..., Any]) -> Callable[..., Any]:
                 return counted.delay()
         except Refused:
             backend = self.backend
-            releases.retried(backend, backend.client.incr, backend.get_key_for_group(self.request.group, ".t"), -1)
+            retries.retried(backend, backend.client.incr, backend.get_key_for_group(self.request.group, ".t"), -1)
             raise
 
     return add_to_chord
@@ -263,7 +264,7 @@ def _by_the_job(send: Callable[..., Any]) -> Callable[..., Any]:
         job = consequences.current()
         if job is None:
             return send(producer, *args, **options)
-        with owing() if releases.is_link_of_old() else nullcontext():
+        with owing() if job_endings.is_link_of_old() else nullcontext():
             return send(consequences.Producer(producer, job), *args, **options)
 
     return send_task_message

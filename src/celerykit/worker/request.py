@@ -14,9 +14,9 @@ from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 from kombu.utils.encoding import safe_repr
 
-from celerykit import releases
 from celerykit.brokers import catalogue
 from celerykit.brokers.rabbitmq_definitions import DELIVERY_LIMIT
+from celerykit.compat import job_endings
 from celerykit.config import settings
 from celerykit.messages import dead_letters
 from celerykit.worker import returns, termination
@@ -126,14 +126,14 @@ class Request(CeleryRequest):  # type: ignore[misc]
         if self._is_own_exit(exc):
             # Clients rebuild an Exception alone from its name.
             exits = isinstance(exc, (SystemExit, KeyboardInterrupt))
-            return self._fail(releases.worker_lost(exc) if exits else _as_result(exc))
+            return self._fail(job_endings.worker_lost(exc) if exits else _as_result(exc))
         if isinstance(exc, MemoryError):
             exc_info = _as_result(exc)
         self._cause = REJECTED if isinstance(exc, Reject) else DIED if isinstance(exc, WorkerLostError) else TIMED_OUT
         if self._would_come_back(exc):
             if returns.is_broadcast(self.message):
                 return self._fail(exc_info)
-            if self._is_last() and not (self._cause is DIED and releases.success_was_stored(self)):
+            if self._is_last() and not (self._cause is DIED and job_endings.success_was_stored(self)):
                 reason = _reason(self._cause, self._times())
                 if self._try_to(self._bury, reason):
                     exc_info = _given_up(reason)

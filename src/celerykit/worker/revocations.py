@@ -17,7 +17,7 @@ from celery.worker import control, state
 from celery.worker.consumer.control import Control as RemoteControl
 from kombu.connection import Connection
 
-from celerykit import releases
+from celerykit.compat import job_endings
 from celerykit.control import revocations
 from celerykit.messages.enqueue_time import SENT
 
@@ -131,7 +131,7 @@ class Revoked:
         self._take(self._keeper.take_found())
         young = time.time() - state.REVOKE_EXPIRES
         # The broker's older ones are looked up in here alone: Celery's set would forget them.
-        releases.merge_revoked(
+        job_endings.merge_revoked(
             [revocations.parts_of(what)[0] for what, when in self._said.items() if when > young and _is_job(what)]
         )
 

@@ -20,7 +20,7 @@ from celery import bootsteps, signals
 from celery.platforms import EX_OK
 from celery.worker import state
 
-from celerykit import releases
+from celerykit.compat import job_endings, worker_loop
 from celerykit.config import settings
 from celerykit.health.sd_notify import notify
 from celerykit.health.voice import say
@@ -176,7 +176,7 @@ def _unacknowledged() -> Iterator[Any]:
         *state.requests.values(),
         *state.active_requests,
         *state.reserved_requests,
-        *releases.scheduled(),
+        *job_endings.scheduled(),
     ):
         if request.id not in seen and not request.acknowledged and not request.message.acknowledged:
             seen.add(request.id)
@@ -198,7 +198,7 @@ def _close(consumer: Any) -> None:
     connection = consumer.connection
     if connection is None:
         return
-    releases.bound_sockets(connection, BROKER_PATIENCE)
+    worker_loop.bound_sockets(connection, BROKER_PATIENCE)
     try:
         connection.close()
     except Exception as exc:  # the process ends here, whatever the transport raises

@@ -14,6 +14,7 @@ from celerykit import __version__, releases
 from celerykit.brokers import catalogue, patience, reconnect
 from celerykit.celery_app import meanings
 from celerykit.celery_app.layer import layer_of
+from celerykit.compat import app_settings
 from celerykit.config import pool_kinds, settings
 from celerykit.config.environment import DEFAULT_POOL
 from celerykit.health import starting
@@ -94,7 +95,7 @@ class Vitals(bootsteps.StartStopStep):  # type: ignore[misc]
     def _on_job_start(self, task_id: str, task: Any, **_: Any) -> None:
         limit = (
             (task.request.timelimit or (None, None))[0]
-            or releases.time_limit(task)
+            or app_settings.time_limit(task)
             or self.settings.longest_job
             or FOR_EVER
         )
@@ -191,6 +192,6 @@ def longest_silence(worker: Any) -> float:
     silence = own.stuck_after + GRACE
     if runs_jobs_inside(worker):
         silence += max(
-            own.presumed_job, *(releases.time_limit(task) or 0.0 for task in list(worker.app.tasks.values()))
+            own.presumed_job, *(app_settings.time_limit(task) or 0.0 for task in list(worker.app.tasks.values()))
         )
     return float(silence)

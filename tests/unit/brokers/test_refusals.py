@@ -17,8 +17,8 @@ from redis.client import Pipeline
 from redis.exceptions import DataError
 from sqlalchemy.exc import DBAPIError
 
-from celerykit import releases
 from celerykit.brokers import patience, refusals
+from celerykit.compat import retries
 from tests.rig.since import since
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def test_what_sqlite_refuses_for_now_is_known_by_its_text(tmp_path: Path) -> Non
 def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the next test Celery as it is."""
     for owner, name in (
-        *((base.Backend, name) for name in releases.methods_that_retry()),
+        *((base.Backend, name) for name in retries.methods_that_retry()),
         (filesystem.FilesystemBackend, "set"),
         (DatabaseBackend, "exception_safe_to_retry"),
     ):

@@ -12,8 +12,8 @@ import pytest
 from celery import Celery, Task
 
 import celerykit
-from celerykit import releases
 from celerykit.checks import job_loss
+from celerykit.compat import app_settings
 from celerykit.config.settings import Settings
 from tests.rig.since import since
 from tests.unit.conftest import APPS, SEARCHED
@@ -184,7 +184,7 @@ def test_a_task_s_own_values_stay_when_the_kit_comes_late(
     app = made()
     work = bound(app, **options)
     celerykit.configure(app)
-    assert (work.acks_late, work.reject_on_worker_lost, releases.time_limit(work)) == (False, False, 7200)
+    assert (work.acks_late, work.reject_on_worker_lost, app_settings.time_limit(work)) == (False, False, 7200)
     assert {(finding.variable, finding.remedy) for finding in findings(app)} == {
         (name, f"Drop {name}= there") for name in SAFE
     }
@@ -215,7 +215,7 @@ def test_a_base_class_that_was_bound_is_mended_too(monkeypatch: pytest.MonkeyPat
     work = bound(app, base=Base)
     assert work.acks_late is False
     celerykit.configure(app)
-    assert (work.acks_late, work.reject_on_worker_lost, releases.time_limit(work)) == (True, True, 7200)
+    assert (work.acks_late, work.reject_on_worker_lost, app_settings.time_limit(work)) == (True, True, 7200)
 
 
 def test_a_task_made_as_a_class_is_mended_too() -> None:

@@ -9,7 +9,6 @@ from celery.utils import sysinfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celerykit import releases
 from celerykit.sizing import limits
 from tests.rig.since import since
 
@@ -86,7 +85,7 @@ def test_no_quota_is_missed_that_celery_sees(tmp_path: Path, monkeypatch: pytest
 def test_this_process_has_limits() -> None:
     """The kernel that runs the tests is understood, too."""
     found = limits.share(limits.read(), "default", ALONE)
-    assert 0 < found.cpus.value <= releases.cpu_count()
+    assert 0 < found.cpus.value <= limits.cpu_count()
     assert 2**26 < found.memory.value < 2**50
 
 

@@ -15,7 +15,7 @@ from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
-from celerykit import releases
+from celerykit.compat import redis_polling
 from celerykit.transports.reaching import Reaching
 from celerykit.transports.redis import scripts
 from celerykit.transports.redis.alarm import Alarm
@@ -288,7 +288,7 @@ class LeasedChannel(Reaching, stock.Channel):
         """Have the connections that jobs come by, in the poller."""
         client = self.client
         if getattr(client, "connection", None) is None:
-            client.connection = releases.connection_of(client.connection_pool)
+            client.connection = redis_polling.connection_of(client.connection_pool)
         if client.connection._sock is None:
             self._forget_request()
             client.connection.connect()

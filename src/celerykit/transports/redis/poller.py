@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.transport import redis as stock
 
-from celerykit import releases
+from celerykit.compat import redis_polling
 
 if TYPE_CHECKING:
     from celerykit.transports.redis.interfaces import Polled
@@ -16,7 +16,7 @@ ANSWER, BELL, ALARM = "ANSWER", "BELL", "ALARM"
 OURS = frozenset({ANSWER, BELL, ALARM})
 
 
-class Poller(releases.poller(stock.MultiChannelPoller)):  # type: ignore[misc]
+class Poller(redis_polling.poller(stock.MultiChannelPoller)):  # type: ignore[misc]
     """Kombu's; a channel with a lease has an answer to read, a bell, and an alarm that other threads raise."""
 
     def on_poll_start(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.transport import redis as stock
 from kombu.transport import virtual
 
-from celerykit import releases
+from celerykit.compat import redis_polling
 from celerykit.transports.redis import scripts
 from celerykit.transports.redis.messages import LAST, Return
 
@@ -54,7 +54,7 @@ class QoS(stock.QoS):
         """Put back what stock workers have held for longer than the visibility timeout."""
         if (
             not self.channel.is_leased
-            or time.monotonic() - self._restored_at < releases.restore_interval(self.channel) / 2
+            or time.monotonic() - self._restored_at < redis_polling.restore_interval(self.channel) / 2
         ):
             return
         self._restored_at = time.monotonic()

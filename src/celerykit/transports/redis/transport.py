@@ -7,7 +7,7 @@ from typing import Any
 
 from kombu.transport import redis as stock
 
-from celerykit import releases
+from celerykit.compat import redis_polling
 from celerykit.transports.redis.channel import LeasedChannel
 from celerykit.transports.redis.poller import Poller
 
@@ -30,7 +30,7 @@ class Transport(stock.Transport):
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Have the event loop ask for jobs, whatever becomes of single connections."""
         super().register_with_event_loop(connection, loop)
-        releases.keep_polling(self.cycle, connection, loop)
+        redis_polling.keep_polling(self.cycle, connection, loop)
 
     @property
     def is_served(self) -> bool:

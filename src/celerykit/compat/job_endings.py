@@ -1,0 +1,64 @@
+"""How a job ends, and what Celery tells of that."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from celerykit import releases
+
+
+def success_was_stored(request: Any) -> bool:
+    """Say whether a job had succeeded when its pool child died; where nobody can know, it had not."""
+    return False if releases.lacks("stored success") else bool(request._success_was_stored())
+
+
+def worker_lost(exc: BaseException) -> Any:
+    """Return the end of a job that ended its process by ``SystemExit`` or ``KeyboardInterrupt``."""
+    from billiard.common import human_status
+    from billiard.einfo import ExceptionInfo
+    from billiard.exceptions import WorkerLostError
+
+    status = type(exc).__name__
+    if isinstance(exc, SystemExit):
+        status = human_status(exc.code if isinstance(exc.code, int) else int(exc.code is not None))
+    try:
+        raise WorkerLostError(f"Worker exited prematurely: {status}.")
+    except WorkerLostError:
+        return ExceptionInfo()
+
+
+def scheduled() -> tuple[Any, ...]:
+    """Return the requests of jobs that wait in the worker for their ETA; where nobody keeps them, they end unasked."""
+    if releases.lacks("scheduled requests"):
+        return ()
+    from celery.worker import state
+
+    return tuple(state.scheduled_requests)
+
+
+def merge_revoked(ids: list[str]) -> None:
+    """Have Celery know ids that were revoked elsewhere."""
+    from celery.worker import state
+
+    if releases.lacks("merged revocations"):
+        state.revoked.update(ids)
+    else:
+        state.merge_revoked(ids)
+
+
+def is_link_of_old() -> bool:
+    """Say whether Celery is about to send what a job leads to, whose success it has not stored yet.
+
+    A newer one does so by a step that can be seen.
+    """
+    if not releases.lacks("links told apart"):
+        return False
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "trace_task" and frame.f_globals.get("__name__") == "celery.app.trace":
+            # The time that it took is known as soon as its result is stored; its own hooks come after that.
+            told = frame.f_locals
+            return bool(told.get("state") == "SUCCESS" and told.get("T") is None)
+        frame = frame.f_back
+    return False
