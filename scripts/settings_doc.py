@@ -81,7 +81,8 @@ for the developers' machines, keeps that: leave it out, or have
 
 `CELERY_APP` and `-A` take what Celery's do: a module, a package with a module `celery`, `module:name` and
 `module.name`. They also take a function that needs no arguments and returns the app (`shop:create_app`), and a Flask
-app that keeps its Celery app in `extensions["celery"]`. All that is a process's own holds as the app has it: its
+app that keeps its Celery app in `extensions["celery"]`. An app that makes none, and has its settings in a
+`celeryconfig.py`, is `celery:current_app`. All that is a process's own holds as the app has it: its
 serializers, task classes, routes, annotations, schedule and backends. A class for `worker_consumer` is [named
 below](#settings-that-mean-something-else).
 """

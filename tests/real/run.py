@@ -6,8 +6,10 @@ import json
 import re
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from celerykit.errors import Finding
 from tests.rig.compose import Stack
 from tests.rig.waiting import until
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 300.0
 """Seconds until all jobs of a round must be done."""
+AT_WORK = 2
+"""Jobs that are done before a fault: then others run."""
 FOR_PERIODIC = 240.0
 CLIENT = ("run", "--rm", "--no-deps", "--no-TTY", "client")
 DRIVE = (*CLIENT, "python", "/srv/app/current/drive.py")
@@ -35,16 +39,21 @@ class Deployment:
     def __init__(self, app: RealApp, project: str):
         self.app = app
         self.stack = Stack(project, app.files, app.variables)
+        self._sent: set[str] = set()
 
     def __enter__(self) -> Deployment:
         """Install the app, prepare it as its docs say, and start what runs its jobs."""
         try:
+            self.stack.remove()  # what a run has left that was killed
+            say(self.app, "install")
+            self.app.lay_out()
             self.stack.compose("up", "--no-build", "app")
             self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "240", "redis", *self.app.needs)
             for command in self.app.setup:
                 say(self.app, f"set up: {' '.join(command)}")
                 self.stack.compose(*CLIENT, *command)
-            self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "600", *self.app.services)
+            if self.app.services:
+                self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "600", *self.app.services)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -55,7 +64,7 @@ class Deployment:
     ) -> None:
         """Remove everything of it."""
         if exc:
-            print(self.stack.compose("logs", "--tail", "100"), flush=True)
+            print(self.stack.compose("--ansi", "never", "logs", "--tail", "100"), flush=True)
         self.stack.remove()
 
     def versions(self) -> dict[str, str]:
@@ -64,23 +73,33 @@ class Deployment:
         return dict(json.loads(self.stack.compose(*CLIENT, "python", "-c", VERSIONS, *packages).splitlines()[-1]))
 
     def check(self) -> list[str]:
-        """Return what ``celerykit check`` says of the app, a line each."""
-        said = self.stack.ask(*CLIENT, "celerykit", "check")
-        return [
-            line for line in (said.stdout + said.stderr).splitlines() if line.startswith(("error", "warning", "remedy"))
-        ]
+        """Return what ``celerykit check`` says of the app, a line each, whatever the app prints before and after it."""
+        said = self.stack.ask(*CLIENT, "celerykit", "check", "--format", "json").stdout
+        findings, _ = json.JSONDecoder().raw_decode(
+            said, [match.start() for match in re.finditer("^\\[", said, re.M)][-1]
+        )
+        return [str(Finding(**finding)) for finding in findings]
+
+    def refusal(self) -> str:
+        """Return the error by which Celery refuses the app, without the kit and with it."""
+        without = ("env", "--unset", "CELERY_LOADER", "python", "-c", f"import {self.app.celery_app}")
+        said = self.stack.ask(*CLIENT, *without).stderr.splitlines()
+        error = next((line for line in said if self.app.refused in line), "")
+        assert error, f"Celery does not say {self.app.refused}: {said}"
+        assert any(self.app.refused in line for line in self.check()), "celerykit check does not say it"
+        return error
 
     def send(self, number: int) -> list[str]:
         """Send so many of the app's own jobs, and return their keys."""
         return list(self._drive("send", str(number)))
 
-    def done(self) -> set[str]:
+    def done(self, sent: set[str]) -> set[str]:
         """Return the keys of the jobs that are done, as the app itself records it."""
-        return set(self._drive("done"))
+        return set(self._drive("done", told=json.dumps(sorted(sent))))
 
-    def _drive(self, *arguments: str) -> Any:
+    def _drive(self, *arguments: str, told: str = "") -> Any:
         """Return what the app's ``drive.py`` answers on its last line: apps print before it what they like."""
-        return json.loads(self.stack.compose(*DRIVE, *arguments).splitlines()[-1])
+        return json.loads(self.stack.compose(*DRIVE, *arguments, told=told).splitlines()[-1])
 
     def succeeded(self) -> Counter[tuple[str, str]]:
         """Return how often each job, by the name of its task and its id, has succeeded by the workers' logs."""
@@ -88,16 +107,26 @@ class Deployment:
         return Counter(match.groups() for match in SUCCEEDED.finditer(logs))  # type: ignore[misc]
 
     def through(self, fault: Callable[[], None]) -> dict[str, int]:
-        """Do something to the worker while jobs run, and count them when all are done, or after :data:`PATIENCE`."""
+        """Do something to the worker while jobs run, and count them when all are done, or after :data:`PATIENCE`.
+
+        :raises AssertionError: if none was left for after the fault.
+        """
         before = self.succeeded()
-        sent = set(self.send(self.app.number))
-        until(lambda: sum((self.succeeded() - before).values()) >= 2, 120, "two jobs done", pause=0.2)
-        fault()
+        with ThreadPoolExecutor() as beside:  # jobs that take no time are done as soon as they are sent
+            sending = beside.submit(self.send, self.app.number)
+            until(lambda: (self.succeeded() - before).total() >= AT_WORK, 120, f"{AT_WORK} jobs done, by the log")
+            at_fault = self.succeeded()
+            fault()
+        sent = set(sending.result())
+        self._sent |= sent
         began = time.monotonic()
-        while (lost := sent - self.done()) and time.monotonic() - began < PATIENCE:
+        while (lost := sent - self.done(sent)) and time.monotonic() - began < PATIENCE:
             time.sleep(2)
-        twice = [job for job, times in (self.succeeded() - before).items() if times > 1]
-        return {"sent": len(sent), "lost": len(lost), "done twice": len(twice)}
+        at_end = self.succeeded()
+        left = at_end.keys() - at_fault.keys()
+        assert left or lost, f"all {len(sent)} jobs were done before the fault: app.toml must send more (number)"
+        twice = [job for job, times in (at_end - before).items() if times > 1]
+        return {"sent": len(sent), "done after it": len(left), "lost": len(lost), "done twice": len(twice)}
 
     def restart(self) -> None:
         """Restart the worker as an operator does."""
@@ -110,11 +139,11 @@ class Deployment:
             process.start()
 
     def seen(self) -> dict[str, int]:
-        """Return how often each of the app's periodic tasks has succeeded, when each has once."""
+        """Return how often each of the app's periodic tasks that beat sent has succeeded, when each has once."""
 
         def counted() -> dict[str, int]:
-            names = [name for (name, _), times in self.succeeded().items() for _ in range(times)]
-            return {name: names.count(name) for name in self.app.periodic}
+            of_beat = Counter(name for name, job in self.succeeded().elements() if job not in self._sent)
+            return {name: of_beat[name] for name in self.app.periodic}
 
         until(lambda: all(counted().values()), FOR_PERIODIC, lambda: f"each periodic task: {counted()}", pause=2.0)
         return counted()
@@ -124,6 +153,8 @@ def run(app: RealApp, project: str) -> dict[str, Any]:
     """Deploy an app, let its worker be restarted and killed under load, and return what was seen."""
     with Deployment(app, project) as deployment:
         made: dict[str, Any] = {"versions": deployment.versions(), "check": deployment.check()}
+        if app.refused:
+            return {**made, "refused": deployment.refusal()}
         for name, fault in {"restarted": deployment.restart, "killed": deployment.kill}.items():
             made[name] = deployment.through(fault)
             say(app, f"{name}: {made[name]}")
@@ -133,7 +164,7 @@ def run(app: RealApp, project: str) -> dict[str, Any]:
 
 def is_kept(outcome: Mapping[str, Any]) -> bool:
     """Say whether no job was lost."""
-    return not any(outcome[name]["lost"] for name in ("restarted", "killed"))
+    return "refused" in outcome or not any(outcome[name]["lost"] for name in ("restarted", "killed"))
 
 
 def say(app: RealApp, text: str) -> None:

@@ -45,6 +45,7 @@ def find(name: str) -> Any:
     :raises NoAppError: if there is none.
     """
     from celery import Celery
+    from celery.local import Proxy
 
     found = _search(name)
     if inspect.isroutine(found):
@@ -56,7 +57,7 @@ def find(name: str) -> Any:
         found = kept.get(EXTENSION, found)
     if not isinstance(found, Celery):  # a proxy of an app says that it is one
         raise NoAppError(f"{name} leads to a {type(found).__qualname__} of {type(found).__module__}")
-    return found
+    return found._get_current_object() if isinstance(found, Proxy) else found
 
 
 def failure(error: BaseException, told: Environment) -> Finding:

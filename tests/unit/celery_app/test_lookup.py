@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from celery import Celery
 
 import celerykit
 from celerykit.celery_app import lookup
@@ -86,6 +87,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_an_app_that_a_function_makes_is_found(here: Path, name: str, main: str) -> None:
     """So is one that a Flask app keeps where Flask's documentation says; all others as by Celery."""
     assert lookup.find(name).main == main
+
+
+def test_celerys_default_app_is_the_app_itself() -> None:
+    """An app that is a `celeryconfig.py` starts by `CELERY_APP=celery:current_app`: Celery would call the proxy."""
+    assert type(application.find("celery:current_app")) is Celery
 
 
 @pytest.mark.parametrize("name", SAID)
