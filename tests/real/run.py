@@ -43,6 +43,8 @@ class Deployment:
         try:
             say(self.app, "install")
             self.app.lay_out()
+            if "CELERYKIT_APT" in dict(self.app.environment):  # then its compose.yaml names images of its own
+                self.stack.compose("build", "passwords", "app")
             self.stack.compose("up", "--no-build", "app")
             self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "240", "redis", *self.app.needs)
             for command in self.app.setup:
@@ -124,8 +126,11 @@ class Deployment:
         """Return how often each of the app's periodic tasks has succeeded, when each has once."""
 
         def counted() -> dict[str, int]:
-            names = [name for (name, _), times in self.succeeded().items() for _ in range(times)]
-            return {name: names.count(name) for name in self.app.periodic}
+            if self.app.records_periodic:
+                times = self._drive("periodic")
+            else:
+                times = Counter(name for (name, _) in self.succeeded().elements())
+            return {name: times.get(name, 0) for name in self.app.periodic}
 
         until(lambda: all(counted().values()), FOR_PERIODIC, lambda: f"each periodic task: {counted()}", pause=2.0)
         return counted()
