@@ -98,6 +98,7 @@ BY_ENDING = since("acks by ending")
             "visibility_timeout",
             "set CELERYKIT_LONGEST_JOB to at least 3600",
         ),
+        ({"task_always_eager": True}, "task_always_eager", "Leave it out"),
         ({"task_default_delivery_mode": 1}, "task_default_delivery_mode", "Leave it out"),
         ({"task_default_delivery_mode": "transient"}, "task_default_delivery_mode", "Leave it out"),
         ({"task_queues": [Queue("a", durable=False)]}, "task_queues", "Make the queue durable"),
