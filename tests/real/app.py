@@ -55,6 +55,8 @@ class RealApp:
     """The commands that prepare the app, in order, as its docs say."""
     periodic: tuple[str, ...] = ()
     """Names of its own periodic tasks, each of which must have succeeded once."""
+    records_periodic: bool = False
+    """Whether ``drive.py`` counts those by the app's own records, as where all share one task."""
     environment: tuple[tuple[str, str], ...] = ()
     """Variables for Compose, such as ``CELERYKIT_MEMORY``."""
     number: int = 30

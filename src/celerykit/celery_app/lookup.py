@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from celerykit.config.environment import Environment
 
 CELERYS = ("amqp", "billiard", "celery", "kombu", "vine")
+NO_LIBRARY = "cannot open shared object file"
+OF_SYSTEM = (
+    "Give it what it names. Where that is of the system, CELERYKIT_APT puts packages of Debian into the images, "
+    "and a file apt.txt of the app's folder has them on hosts"
+)
 """Packages whose releases belong together."""
 EXTENSION = "celery"
 """Where Flask's documentation has a Flask app keep its Celery app: ``app.extensions["celery"]``."""
@@ -96,9 +101,12 @@ def _told_apart(error: BaseException, name: str) -> tuple[str, str]:
         return f"cannot be read by user {os.geteuid()}: {closed} is closed to it", secretfile.permit(closed)
     if is_of_search:
         return f"names no Celery app: {str(error).rstrip('.')}", _name_an_app(name)
-    problem = f"does not import: {traceback.format_exception_only(error)[-1].strip()}{_place(error)}"
+    raised = " ".join(traceback.format_exception_only(error)[-1].split())
+    problem = f"does not import: {raised}{_place(error)}"
     if isinstance(error, PermissionError) and error.filename:
         return problem, secretfile.permit(Path(os.fsdecode(error.filename)))
+    if NO_LIBRARY in raised or (type(error) is ImportError and error.name is None):
+        return problem, OF_SYSTEM
     if isinstance(error, ImportError):
         return problem, _of_import(error, _module(name))
     if isinstance(error, SyntaxError):

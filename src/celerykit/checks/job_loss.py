@@ -56,6 +56,7 @@ def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
     """Yield what in ``app``, as a worker would run it, can lose jobs or give them away."""
     where = _place(app)
     yield from _judge_layer(app, where)
+    yield from _judge_sending(app, where)
     if own.delivery == settings.AT_LEAST_ONCE:
         yield from _judge_tasks(app, where)
         yield from _judge_endings(app, own, where)
@@ -87,6 +88,13 @@ def _judge_layer(app: Any, where: str) -> Iterator[Finding]:
         name = f"{type(app.loader).__module__}.{type(app.loader).__qualname__}"
         problem = "the app was made with a loader of its own, so the kit's safe defaults are not there"
         yield Finding("loader", name, where, problem, "Drop loader=, or call celerykit.configure(app)")
+
+
+def _judge_sending(app: Any, where: str) -> Iterator[Finding]:
+    if app.conf.task_always_eager:
+        problem = "a job runs in the process that sends it, and is lost when that dies: it never reaches the broker"
+        remedy = "Leave it out; some apps set it themselves until a setting of theirs names a broker"
+        yield Finding("task_always_eager", "True", where, problem, remedy)
 
 
 def _judge_tasks(app: Any, where: str) -> Iterator[Finding]:
@@ -262,7 +270,8 @@ def _queue_of(app: Any, task: Any) -> str:
 
 
 def _judge_results(app: Any, where: str) -> Iterator[Finding]:
-    if app.conf.result_backend and not app.conf.result_expires:
+    """Judge how long results are kept: by a Redis in its memory, by a database perhaps as the app's own records."""
+    if brokers.scheme_of(app.conf.result_backend or "") in brokers.REDIS and not app.conf.result_expires:
         problem = "results are kept for ever, until the backend is full and refuses jobs"
         yield Finding(
             "result_expires", str(app.conf.result_expires), where, problem, "Set it to some seconds, or leave it out"

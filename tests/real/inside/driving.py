@@ -17,8 +17,17 @@ def by_results(sent: list[str]) -> list[str]:
     return [job for job in sent if AsyncResult(job).successful()]
 
 
-def drive(send: Callable[[int], Iterable[str]], done: Callable[[list[str]], Iterable[str]] = by_results) -> None:
-    """Do what the command line says, ``send NUMBER`` or ``done``, and answer with the keys of jobs."""
+def drive(
+    send: Callable[[int], Iterable[str]],
+    done: Callable[[list[str]], Iterable[str]] = by_results,
+    periodic: Callable[[], dict[str, int]] = dict,
+) -> None:
+    """Do what the command line says: ``send NUMBER`` or ``done``, and answer with the keys of jobs, or ``periodic``.
+
+    :param periodic: returns how often the app has noted each of its periodic tasks as done.
+    """
     command, *numbers = sys.argv[1:]
-    answer = send(int(numbers[0])) if command == "send" else done(json.load(sys.stdin))
-    print(json.dumps(list(answer)))
+    if command == "periodic":
+        print(json.dumps(periodic()))
+    else:
+        print(json.dumps(list(send(int(numbers[0])) if command == "send" else done(json.load(sys.stdin)))))
