@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import tomllib
 
+from tests.real import sdists
+
 APPS = Path(__file__).parent / "apps"
+INSIDE = Path(__file__).parent / "inside"
+"""What ``drive.py`` of each app imports."""
+IN_LOG = {"CELERY_WORKER_LOGLEVEL": "INFO"}
+"""Celery's own default leaves out which jobs have succeeded."""
+DEPLOYED = Path(".cache/real").resolve()
 
 
 @dataclass(frozen=True)
 class RealApp:
     """What ``apps/NAME/app.toml`` says.
 
-    Beside it, ``source`` is the folder that is deployed, with requirements and settings.
-    ``app.env`` holds the variables that the app reads for itself, ``compose.yaml`` the services that it needs beside
-    the stack. In ``source``, ``drive.py`` sends the app's own jobs and tells which of them are done.
+    Beside it, ``source`` holds what its user writes, such as requirements and settings. In it, ``drive.py`` sends the
+    app's own jobs and tells which of them are done, by :mod:`tests.real.inside.driving`. ``app.env`` holds the
+    variables that the app reads for itself, ``compose.yaml`` the services that it needs beside the stack.
     """
 
     name: str
@@ -28,6 +36,8 @@ class RealApp:
     """What ``CELERY_APP`` says."""
     jobs: str
     """The jobs that are sent, in a few words."""
+    upstream: str = ""
+    """A folder of an sdist, such as ``celery-5.7.0/examples/app``: the app as it is, beside which ``source`` lies."""
     services: tuple[str, ...] = ("worker", "beat")
     """What runs while jobs do, beside Redis."""
     needs: tuple[str, ...] = ()
@@ -59,8 +69,21 @@ class RealApp:
 
     @property
     def source(self) -> Path:
-        """Return the folder that is deployed."""
+        """Return the folder of what its user writes."""
         return self.folder / "source"
+
+    @property
+    def deployed(self) -> Path:
+        """Return the folder that is deployed."""
+        return DEPLOYED / self.name
+
+    def lay_out(self) -> None:
+        """Put the app and what its user writes into one folder, which others may read."""
+        shutil.rmtree(self.deployed, ignore_errors=True)
+        for folder in (*([sdists.folder(self.upstream)] if self.upstream else []), self.source, INSIDE):
+            shutil.copytree(folder, self.deployed, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (self.deployed, *self.deployed.rglob("*")):
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -73,7 +96,8 @@ class RealApp:
         """Return what a user writes into ``.env`` to deploy it."""
         own = self.folder / "app.env"
         named = {"CELERYKIT_APP_ENV_FILE": str(own)} if own.exists() else {}
-        return {"CELERYKIT_APP_DIR": str(self.source), "CELERY_APP": self.celery_app, **named, **dict(self.environment)}
+        told = {"CELERYKIT_APP_DIR": str(self.deployed), "CELERY_APP": self.celery_app, **named}
+        return {**told, **IN_LOG, **dict(self.environment)}
 
 
 def names() -> list[str]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 300.0
 """Seconds until all jobs of a round must be done."""
+AT_WORK = 2
+"""Jobs that are done before a fault: then others run."""
 FOR_PERIODIC = 240.0
 CLIENT = ("run", "--rm", "--no-deps", "--no-TTY", "client")
 DRIVE = (*CLIENT, "python", "/srv/app/current/drive.py")
@@ -39,6 +41,8 @@ class Deployment:
     def __enter__(self) -> Deployment:
         """Install the app, prepare it as its docs say, and start what runs its jobs."""
         try:
+            say(self.app, "install")
+            self.app.lay_out()
             self.stack.compose("up", "--no-build", "app")
             self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "240", "redis", *self.app.needs)
             for command in self.app.setup:
@@ -55,7 +59,7 @@ class Deployment:
     ) -> None:
         """Remove everything of it."""
         if exc:
-            print(self.stack.compose("logs", "--tail", "100"), flush=True)
+            print(self.stack.compose("--ansi", "never", "logs", "--tail", "100"), flush=True)
         self.stack.remove()
 
     def versions(self) -> dict[str, str]:
@@ -74,13 +78,13 @@ class Deployment:
         """Send so many of the app's own jobs, and return their keys."""
         return list(self._drive("send", str(number)))
 
-    def done(self) -> set[str]:
+    def done(self, sent: set[str]) -> set[str]:
         """Return the keys of the jobs that are done, as the app itself records it."""
-        return set(self._drive("done"))
+        return set(self._drive("done", told=json.dumps(sorted(sent))))
 
-    def _drive(self, *arguments: str) -> Any:
+    def _drive(self, *arguments: str, told: str = "") -> Any:
         """Return what the app's ``drive.py`` answers on its last line: apps print before it what they like."""
-        return json.loads(self.stack.compose(*DRIVE, *arguments).splitlines()[-1])
+        return json.loads(self.stack.compose(*DRIVE, *arguments, told=told).splitlines()[-1])
 
     def succeeded(self) -> Counter[tuple[str, str]]:
         """Return how often each job, by the name of its task and its id, has succeeded by the workers' logs."""
@@ -88,16 +92,23 @@ class Deployment:
         return Counter(match.groups() for match in SUCCEEDED.finditer(logs))  # type: ignore[misc]
 
     def through(self, fault: Callable[[], None]) -> dict[str, int]:
-        """Do something to the worker while jobs run, and count them when all are done, or after :data:`PATIENCE`."""
+        """Do something to the worker while jobs run, and count them when all are done, or after :data:`PATIENCE`.
+
+        :raises AssertionError: if none was left for after the fault.
+        """
         before = self.succeeded()
         sent = set(self.send(self.app.number))
-        until(lambda: sum((self.succeeded() - before).values()) >= 2, 120, "two jobs done", pause=0.2)
+        until(lambda: (self.succeeded() - before).total() >= AT_WORK, 120, f"{AT_WORK} jobs done by the worker's log")
+        at_fault = self.succeeded()
         fault()
         began = time.monotonic()
-        while (lost := sent - self.done()) and time.monotonic() - began < PATIENCE:
+        while (lost := sent - self.done(sent)) and time.monotonic() - began < PATIENCE:
             time.sleep(2)
-        twice = [job for job, times in (self.succeeded() - before).items() if times > 1]
-        return {"sent": len(sent), "lost": len(lost), "done twice": len(twice)}
+        at_end = self.succeeded()
+        left = at_end.keys() - at_fault.keys()
+        assert left or lost, f"all {len(sent)} jobs were done before the fault: app.toml must send more (number)"
+        twice = [job for job, times in (at_end - before).items() if times > 1]
+        return {"sent": len(sent), "done after it": len(left), "lost": len(lost), "done twice": len(twice)}
 
     def restart(self) -> None:
         """Restart the worker as an operator does."""

@@ -47,22 +47,22 @@ class Stack:
             (folder / name).symlink_to(ROOT / name)
         return cls(project, (), environment, folder)
 
-    def compose(self, *arguments: str) -> str:
-        """Run Compose and return what it prints.
+    def compose(self, *arguments: str, told: str = "") -> str:
+        """Run Compose, tell it something, and return what it prints.
 
         :raises AssertionError: with all its output, if it fails.
         """
-        done = self.ask(*arguments)
+        done = self.ask(*arguments, told=told)
         assert done.returncode == 0, f"docker compose {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def ask(self, *arguments: str, told: str = "") -> subprocess.CompletedProcess[str]:
         """Run Compose, and return what came of it even if it fails."""
         files = [word for file in self._files for word in ("--file", str(file))]
         where = ("--project-name", self.project, "--project-directory", str(self._folder))
         command = ["docker", "compose", *where, *files, *arguments]
         return subprocess.run(
-            command, cwd=self._folder, env=self._environment, capture_output=True, text=True, check=False
+            command, cwd=self._folder, env=self._environment, input=told, capture_output=True, text=True, check=False
         )
 
     def up(self, *services: str, workers: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Send jobs as a user of Airflow does, and ask its records for those that are done."""
+"""Trigger a DAG by the command line, as a user does, and ask Airflow's records which of its jobs are done."""
 
 import json
 import subprocess
@@ -7,27 +7,26 @@ import uuid
 
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
+from driving import drive
 from sqlalchemy import select
 
 DAG = "load"
 
 
-def send(number: str) -> list[str]:
-    """Trigger a run with so many jobs."""
+def send(number: int) -> list[str]:
+    """Trigger a run of so many jobs, and return a key for each."""
     run = f"by-hand-{uuid.uuid4().hex}"
-    command = ["airflow", "dags", "trigger", DAG, "--run-id", run, "--conf", json.dumps({"number": int(number)})]
+    command = ("airflow", "dags", "trigger", DAG, "--run-id", run, "--conf", json.dumps({"number": number}))
     subprocess.run(command, check=True, stdout=sys.stderr)
-    return [f"{run}/{job}" for job in range(int(number))]
+    return [f"{run}/{job}" for job in range(number)]
 
 
-def done() -> list[str]:
-    """Return the run and the number of each job that Airflow has as a success."""
+def done(_: list[str]) -> list[str]:
+    """Return the keys of all jobs that Airflow has as a success."""
     wanted = (TaskInstance.dag_id == DAG, TaskInstance.task_id == "work", TaskInstance.state == "success")
     with create_session() as session:
         found = session.execute(select(TaskInstance.run_id, TaskInstance.map_index).where(*wanted))
         return [f"{run}/{job}" for run, job in found]
 
 
-if __name__ == "__main__":
-    answer = send(sys.argv[2]) if sys.argv[1] == "send" else done()
-    print(json.dumps(answer))
+drive(send, done)
