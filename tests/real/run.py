@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from tests.rig import ownimage
 from tests.rig.compose import Stack
 from tests.rig.waiting import until
 
@@ -42,8 +43,7 @@ class Deployment:
         """Install the app, prepare it as its docs say, and start what runs its jobs."""
         try:
             say(self.app, "install")
-            self.app.lay_out()
-            self.stack.compose("up", "--no-build", "app")
+            self._install()
             self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "240", "redis", *self.app.needs)
             for command in self.app.setup:
                 say(self.app, f"set up: {' '.join(command)}")
@@ -53,6 +53,14 @@ class Deployment:
             self.__exit__(None, None, None)
             raise
         return self
+
+    def _install(self) -> None:
+        """Put the app where the stack has it: on a volume, or in an image of its own."""
+        self.app.lay_out()
+        if self.app.image:
+            ownimage.build(self.app.deployed, self.app.image)
+        else:
+            self.stack.compose("up", "--no-build", "app")
 
     def __exit__(
         self, _: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
