@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import docker
 import tomllib
 
 from tests.real import sdists
+from tests.rig.containers import CELERY_IMAGE
 
 APPS = Path(__file__).parent / "apps"
 INSIDE = Path(__file__).parent / "inside"
@@ -39,10 +42,16 @@ class RealApp:
     """The jobs that are sent, in a few words."""
     upstream: str = ""
     """A folder of an sdist, such as ``celery-5.7.0/examples/app``: the app as it is, beside which ``source`` lies."""
+    refused: str = ""
+    """The error by which Celery itself refuses the app, if it does."""
+    stack: tuple[str, ...] = ("compose.yaml",)
+    """The stack's files of Compose."""
     services: tuple[str, ...] = ("worker", "beat")
     """What runs while jobs do, beside Redis."""
     needs: tuple[str, ...] = ()
     """What must run before the app is set up, such as ``database``."""
+    prepare: tuple[tuple[str, ...], ...] = ()
+    """The commands that make what its folder lacks, in order, as its docs say."""
     setup: tuple[tuple[str, ...], ...] = ()
     """The commands that prepare the app, in order, as its docs say."""
     periodic: tuple[str, ...] = ()
@@ -58,10 +67,10 @@ class RealApp:
     def read(cls, name: str) -> RealApp:
         """Read an app's file."""
         held = tomllib.loads((APPS / name / "app.toml").read_text(encoding="utf-8"))
-        setup = tuple(tuple(command) for command in held.pop("setup", ()))
         environment = tuple(held.pop("environment", {}).items())
+        commands = {key: tuple(map(tuple, held.pop(key, ()))) for key in ("prepare", "setup")}
         lists = {key: tuple(value) for key, value in held.items() if isinstance(value, list)}
-        return cls(name, **{**held, **lists}, setup=setup, environment=environment)
+        return cls(name, **{**held, **lists, **commands}, environment=environment)
 
     @property
     def folder(self) -> Path:
@@ -83,6 +92,8 @@ class RealApp:
         shutil.rmtree(self.deployed, ignore_errors=True)
         for folder in (*([sdists.folder(self.upstream)] if self.upstream else []), self.source, INSIDE):
             shutil.copytree(folder, self.deployed, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        for command in self.prepare:
+            _run(command, self.deployed)
         for path in (self.deployed, *self.deployed.rglob("*")):
             path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
 
@@ -95,8 +106,7 @@ class RealApp:
     def files(self) -> tuple[str, ...]:
         """Return the files of Compose, the stack's first."""
         own = self.folder / "compose.yaml"
-        image = ["compose/image.yaml"] if self.image else []
-        return ("compose.yaml", "tests/real/compose.yaml", *image, *([str(own)] if own.exists() else []))
+        return (*self.stack, "tests/real/compose.yaml", *([str(own)] if own.exists() else []))
 
     @property
     def variables(self) -> dict[str, str]:
@@ -111,3 +121,16 @@ class RealApp:
 def names() -> list[str]:
     """Return the apps that there are."""
     return sorted(file.parent.name for file in APPS.glob("*/app.toml"))
+
+
+def _run(command: tuple[str, ...], folder: Path) -> None:
+    """Run a command on a folder, by the kit's image: it has the programs that this machine may lack."""
+    docker.from_env().containers.run(
+        CELERY_IMAGE,
+        list(command[1:]),
+        entrypoint=command[0],
+        user=f"{os.getuid()}:{os.getgid()}",
+        volumes=[f"{folder}:/app"],
+        working_dir="/app",
+        remove=True,
+    )

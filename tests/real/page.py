@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -48,15 +49,14 @@ def row(app: RealApp, outcome: Mapping[str, Any]) -> tuple[str, ...]:
     """Return an app's line of the table."""
     versions = outcome["versions"]
     below = ", ".join(versions[name] for name in ("celery", "kombu", "redis", "python"))
-    return (f"[{app.title}](#{app.name})", versions[app.package], below, *map(counts, _rounds(outcome)))
+    counted = (counts(outcome.get(name)) for name in ("restarted", "killed"))
+    return (f"[{app.title}](#{app.name})", versions[app.package], below, *counted)
 
 
-def _rounds(outcome: Mapping[str, Any]) -> Iterator[Mapping[str, int]]:
-    return (outcome[name] for name in ("restarted", "killed"))
-
-
-def counts(one: Mapping[str, int]) -> str:
-    """Say what became of the jobs of one fault."""
+def counts(one: Mapping[str, int] | None) -> str:
+    """Say what became of the jobs of one fault, if the app runs at all."""
+    if one is None:
+        return "refused by Celery"
     return f"{one['lost']} of {one['sent']}, {one['done after it']}, {one['done twice']}"
 
 
@@ -67,10 +67,15 @@ def about(app: RealApp, record: Mapping[str, Any]) -> Iterator[str]:
     yield f"{app.title} in [this folder]({folder}). The jobs: {app.jobs}\n"
     lines = [f"{name}={value}" for name, value in _shown(app).items()]
     yield "\n".join(["```", *lines, "```\n"])
+    if refused := record[app.name].get("refused"):
+        release = record[app.name]["versions"]["celery"]
+        yield f"Celery {release} refuses it, without the kit, too:\n\n```\n{refused}\n```\n"
+    if app.prepare:
+        yield f"Made in its folder: {', '.join(f'`{shlex.join(command)}`' for command in app.prepare)}.\n"
     if app.setup:
         prepared = ", ".join(f"`{' '.join(command)}`" for command in app.setup)
         yield f"Prepared once, each by `docker compose run --rm client`: {prepared}.\n"
-    seen = record[app.name]["periodic"]
+    seen = record[app.name].get("periodic")
     if seen:
         yield f"Its own periodic tasks ran: {', '.join(f'`{name}`' for name in seen)}.\n"
     said = record[app.name]["check"]
@@ -85,10 +90,16 @@ def _shown(app: RealApp) -> dict[str, str]:
     """Return an app's variables with paths as from its own folder."""
     own = f"./{app.upstream}" if app.upstream else "./source"
     paths = {str(app.deployed): own, str(app.folder): "."}
-    shown = app.variables
+    shown = {**_files(app), **app.variables}
     for path, short in paths.items():
         shown = {name: value.replace(path, short) for name, value in shown.items()}
     return shown
+
+
+def _files(app: RealApp) -> dict[str, str]:
+    """Return the variable by which Compose reads more than its one file, if it must."""
+    files = [file for file in app.files if file != "tests/real/compose.yaml"]
+    return {"COMPOSE_FILE": ":".join(files)} if len(files) > 1 else {}
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import json
 import re
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from celerykit.errors import Finding
 from tests.rig import ownimage
 from tests.rig.compose import Stack
 from tests.rig.waiting import until
@@ -38,17 +40,20 @@ class Deployment:
     def __init__(self, app: RealApp, project: str):
         self.app = app
         self.stack = Stack(project, app.files, app.variables)
+        self._sent: set[str] = set()
 
     def __enter__(self) -> Deployment:
         """Install the app, prepare it as its docs say, and start what runs its jobs."""
         try:
+            self.stack.remove()  # what a run has left that was killed
             say(self.app, "install")
             self._install()
             self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "240", "redis", *self.app.needs)
             for command in self.app.setup:
                 say(self.app, f"set up: {' '.join(command)}")
                 self.stack.compose(*CLIENT, *command)
-            self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "600", *self.app.services)
+            if self.app.services:
+                self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "600", *self.app.services)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -76,11 +81,21 @@ class Deployment:
         return dict(json.loads(self.stack.compose(*CLIENT, "python", "-c", VERSIONS, *packages).splitlines()[-1]))
 
     def check(self) -> list[str]:
-        """Return what ``celerykit check`` says of the app, a line each."""
-        said = self.stack.ask(*CLIENT, "celerykit", "check")
-        return [
-            line for line in (said.stdout + said.stderr).splitlines() if line.startswith(("error", "warning", "remedy"))
-        ]
+        """Return what ``celerykit check`` says of the app, a line each, whatever the app prints before and after it."""
+        said = self.stack.ask(*CLIENT, "celerykit", "check", "--format", "json").stdout
+        findings, _ = json.JSONDecoder().raw_decode(
+            said, [match.start() for match in re.finditer("^\\[", said, re.M)][-1]
+        )
+        return [str(Finding(**finding)) for finding in findings]
+
+    def refusal(self) -> str:
+        """Return the error by which Celery refuses the app, without the kit and with it."""
+        without = ("env", "--unset", "CELERY_LOADER", "python", "-c", f"import {self.app.celery_app}")
+        said = self.stack.ask(*CLIENT, *without).stderr.splitlines()
+        error = next((line for line in said if self.app.refused in line), "")
+        assert error, f"Celery does not say {self.app.refused}: {said}"
+        assert any(self.app.refused in line for line in self.check()), "celerykit check does not say it"
+        return error
 
     def send(self, number: int) -> list[str]:
         """Send so many of the app's own jobs, and return their keys."""
@@ -105,10 +120,13 @@ class Deployment:
         :raises AssertionError: if none was left for after the fault.
         """
         before = self.succeeded()
-        sent = set(self.send(self.app.number))
-        until(lambda: (self.succeeded() - before).total() >= AT_WORK, 120, f"{AT_WORK} jobs done by the worker's log")
-        at_fault = self.succeeded()
-        fault()
+        with ThreadPoolExecutor() as beside:  # jobs that take no time are done as soon as they are sent
+            sending = beside.submit(self.send, self.app.number)
+            until(lambda: (self.succeeded() - before).total() >= AT_WORK, 120, f"{AT_WORK} jobs done, by the log")
+            at_fault = self.succeeded()
+            fault()
+        sent = set(sending.result())
+        self._sent |= sent
         began = time.monotonic()
         while (lost := sent - self.done(sent)) and time.monotonic() - began < PATIENCE:
             time.sleep(2)
@@ -129,11 +147,11 @@ class Deployment:
             process.start()
 
     def seen(self) -> dict[str, int]:
-        """Return how often each of the app's periodic tasks has succeeded, when each has once."""
+        """Return how often each of the app's periodic tasks that beat sent has succeeded, when each has once."""
 
         def counted() -> dict[str, int]:
-            names = [name for (name, _), times in self.succeeded().items() for _ in range(times)]
-            return {name: names.count(name) for name in self.app.periodic}
+            of_beat = Counter(name for name, job in self.succeeded().elements() if job not in self._sent)
+            return {name: of_beat[name] for name in self.app.periodic}
 
         until(lambda: all(counted().values()), FOR_PERIODIC, lambda: f"each periodic task: {counted()}", pause=2.0)
         return counted()
@@ -143,6 +161,8 @@ def run(app: RealApp, project: str) -> dict[str, Any]:
     """Deploy an app, let its worker be restarted and killed under load, and return what was seen."""
     with Deployment(app, project) as deployment:
         made: dict[str, Any] = {"versions": deployment.versions(), "check": deployment.check()}
+        if app.refused:
+            return {**made, "refused": deployment.refusal()}
         for name, fault in {"restarted": deployment.restart, "killed": deployment.kill}.items():
             made[name] = deployment.through(fault)
             say(app, f"{name}: {made[name]}")
@@ -152,7 +172,7 @@ def run(app: RealApp, project: str) -> dict[str, Any]:
 
 def is_kept(outcome: Mapping[str, Any]) -> bool:
     """Say whether no job was lost."""
-    return not any(outcome[name]["lost"] for name in ("restarted", "killed"))
+    return "refused" in outcome or not any(outcome[name]["lost"] for name in ("restarted", "killed"))
 
 
 def say(app: RealApp, text: str) -> None:
