@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.containers.test_stack import one
+from tests.rig import ownimage
 from tests.rig.compose import ROOT, WITH_LEDGER, Stack
 from tests.rig.ledger import Ledger
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 EX_CONFIG = 78
 PAGE = ROOT / "docs" / "images.md"
@@ -28,25 +27,17 @@ app = Celery("shop", include=["celerykit_survival"])
 app.conf.beat_schedule = {"often": {"task": "jobs.tick", "schedule": 1.0, "args": ("often",)}}
 """
 ABOUT = "import celery, os, sys; print(os.getuid(), *sys.version_info[:2], celery.__version__, os.getcwd())"
-INSTALL = "RUN pip install"
-WITH_CA = "RUN --mount=type=secret,id=ca,target=/ca.pem PIP_CERT=/ca.pem pip install"
 
 
 @pytest.fixture
 def image(tmp_path: Path) -> Iterator[str]:
     """The image of the page, with an app in it."""
     name = f"celerykit/test:{secrets.token_hex(4)}"
-    wheel = ("hatchling", "build", "--target", "wheel", "--directory", str(tmp_path))
-    subprocess.run([Path(sys.executable).with_name(wheel[0]), *wheel[1:]], cwd=ROOT, check=True, capture_output=True)
     (tmp_path / "shop.py").write_text(APP)
     (tmp_path / "requirements.txt").write_text("celery[redis]==5.6.3\n")
     (recipe,) = re.findall(r"^```dockerfile\n(FROM debian:bookworm.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    bundle = os.environ.get("CELERYKIT_CA_BUNDLE", "")
-    (tmp_path / "Dockerfile").write_text(recipe.replace(INSTALL, WITH_CA) if bundle else recipe)
-    secret = ["--secret", f"id=ca,src={bundle}"] if bundle else []
-    build = ["docker", "buildx", "build", "--load", "--tag", name, *secret, str(tmp_path)]
-    made = subprocess.run(build, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr[-3000:]
+    (tmp_path / "Dockerfile").write_text(recipe)
+    ownimage.build(tmp_path, name)
     yield name
     subprocess.run(["docker", "image", "rm", "--force", name], capture_output=True, check=False)
 

@@ -292,6 +292,14 @@ def test_at_most_once_loses_nothing_to_a_restart(stack: Rig, pool: str) -> None:
     assert_nothing_lost(stack)
 
 
+def test_at_most_once_loses_no_job_on_its_way_into_the_pool(stack: Rig) -> None:
+    """A job that is acknowledged, and that no child has yet when its worker stops, is done before the end."""
+    worker = stack.worker(app="stopped_at_receipt", CELERYKIT_DELIVERY="at-most-once")
+    stack.client.work(1, 0.5)
+    assert worker.wait_exit(60) == 0
+    assert_nothing_lost(stack, 10)
+
+
 def test_two_workers_restarted_in_turn_never_stop_the_service(stack: Rig) -> None:
     """With two workers restarted one after the other under a steady stream, every job is done once."""
     workers = [stack.worker(), stack.worker()]

@@ -27,7 +27,8 @@ class RealApp:
 
     Beside it, ``source`` holds what its user writes, such as requirements and settings. In it, ``drive.py`` sends the
     app's own jobs and tells which of them are done, by :mod:`tests.real.inside.driving`. ``app.env`` holds the
-    variables that the app reads for itself, ``compose.yaml`` the services that it needs beside the stack.
+    variables that the app reads for itself, ``compose.yaml`` the services that it needs beside the stack. An app that
+    needs another Python has a ``Dockerfile`` in ``source``, and is an image of its own.
     """
 
     name: str
@@ -99,6 +100,11 @@ class RealApp:
             path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
 
     @property
+    def image(self) -> str:
+        """Return the name of its own image, if it has one."""
+        return f"celerykit/real-{self.name}" if (self.source / "Dockerfile").exists() else ""
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Return the files of Compose, the stack's first."""
         own = self.folder / "compose.yaml"
@@ -109,7 +115,8 @@ class RealApp:
         """Return what a user writes into ``.env`` to deploy it."""
         own = self.folder / "app.env"
         named = {"CELERYKIT_APP_ENV_FILE": str(own)} if own.exists() else {}
-        told = {"CELERYKIT_APP_DIR": str(self.deployed), "CELERY_APP": self.celery_app, **named}
+        where = {"CELERYKIT_IMAGE": self.image} if self.image else {"CELERYKIT_APP_DIR": str(self.deployed)}
+        told = {**where, "CELERY_APP": self.celery_app, **named}
         return {**told, **IN_LOG, **dict(self.environment)}
 
 

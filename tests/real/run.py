@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from celerykit.errors import Finding
+from tests.rig import ownimage
 from tests.rig.compose import Stack
 from tests.rig.waiting import until
 
@@ -46,10 +47,7 @@ class Deployment:
         try:
             self.stack.remove()  # what a run has left that was killed
             say(self.app, "install")
-            self.app.lay_out()
-            if "CELERYKIT_APT" in dict(self.app.environment):  # then its compose.yaml names images of its own
-                self.stack.compose("build", "passwords", "app")
-            self.stack.compose("up", "--no-build", "app")
+            self._install()
             self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "240", "redis", *self.app.needs)
             for command in self.app.setup:
                 say(self.app, f"set up: {' '.join(command)}")
@@ -60,6 +58,16 @@ class Deployment:
             self.__exit__(None, None, None)
             raise
         return self
+
+    def _install(self) -> None:
+        """Put the app where the stack has it: on a volume, or in an image of its own."""
+        self.app.lay_out()
+        if self.app.image:
+            ownimage.build(self.app.deployed, self.app.image)
+            return
+        if "CELERYKIT_APT" in dict(self.app.environment):  # then its compose.yaml names images of its own
+            self.stack.compose("build", "passwords", "app")
+        self.stack.compose("up", "--no-build", "app")
 
     def __exit__(
         self, _: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

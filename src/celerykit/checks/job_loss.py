@@ -271,7 +271,7 @@ def _queue_of(app: Any, task: Any) -> str:
 
 def _judge_results(app: Any, where: str) -> Iterator[Finding]:
     """Judge how long results are kept: by a Redis in its memory, by a database perhaps as the app's own records."""
-    if brokers.scheme_of(app.conf.result_backend or "") in brokers.REDIS and not app.conf.result_expires:
+    if catalogue.scheme_of(app.conf.result_backend or "") in catalogue.REDIS and not app.conf.result_expires:
         problem = "results are kept for ever, until the backend is full and refuses jobs"
         yield Finding(
             "result_expires", str(app.conf.result_expires), where, problem, "Set it to some seconds, or leave it out"

@@ -1,7 +1,8 @@
 """Jobs on their way into a prefork child, at the moment when Celery forgets those that no child has accepted.
 
 It forgets them when the worker stops, and when its connection ends: the broker delivers them again. A child that has
-been given one runs it all the same, and so it would run twice.
+been given one runs it all the same, and so it would run twice. What was acknowledged before, as at-most-once has it, no
+broker delivers again, and so it would be lost: it is given to a child first.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import inspect
 import select
 import time
 from typing import Any
+
+from celery.worker import state
 
 PATIENCE = 5.0
 """Seconds that children may take to say what they have begun; a child that has a core needs some milliseconds."""
@@ -22,11 +25,31 @@ def conclude(pool: Any, hub: Any) -> None:
     :param hub: that loop.
     """
     give_up = time.monotonic() + PATIENCE
-    while (jobs := _under_way(pool)) and time.monotonic() < give_up:
+    while time.monotonic() < give_up:
+        if settled := _settled(pool):
+            _give(pool, hub)
+        jobs = _under_way(pool)
+        if not settled and not jobs:
+            return
         for job in jobs:
             _write_the_rest(pool, job)
-        for source in select.select({job._write_to.outqR_fd for job in jobs}, (), (), 0.1)[0]:
+        # A child that is to be given one may have yet to say that it is there.
+        sources = set(pool._fileno_to_outq) if settled else {job._write_to.outqR_fd for job in jobs}
+        for source in select.select(sources, (), (), 0.1)[0]:
             _read(pool, hub, source)
+
+
+def _settled(pool: Any) -> list[Any]:
+    """Return the jobs that no child has been given, and that the broker does not have any more."""
+    acknowledged = {request.id for request in tuple(state.reserved_requests) if request.acknowledged}
+    return [job for job in pool.outbound_buffer if job.correlation_id in acknowledged]
+
+
+def _give(pool: Any, hub: Any) -> None:
+    """Have Celery write to the children that are idle, as its event loop does."""
+    free = pool._all_inqueues - pool._active_writes
+    if ready := select.select((), free, (), 0)[1]:
+        hub.consolidate_callback(ready)
 
 
 def _under_way(pool: Any) -> list[Any]:

@@ -95,7 +95,7 @@ def test_an_app_that_a_function_makes_is_found(here: Path, name: str, main: str)
 
 def test_celerys_default_app_is_the_app_itself() -> None:
     """An app that is a `celeryconfig.py` starts by `CELERY_APP=celery:current_app`: Celery would call the proxy."""
-    assert type(application.find("celery:current_app")) is Celery
+    assert type(lookup.find("celery:current_app")) is Celery
 
 
 @pytest.mark.parametrize("name", SAID)
