@@ -163,8 +163,8 @@ DIFFERENCES = {
 ON_INNER_PARTS = (
     "celerykit.worker.timers:Timers",
     "celerykit.worker.publishing:Publishing",
-    "celerykit.worker.records:Records",
-    "celerykit.worker.adapting:Adapting",
+    "celerykit.worker.recorder:Records",
+    "celerykit.worker.autoscaler:Adapting",
     "celerykit.worker.termination:Answers",
     "celerykit.worker.waiting:Scheduled",
 )

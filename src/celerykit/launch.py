@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LOADER = "celerykit.loader:Loader"
 OWN = "celerykit"
 """Where what the kit gives by itself is from."""
-THREADS_POOL = "celerykit.worker.threads:TaskPool"
+THREADS_POOL = "celerykit.worker.thread_pool:TaskPool"
 AUTO = "auto"
 
 
@@ -196,8 +196,8 @@ def _own_values(process: str, pool: str, environ: Mapping[str, str]) -> dict[str
         "CELERY_WORKER_HOSTNAME": f"{pool}@%h",
         # To ask the others what they know takes a second, at each start and each reconnect, for which jobs wait.
         "CELERY_WORKER_WITHOUT_MINGLE": "true",
-        # A pool's children must ignore a TERM to the whole process group; celerykit.worker.stop puts its own handler
-        # over what this does to the worker.
+        # A pool's children must ignore a TERM to the whole process group; celerykit.worker.shutdown puts a handler of
+        # its own over what this does to the worker.
         "REMAP_SIGTERM": "SIGQUIT",
     }
 

@@ -34,18 +34,18 @@ if settings.POOL not in os.environ:  # a worker has been told at its start
         logger.warning("%s", _finding)
 
 WORKER_STEPS = (
-    "celerykit.worker.vitals:Vitals",
-    "celerykit.worker.stop:Stop",
+    "celerykit.worker.liveness:Vitals",
+    "celerykit.worker.shutdown:Stop",
     "celerykit.worker.timers:Timers",
-    "celerykit.worker.delivery:Delivery",
+    "celerykit.worker.acknowledgement:Delivery",
     "celerykit.worker.publishing:Publishing",
-    "celerykit.worker.records:Records",
-    "celerykit.worker.reservations:Reservations",
+    "celerykit.worker.recorder:Records",
+    "celerykit.worker.leases:Reservations",
     "celerykit.worker.revocations:Revocations",
     "celerykit.worker.termination:Answers",
     "celerykit.worker.waiting:Scheduled",
     "celerykit.worker.waiting:PuttingBack",
-    "celerykit.worker.adapting:Adapting",
+    "celerykit.worker.autoscaler:Adapting",
 )
 
 SELF = "celerykit.loader:configure"
@@ -90,7 +90,7 @@ def configure(app: Any) -> None:
         app.fixups = {*app.fixups, SELF}
         app.prepare_config = functools.partial(_prepare_config, app, app.prepare_config)
         app.steps["worker"].update(step for step in WORKER_STEPS if step not in releases.left_out())
-        app.steps["consumer"].update(("celerykit.worker.vitals:Consuming", "celerykit.worker.revocations:Reading"))
+        app.steps["consumer"].update(("celerykit.worker.liveness:Consuming", "celerykit.worker.revocations:Reading"))
         enqueue_time.install()
         rabbitmq.install(app)
         remote_control.install(app)

@@ -15,7 +15,7 @@ from celerykit.transports.redis import messages
 from celerykit.transports.redis.keeper import Keeper
 from celerykit.transports.redis.lease import CLOSED, FIRST
 from celerykit.transports.redis.workplace import Workplace
-from celerykit.worker.reservations import is_held
+from celerykit.worker.leases import is_held
 from tests.rig.waiting import until
 from tests.transport.bench import TAKEOVER
 

@@ -28,10 +28,10 @@ SAFE = {
     "scheduler": "celerykit.beat:PersistentScheduler",
 }
 STEPS = {
-    "celerykit.worker.records:Records",
-    "celerykit.worker.adapting:Adapting",
-    "celerykit.worker.vitals:Vitals",
-    "celerykit.worker.stop:Stop",
+    "celerykit.worker.recorder:Records",
+    "celerykit.worker.autoscaler:Adapting",
+    "celerykit.worker.liveness:Vitals",
+    "celerykit.worker.shutdown:Stop",
     "celerykit.worker.timers:Timers",
 }
 

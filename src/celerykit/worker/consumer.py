@@ -18,7 +18,7 @@ from celerykit import releases
 from celerykit.brokers import rabbitmq, reconnect
 from celerykit.compat import worker_loop
 from celerykit.errors import EX_CONFIG, ConfigurationError
-from celerykit.worker import delivery, eta, handover, returns, routing, unknown
+from celerykit.worker import acknowledgement, eta, inflight, returns, routing, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         """Prepare each task for its jobs; one that has a class of requests of its own gets the kit's below it."""
         for task in tuple(self.app.tasks.values()):
             if task.Request is not Task.Request:
-                task.Request = delivery.with_ours(task.Request)
+                task.Request = acknowledgement.with_ours(task.Request)
         super().update_strategies()
 
     def connect(self) -> Any:
@@ -114,7 +114,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         """Forget what does not run, and know before what does."""
         pool = getattr(self.pool, "_pool", None)
         if hasattr(pool, "handle_result_event"):  # prefork, on an event loop
-            handover.conclude(pool, self.hub)
+            inflight.conclude(pool, self.hub)
         with worker_loop.kept(pool):
             super().on_close()
 

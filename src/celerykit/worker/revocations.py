@@ -42,7 +42,7 @@ PAUSE, LONGEST_PAUSE = 5.0, 60.0
 class Revocations(bootsteps.Step):  # type: ignore[misc]
     """Keeps what this worker is told to revoke, and looks at each job before it begins."""
 
-    requires = ("celerykit.worker.reservations:Reservations",)
+    requires = ("celerykit.worker.leases:Reservations",)
 
     def include_if(self, worker: Any) -> bool:
         """Only where the broker keeps them."""

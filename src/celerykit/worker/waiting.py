@@ -13,7 +13,7 @@ from celery.worker.request import Request
 from kombu.utils.json import loads
 
 from celerykit.config import settings
-from celerykit.worker.reservations import is_on_redis
+from celerykit.worker.leases import is_on_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ EVERY = 10.0
 class Scheduled(bootsteps.Step):  # type: ignore[misc]
     """Has ``inspect scheduled`` tell of jobs that wait on the server, too."""
 
-    requires = ("celerykit.worker.reservations:Reservations",)
+    requires = ("celerykit.worker.leases:Reservations",)
 
     def include_if(self, worker: Any) -> bool:
         """Only where the kit's transport has them wait."""
@@ -98,7 +98,7 @@ class PuttingBack(bootsteps.StartStopStep):  # type: ignore[misc]
     Nobody else does: such workers hold jobs in their memory until they are due.
     """
 
-    requires = ("celerykit.worker.vitals:Vitals",)
+    requires = ("celerykit.worker.liveness:Vitals",)
 
     def include_if(self, worker: Any) -> bool:
         """Only then."""

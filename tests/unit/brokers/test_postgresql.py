@@ -19,7 +19,7 @@ if releases.lacks("pgmq"):
     pytest.skip("kombu lacks PGMQ as a broker", allow_module_level=True)
 
 from celerykit.transports import pgmq
-from celerykit.worker.delivery import acknowledge
+from celerykit.worker.acknowledgement import acknowledge
 from celerykit.worker.events import Dispatcher
 
 if TYPE_CHECKING:

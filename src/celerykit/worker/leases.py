@@ -13,8 +13,8 @@ from celerykit.brokers import catalogue
 from celerykit.config import settings
 from celerykit.messages import dead_letters
 from celerykit.worker import eta
-from celerykit.worker.delivery import leave
-from celerykit.worker.vitals import longest_silence
+from celerykit.worker.acknowledgement import leave
+from celerykit.worker.liveness import longest_silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ logger.setLevel(logging.INFO)
 class Reservations(bootsteps.Step):  # type: ignore[misc]
     """Has the worker's jobs come by the kit's transport, on Redis."""
 
-    requires = ("celerykit.worker.vitals:Vitals", "celerykit.worker.delivery:Delivery")
+    requires = ("celerykit.worker.liveness:Vitals", "celerykit.worker.acknowledgement:Delivery")
 
     def include_if(self, worker: Any) -> bool:
         """Only there, and unless it is switched off."""

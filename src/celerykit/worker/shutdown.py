@@ -45,7 +45,7 @@ class Stop(bootsteps.StartStopStep):  # type: ignore[misc]
     QUIT; QUIT gives running jobs back, after ``worker_soft_shutdown_timeout`` if the app has one, and the next at once.
     """
 
-    requires = ("celerykit.worker.vitals:Vitals",)
+    requires = ("celerykit.worker.liveness:Vitals",)
 
     def __init__(self, worker: Any, **options: Any):
         super().__init__(worker, **options)

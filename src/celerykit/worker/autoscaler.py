@@ -19,7 +19,7 @@ from celerykit.sizing import autoscaling, limits, pool_size
 from celerykit.sizing.cpu_usage import Meter, Usage, resident_of
 from celerykit.sizing.model import DoesNotFitError, Profile
 from celerykit.worker import resizing
-from celerykit.worker.records import Records
+from celerykit.worker.recorder import Records
 from celerykit.worker.request import Request
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def profile_of(worker: Any, process: float) -> Profile | None:
 class Adapting(bootsteps.StartStopStep):  # type: ignore[misc]
     """Looks at the worker once a second, and changes its size."""
 
-    requires = ("celerykit.worker.vitals:Vitals", "celerykit.worker.reservations:Reservations")
+    requires = ("celerykit.worker.liveness:Vitals", "celerykit.worker.leases:Reservations")
 
     def start(self, worker: Any) -> None:
         """Begin, unless somebody insists on a concurrency."""

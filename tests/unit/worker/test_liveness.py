@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from celerykit.worker import vitals
+from celerykit.worker import liveness
 
 
 def worker(pool: str, *time_limits: float | None) -> Any:
@@ -22,7 +22,7 @@ def worker(pool: str, *time_limits: float | None) -> Any:
     [
         ("celery.concurrency.prefork", 30),
         ("celery.concurrency.solo", 650),
-        ("celerykit.worker.threads", 650),
+        ("celerykit.worker.thread_pool", 650),
         ("celery.concurrency.gevent", 650),
     ],
 )
@@ -32,11 +32,11 @@ def test_a_worker_is_waited_for_as_long_as_its_jobs_may_hold_it_up(
     """By the longest time that a job may take, and not at all where jobs have processes of their own."""
     monkeypatch.setenv("CELERYKIT_STUCK_AFTER", "20")
     monkeypatch.setenv("CELERYKIT_LONGEST_JOB", "620")
-    assert vitals.longest_silence(worker(pool, None, 60.0)) == seconds
+    assert liveness.longest_silence(worker(pool, None, 60.0)) == seconds
 
 
 def test_a_task_may_take_longer_than_the_longest_job(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own time limit wins."""
     monkeypatch.setenv("CELERYKIT_STUCK_AFTER", "20")
     monkeypatch.setenv("CELERYKIT_LONGEST_JOB", "620")
-    assert vitals.longest_silence(worker("celery.concurrency.solo", None, 7200.0)) == 7230
+    assert liveness.longest_silence(worker("celery.concurrency.solo", None, 7200.0)) == 7230
