@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kombu import Connection, Queue
 
 from celerykit.transports.redis import Transport
-from celerykit.transports.redis.workplace import Workplace
+from celerykit.transports.redis.consumer_info import Workplace
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:

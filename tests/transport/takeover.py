@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import closing
 
-from celerykit.transports.redis.workplace import Workplace
+from celerykit.transports.redis.consumer_info import Workplace
 from tests.rig.waiting import until
 from tests.transport.bench import Bench
 from tests.transport.server import IMAGES, Server

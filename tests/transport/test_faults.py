@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from celerykit.errors import ConfigurationError
-from celerykit.transports.redis import access, keeper
-from celerykit.transports.redis.workplace import Workplace
+from celerykit.transports.redis import heartbeat, permissions
+from celerykit.transports.redis.consumer_info import Workplace
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def test_a_bell_that_is_dead_is_noticed(bench: Bench) -> None:
 def test_the_kits_own_users_may_do_all_that_it_takes(bench: Bench) -> None:
     """The users that images and role set up are asked for nothing more."""
     lease = bench.consume().lease
-    access.require(lease.client, lease.keys)
+    permissions.require(lease.client, lease.keys)
 
 
 @pytest.mark.each_server
@@ -201,7 +201,7 @@ def test_a_server_that_fills_up_is_said_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Beyond four fifths of its memory, before it refuses a job; and again when it has had room meanwhile."""
-    monkeypatch.setattr(keeper, "WEIGH", 0.1)
+    monkeypatch.setattr(heartbeat, "WEIGH", 0.1)
     consumer = bench.consume()
     for used, times in ((0.9, 1), (0.5, 1), (0.9, 2)):
         bench.root.config_set("maxmemory", int(bench.root.info("memory")["used_memory"] / used))
@@ -211,7 +211,7 @@ def test_a_server_that_fills_up_is_said_once(
 
 def test_a_user_that_may_not_ask_for_the_memory_works_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The alert is left out, the lease is kept."""
-    monkeypatch.setattr(keeper, "WEIGH", 0.1)
+    monkeypatch.setattr(heartbeat, "WEIGH", 0.1)
     bench.root.execute_command("ACL", "SETUSER", "celery", "-info")
     consumer = bench.consume()
     consumer.turns(1)

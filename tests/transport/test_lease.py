@@ -12,9 +12,9 @@ from kombu import Exchange, Queue
 
 from celerykit.messages import dead_letters
 from celerykit.transports.redis import messages
-from celerykit.transports.redis.keeper import Keeper
+from celerykit.transports.redis.consumer_info import Workplace
+from celerykit.transports.redis.heartbeat import Keeper
 from celerykit.transports.redis.lease import CLOSED, FIRST
-from celerykit.transports.redis.workplace import Workplace
 from celerykit.worker.leases import is_held
 from tests.rig.waiting import until
 from tests.transport.bench import TAKEOVER

@@ -23,8 +23,8 @@ from hypothesis.stateful import (
 )
 
 from celerykit.transports.redis import lease, scripts
-from celerykit.transports.redis.keeper import Keeper
-from celerykit.transports.redis.workplace import Workplace
+from celerykit.transports.redis.consumer_info import Workplace
+from celerykit.transports.redis.heartbeat import Keeper
 from tests.transport.bench import Bench
 
 if TYPE_CHECKING:

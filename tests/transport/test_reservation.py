@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit.transports.redis.keeper import Keeper
-from celerykit.transports.redis.workplace import Workplace
+from celerykit.transports.redis.consumer_info import Workplace
+from celerykit.transports.redis.heartbeat import Keeper
 from tests.rig.waiting import until
 from tests.transport.bench import RANKS
 

@@ -10,7 +10,7 @@ import pytest
 
 from celerykit.messages import dead_letters
 from celerykit.transports.redis import lease
-from celerykit.transports.redis.keeper import Keeper
+from celerykit.transports.redis.heartbeat import Keeper
 from celerykit.transports.redis.lease import CLOSED
 from celerykit.transports.redis.messages import MOST_BYTES
 from tests.rig.waiting import until

@@ -23,7 +23,7 @@ from kombu.common import ignore_errors
 from kombu.exceptions import OperationalError
 
 from celerykit.transports.redis import Transport
-from celerykit.transports.redis.workplace import Workplace
+from celerykit.transports.redis.consumer_info import Workplace
 
 told = {"queue": "jobs", "prefetch": 1, "seconds": 0.0, "dies_at": (), "jobs": None, "reconnects": False}
 told |= {"clock_steps": 0, "patience": 70.0, "holds": False, "forks": False, "lease": Workplace.lease_seconds}

@@ -8,7 +8,7 @@ from typing import Any
 def install(app: Any, workplace: Any) -> None:
     """Let every connection that ``app`` makes from now on use the kit's transport, where the kit has one.
 
-    :param workplace: the :class:`~celerykit.transports.redis.workplace.Workplace` of the process.
+    :param workplace: the :class:`~celerykit.transports.redis.consumer_info.Workplace` of the process.
     """
     from kombu.transport import redis as stock
 

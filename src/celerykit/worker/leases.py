@@ -35,7 +35,7 @@ class Reservations(bootsteps.Step):  # type: ignore[misc]
     def create(self, worker: Any) -> None:
         """Make the workplace known, and leave alone what was given to others."""
         from celerykit import transports
-        from celerykit.transports.redis.workplace import Workplace
+        from celerykit.transports.redis.consumer_info import Workplace
 
         workplace = Workplace(
             name=worker.hostname,

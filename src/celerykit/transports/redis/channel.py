@@ -18,15 +18,15 @@ from redis.exceptions import NoScriptError
 from celerykit.compat import redis_polling
 from celerykit.transports.reaching import Reaching
 from celerykit.transports.redis import scripts
-from celerykit.transports.redis.alarm import Alarm
-from celerykit.transports.redis.bell import Bell
+from celerykit.transports.redis.consumer_info import Workplace
 from celerykit.transports.redis.keys import BATCH
 from celerykit.transports.redis.leases import lease_for
 from celerykit.transports.redis.messages import LAST, Return, redelivered
 from celerykit.transports.redis.poller import ALARM, ANSWER, BELL
 from celerykit.transports.redis.qos import QoS
-from celerykit.transports.redis.request import Changed, News, Queues, Request
-from celerykit.transports.redis.workplace import Workplace
+from celerykit.transports.redis.reservation import Changed, News, Queues, Request
+from celerykit.transports.redis.waker import Alarm
+from celerykit.transports.redis.wakeup import Bell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

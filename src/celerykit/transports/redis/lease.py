@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import redis
 from kombu.utils.encoding import bytes_to_str
 
-from celerykit.transports.redis import access, messages, scripts
 from celerykit.transports.redis import keys as names
+from celerykit.transports.redis import messages, permissions, scripts
 from celerykit.transports.redis.messages import AS_IT_CAME, FIRST, LAST, Return
 from celerykit.transports.redis.presence import Presence
-from celerykit.transports.redis.request import News, PutOff
+from celerykit.transports.redis.reservation import News, PutOff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from celerykit.transports.redis.consumer_info import Workplace
     from celerykit.transports.redis.interfaces import Consumer, Keeping
     from celerykit.transports.redis.keys import Keys
     from celerykit.transports.redis.messages import Returned
-    from celerykit.transports.redis.workplace import Workplace
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
@@ -121,7 +121,7 @@ class Lease:
         :raises ConfigurationError: if the server does not let this user do what that takes.
         """
         if not self._is_allowed:
-            access.require(self.client, self.keys)
+            permissions.require(self.client, self.keys)
             self._is_allowed = True
         with self._lock:
             self.channels.add(channel)

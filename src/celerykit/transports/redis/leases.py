@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from celerykit.transports.redis import keys
-from celerykit.transports.redis.keeper import Keeper
+from celerykit.transports.redis.heartbeat import Keeper
 from celerykit.transports.redis.lease import PATIENCE, Lease
 
 if TYPE_CHECKING:
-    from celerykit.transports.redis.workplace import Workplace
+    from celerykit.transports.redis.consumer_info import Workplace
 
 
 def lease_for(channel: Any, workplace: Workplace) -> Lease:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from celerykit.transports.redis.memory import Memory
+from celerykit.transports.redis.maxmemory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
