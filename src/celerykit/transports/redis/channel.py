@@ -176,7 +176,7 @@ class LeasedChannel(Reaching, stock.Channel):
         if self._looks or not self._wanted()[0]:
             return False
         lists = self._lists(self._some())
-        return bool(scripts.LOOK(client, self._line_and_door(), (self.lease.owner, BELIEF, *lists)))
+        return bool(scripts.HAS_WORK(client, self._line_and_door(), (self.lease.owner, BELIEF, *lists)))
 
     def _some(self) -> Sequence[str]:
         """Return the next of the queues to look at, where they are many: a bell is seldom lost."""

@@ -185,7 +185,7 @@ class Lease:
 
     def begin(self, job: str) -> bool:
         """Note that a job is begun that has been with a dead worker; say whether it is this worker's still."""
-        return not self.has_reserved(job) or bool(scripts.BEGIN(self.client, [self.owned], [job]))
+        return not self.has_reserved(job) or bool(scripts.MARK_STARTED(self.client, [self.owned], [job]))
 
     def forget(self, job: str) -> None:
         """Know no more of a job that is somebody else's and was not begun here."""
@@ -309,7 +309,7 @@ class Lease:
             self.owner, place.lease_seconds, OUTAGE, int(renews), place.patience(), self.keys.present, self.keys.heirs,
             ALONE,
         )  # fmt: skip
-        was_over, connections, gone, *over = scripts.BEAT(self.client, self._beat_keys, arguments)
+        was_over, connections, gone, *over = scripts.RENEW(self.client, self._beat_keys, arguments)
         if renews:
             self._renewed_at = now
         silent, self._beat_at = now - self._beat_at, now

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from celerykit.transports.redis.keys import Keys
 
 COMMANDS: dict[str, tuple[Any, ...]] = {
-    "script|load": ("SCRIPT", "LOAD", scripts.ACCESS.text),
+    "script|load": ("SCRIPT", "LOAD", scripts.PROBE_PERMISSIONS.text),
     "client|id": ("CLIENT", "ID"),
     "client|tracking": ("CLIENT", "TRACKING", "OFF"),
     "client|caching": ("CLIENT", "CACHING", "YES"),
@@ -56,6 +56,6 @@ def _refused(client: Any, keys: Keys) -> Iterator[str]:
         except ResponseError:
             continue  # allowed, but of no use in this place
     try:
-        yield from map(bytes_to_str, scripts.ACCESS(client, [keys.access], ()))
+        yield from map(bytes_to_str, scripts.PROBE_PERMISSIONS(client, [keys.access], ()))
     except NoPermissionError:
         yield "evalsha"

@@ -59,13 +59,13 @@ def run(client: Any, command: Sequence[Any], script: Script) -> Any:
 
 WAITING = "waiting"
 RESERVE = Script("reserve", WAITING)
-BEAT = Script("beat")
-LOOK = Script("look")
+RENEW = Script("renew")
+HAS_WORK = Script("has_work")
 REQUEUE = Script("requeue")
 AROUND = Script("around")
 OVERDUE = Script("overdue")
-BEGIN = Script("begin")
-ACCESS = Script("access")
+MARK_STARTED = Script("mark_started")
+PROBE_PERMISSIONS = Script("probe_permissions")
 REVOKE = Script("revoke", WAITING)
 DUE = Script("due", WAITING)
 RELEASE = Script("release", WAITING)
