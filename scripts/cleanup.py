@@ -38,12 +38,23 @@ def _clean_engine() -> None:
         stack.require_own()
         stack.remove_with_volumes()
     machines.down()
+    _remove_apps()
     names = (output_of("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "celerykit/*") or "").split()
     names += filter(_made_here, map(debian.image, debian.SUITES))
     if names:
         with step(f"removed {', '.join(names)}"):
             subprocess.run(["docker", "image", "rm", *names], check=False, stdout=subprocess.DEVNULL)
     stack.remove_untagged_images()
+
+
+def _remove_apps() -> None:
+    """Remove what a run of `make apps` has left that was killed."""
+    for kind, listed in (("container", ("--all",)), ("volume", ()), ("network", ())):
+        ask = ("docker", kind, "ls", *listed, "--quiet", "--filter", "name=^celerykit-app-")
+        if names := (output_of(*ask) or "").split():
+            with step(f"removed what make apps has left: {len(names)} {kind}s"):
+                removed = ["docker", kind, "rm", *(["--force"] if kind == "container" else []), *names]
+                subprocess.run(removed, check=False, stdout=subprocess.DEVNULL)
 
 
 def _made_here(image: str) -> bool:

@@ -62,6 +62,8 @@ class RealApp:
     """Variables for Compose, such as ``CELERYKIT_MEMORY``."""
     number: int = 30
     """Jobs that are sent before each fault."""
+    quick: bool = False
+    """Whether a job takes no time, so that a worker would be idle again before the next is sent."""
     mind: tuple[str, ...] = ()
     """What who deploys it must know, a sentence each."""
 

@@ -24,8 +24,9 @@ Well-known apps on the kit's stack. `make apps` installs each from PyPI as its o
 and sends its own jobs. Then it restarts the worker under load, and kills it under load. It counts by the app's own
 records, and writes this page and its [record](apps.json). `make apps APP={example}` runs one.
 
-*Lost* was sent and never done. *After* was done after the fault: that much work was under way or waiting. *Twice* was
-done twice, which at-least-once delivery allows after a kill.
+*Lost* was sent and never done, by the app's own records. *After* and *twice* are by the worker's log, which has each
+task of a workflow: what was done after the fault, and what was done twice, which at-least-once delivery allows after a
+kill.
 """
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from celerykit.errors import Finding
@@ -54,8 +54,8 @@ class Deployment:
                 self.stack.compose(*CLIENT, *command)
             if self.app.services:
                 self.stack.compose("up", "--detach", "--wait", "--wait-timeout", "600", *self.app.services)
-        except BaseException:
-            self.__exit__(None, None, None)
+        except BaseException as exc:
+            self.__exit__(type(exc), exc, exc.__traceback__)
             raise
         return self
 
@@ -74,7 +74,7 @@ class Deployment:
     ) -> None:
         """Remove everything of it."""
         if exc:
-            print(self.stack.compose("--ansi", "never", "logs", "--tail", "100"), flush=True)
+            print(self.stack.compose("--ansi", "never", "logs", "--no-color", "--tail", "100"), flush=True)
         self.stack.remove()
 
     def versions(self) -> dict[str, str]:
@@ -122,8 +122,10 @@ class Deployment:
         :raises AssertionError: if none was left for after the fault.
         """
         before = self.succeeded()
-        with ThreadPoolExecutor() as beside:  # jobs that take no time are done as soon as they are sent
+        with ThreadPoolExecutor() as beside:
             sending = beside.submit(self.send, self.app.number)
+            if self.app.quick:
+                self._hold_until(sending)
             until(lambda: (self.succeeded() - before).total() >= AT_WORK, 120, f"{AT_WORK} jobs done, by the log")
             at_fault = self.succeeded()
             fault()
@@ -137,6 +139,12 @@ class Deployment:
         assert left or lost, f"all {len(sent)} jobs were done before the fault: app.toml must send more (number)"
         twice = [job for job, times in (at_end - before).items() if times > 1]
         return {"sent": len(sent), "done after it": len(left), "lost": len(lost), "done twice": len(twice)}
+
+    def _hold_until(self, sent: Future[list[str]]) -> None:
+        """Pause the worker until all jobs are sent, so that it is busy with what waits."""
+        self.stack.compose("pause", "worker")
+        sent.result()
+        self.stack.compose("unpause", "worker")
 
     def restart(self) -> None:
         """Restart the worker as an operator does."""

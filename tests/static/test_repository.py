@@ -111,7 +111,7 @@ def test_a_generated_page_is_what_the_code_says(name: str) -> None:
     assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == generator["page"]()
 
 
-@pytest.mark.parametrize("name", ["bench", "faults"])
+@pytest.mark.parametrize("name", ["bench", "faults", "real"])
 def test_a_page_of_results_is_what_its_record_says(name: str) -> None:
     """No figure in it is typed; python -m tests.NAME.page --write renews it from the record."""
     results = import_module(f"tests.{name}.page")
