@@ -199,7 +199,9 @@ def test_explain_of_an_app_that_does_not_import_ends_as_its_worker_would(celeryk
     answer = celerykit("worker", "--explain", CELERY_APP="broken")
     assert answer.returncode == EX_CONFIG
     assert "CELERY_APP=broken (environment): does not import: " in answer.stderr
-    assert "CELERY_APP=broken  # environment" in answer.stdout.splitlines()
+    lines = answer.stdout.splitlines()
+    assert "CELERY_APP=broken  # environment" in lines
+    assert lines[-1] == "celery worker -P processes  # arguments"
 
 
 def test_a_refused_start_has_an_exit_code_of_its_own(

@@ -143,14 +143,6 @@ def test_pools_of_one_machine_share_it_by_weight(explained: Run, etc: Path) -> N
     assert memory("default") == pytest.approx(parts["default"] * 4 / 3, rel=0.01)
 
 
-def test_an_app_that_does_not_import_is_explained_as_far_as_it_goes(explained: Run) -> None:
-    """The operator who looks for the reason sees the values beside it."""
-    lines, said = explained(app="broken")
-    assert "CELERY_APP=broken  # environment" in lines
-    assert lines[-1] == "celery worker -P processes  # arguments"
-    assert "celerykit: warning: CELERY_APP=broken (environment): does not import" in said
-
-
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
