@@ -169,13 +169,15 @@ def test_results_survive_their_server(rig: Rig, fault: str) -> None:
     until(lambda: all(results.AsyncResult(job).state == "SUCCESS" for job in jobs), 30, "every result")
 
 
-def test_results_of_a_django_project_survive_their_server(rig: Rig) -> None:
+@pytest.mark.parametrize("backend", ["django-db", "own_results.OwnBackend"])
+def test_results_of_a_django_project_survive_their_server(rig: Rig, backend: str) -> None:
     """They are in its own database, by django-celery-results: while that is away or read-only, a job waits for it."""
     rig.redis()
     server, address = rig.postgresql()
     rig.image = CELERY_IMAGE
     rig.install(ON_DJANGO)
     told = {"CELERY_RESULT_BACKEND": "UNSET", "DATABASE_PASSWORD": rig.password, "CELERYKIT_LONGEST_JOB": LONG}
+    told["RESULTS"] = backend
     worker = rig.worker("prefork", "on_django", working_dir="/app/current", **told)
     worker.sh("python -m django migrate --settings project_settings --verbosity 0")
     with meanwhile(lambda: rig.client.submit("jobs.work", 0.2), 0.1):

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from celerykit.brokers import refusals
 
-BACKEND = "django-db"
+PACKAGE = "django_celery_results"
 
 
 def install(app: Any) -> None:
     """Have the workers of ``app`` store a result anew until the database takes it, if it has them there.
 
     The package retries what it takes for a closed connection, and a database that is away is another error. To be
-    called once Django is set up: the package's models are imported.
+    called once Django is set up: the package's models are imported. An app may keep results among its own records, by
+    a class of its own below the package's.
     """
-    if app.conf.result_backend != BACKEND:
+    if PACKAGE not in sys.modules or not app.conf.result_backend:
         return
     from celery.app import backends
+    from django_celery_results.backends import DatabaseBackend
 
     from celerykit.brokers import patience
 
-    backend, _ = backends.by_url(BACKEND, app.loader)
+    backend: Any = backends.by_url(app.conf.result_backend, app.loader)[0]
+    if not issubclass(backend, DatabaseBackend):
+        return
     backend.exception_safe_to_retry = _is_away
     backend.on_backend_retryable_error = _let_go
     # A statement that is refused has made no count of a chord, and counted no part of it.

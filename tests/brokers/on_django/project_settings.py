@@ -15,4 +15,4 @@ DATABASES = {
         "OPTIONS": {"connect_timeout": 2},
     }
 }
-CELERY_RESULT_BACKEND = "django-db"
+CELERY_RESULT_BACKEND = os.environ["RESULTS"]
