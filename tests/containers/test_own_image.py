@@ -49,11 +49,14 @@ def ledger(folder: Path) -> Ledger:
 
 
 @pytest.fixture
-def stack(image: str, ledger: Ledger) -> Iterator[Stack]:
+def stack(image: str, ledger: Ledger, tmp_path: Path) -> Iterator[Stack]:
     """The kit's stack, with that image for what runs the app."""
     name = f"celerykit-test-{secrets.token_hex(4)}"
     files = (*WITH_LEDGER[:1], "compose/image.yaml", *WITH_LEDGER[1:])
+    own = tmp_path / "app.env"
+    own.write_text("GREETING=good $day\n")
     told = {"CELERYKIT_IMAGE": image, "CELERY_APP": "shop", "CELERYKIT_STOP_TIMEOUT": "30"}
+    told["CELERYKIT_APP_ENV_FILE"] = str(own)
     stack = Stack.with_ledger(name, ledger, files, **told)
     try:
         yield stack
@@ -70,6 +73,8 @@ def test_jobs_survive_in_an_image_of_your_own(stack: Stack, ledger: Ledger, imag
     worker, beat = one(stack, "worker"), one(stack, "beat")
     assert worker.sh(f"python -c '{ABOUT}'").split() == ["1500", "3", "11", "5.6.3", "/srv/app"]
     until(lambda: ledger.account().done["often"] >= 2, 30, lambda: f"beat sends jobs:\n{beat.logs}")
+    beside = ("run", "--rm", "--no-deps", "--no-TTY", "client", "printenv", "GREETING")
+    assert stack.compose(*beside) == "good $day\n", "a command beside the worker has what the app reads for itself"
 
     client = stack.client(ledger)
     client.work(12, 0.5)

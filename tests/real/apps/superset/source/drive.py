@@ -43,8 +43,7 @@ def database() -> int:
         validator_type="operator",
         validator_config_json={"op": ">", "threshold": 1},
         recipients=[{"type": "Email", "recipient_config_json": {"target": "a@example.org"}}],
-        dashboard=None,
-        chart=None,
+        dashboard=ask("dashboard/", dashboard_title="numbers")["id"],
     )
     return made
 
