@@ -49,6 +49,21 @@ def seen(worker: Process, kept: Path) -> dict[str, Any]:
     return found
 
 
+def test_a_few_large_jobs_make_the_next_start_smaller(stack: Rig, kept: Path) -> None:
+    """What many small jobs have shown is right but for the memory, and the kernel would kill the children that grow."""
+    first = learning(stack, kept, CELERY_WORKER_CONCURRENCY=2)
+    stack.client.work(120, 0.05)
+    done(stack)
+    many = seen(first, kept)
+    second = learning(stack, kept, CELERY_WORKER_CONCURRENCY=2)
+    stack.client.submit("jobs.hold", 150)
+    done(stack)
+    few = seen(second, kept)
+    assert few["all"]["growth"] > 100 * MIB > many["all"]["growth"]
+    assert few["all"]["jobs"] == many["all"]["jobs"] and few["all"]["wall"] == many["all"]["wall"]
+    assert slots(learning(stack, kept))["default"] < 8
+
+
 @pytest.mark.slow_with("solo", "gevent")
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
 def test_what_jobs_do_is_seen(stack: Rig, kept: Path, pool: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,15 @@ class Record:
         """Jobs a second; None where they queue, or none said when it was sent: it would tell of this pool's size."""
         queued = self.all.queued_p95
         return self.all.jobs / self.seconds if queued is not None and queued <= SWIFT and self.seconds else None
+
+    def with_memory_of(self, few: Record) -> Record:
+        """Return this record with the memory that some more jobs took, where that is more.
+
+        :param few: a record that is not enough by itself: one job shows how much memory is needed, not how often.
+        """
+        growth = max((seen.growth for seen in (self.all, few.all) if seen.growth is not None), default=None)
+        child = max((size for size in (self.child, few.child) if size is not None), default=None)
+        return replace(self, child=child, all=replace(self.all, growth=growth))
 
     def profile(self, process: float) -> Profile:
         """Return what sizing asks for.

@@ -15,6 +15,7 @@ from celery.worker import state
 
 from celerykit.config import settings
 from celerykit.config.environment import DEFAULT_POOL
+from celerykit.errors import ConfigurationError
 from celerykit.messages import enqueue_time
 from celerykit.sizing import history, meters, tally
 from celerykit.sizing.tally import Seen, Tally
@@ -135,10 +136,14 @@ class Records(bootsteps.StartStopStep):  # type: ignore[misc]
         )
 
     def keep(self) -> None:
-        """Write it down for the next start, if it is worth that."""
+        """Write it down for the next start; of a few jobs their memory alone, beside what was seen of more."""
         self._kept = time.monotonic()
         record = self.record()
-        if record is None or not record.is_enough:
+        if record is not None and not record.is_enough:
+            with contextlib.suppress(ConfigurationError):  # it is of another app, which the start has said
+                kept = history.read(self._target, record.app)
+                record = kept and kept.with_memory_of(record)
+        if record is None:
             return
         # A container without a volume has nothing to keep it in, and learns anew at each start.
         with contextlib.suppress(OSError):

@@ -32,6 +32,19 @@ def test_nothing_is_known_before_the_first_start(tmp_path: Path) -> None:
     assert history.read(tmp_path / "profile-mail.json", "shop") is None
 
 
+@pytest.mark.parametrize(
+    ("growth", "child", "kept_growth", "kept_child"),
+    [(3e8, 1e7, 3e8, 2e7), (1e5, 5e7, 1e6, 5e7), (None, None, 1e6, 2e7)],
+)
+def test_few_jobs_add_their_memory_to_what_is_known_of_many(
+    growth: float | None, child: float | None, kept_growth: float, kept_child: float
+) -> None:
+    """Nothing else: how long they took says little of the next ones, and less memory none."""
+    few = replace(RECORD, child=child, all=replace(JOBS, jobs=3, wall=9.0, growth=growth))
+    expected = replace(RECORD, child=kept_child, all=replace(JOBS, growth=kept_growth))
+    assert RECORD.with_memory_of(few) == expected
+
+
 def changed(**values: Any) -> str:
     """Return a file with other values at its top."""
     record = {"format": 1, **json.loads(json.dumps(RECORD, default=vars))}
