@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LOADER = "celerykit.loader:Loader"
 OWN = "celerykit"
 """Where what the kit gives by itself is from."""
-THREADS_POOL = "celerykit.worker.thread_pool:TaskPool"
+THREADS_POOL = "celerykit.worker.threads:TaskPool"
 AUTO = "auto"
 
 

@@ -72,7 +72,7 @@ def test_threads_under_the_kit_can_change_their_number(python: Run) -> None:
     told = {"CELERY_APP": "nothing", "CELERY_WORKER_POOL": "threads", "CELERY_CUSTOM_WORKER_POOL": custom}
     answer = python("-c", ask, environ=told)
     assert answer.stdout == (
-        "<class 'celerykit.worker.thread_pool.TaskPool'> <class 'celery.concurrency.solo.TaskPool'>\n"
+        "<class 'celerykit.worker.threads.TaskPool'> <class 'celery.concurrency.solo.TaskPool'>\n"
     ), answer.stderr
 
 

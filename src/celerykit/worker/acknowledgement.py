@@ -37,7 +37,7 @@ class Delivery(bootsteps.Step):  # type: ignore[misc]
     def create(self, worker: Any) -> None:
         """Choose a pool that tells of each loss, and put an acknowledgement that comes first before the hand-over."""
         if hasattr(worker.pool, "BlockingPool"):
-            from celerykit.worker.blocking_pool import BlockingPool  # what is of no use to threads
+            from celerykit.worker.blocking import BlockingPool  # what is of no use to threads
 
             worker.pool.BlockingPool = BlockingPool
         if not self._at_most_once:

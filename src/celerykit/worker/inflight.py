@@ -40,9 +40,12 @@ def conclude(pool: Any, hub: Any) -> None:
 
 
 def _settled(pool: Any) -> list[Any]:
-    """Return the jobs that no child has been given, and that the broker does not have any more."""
+    """Return the jobs that no child has been given, and that the broker does not have any more.
+
+    A pool without an event loop has none: it gives each job to a child at once.
+    """
     acknowledged = {request.id for request in tuple(state.reserved_requests) if request.acknowledged}
-    return [job for job in pool.outbound_buffer if job.correlation_id in acknowledged]
+    return [job for job in getattr(pool, "outbound_buffer", ()) if job.correlation_id in acknowledged]
 
 
 def _give(pool: Any, hub: Any) -> None:

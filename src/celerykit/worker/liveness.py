@@ -32,7 +32,7 @@ logger.setLevel(logging.INFO)
 SET_LONGEST_JOB = "set CELERYKIT_LONGEST_JOB to more than the longest job and its wait for an ETA take"
 SOON = 0.02
 """Seconds between two looks whether the broker has answered."""
-THREADS = frozenset({"celery.concurrency.thread", "celerykit.worker.thread_pool"})
+THREADS = frozenset({"celery.concurrency.thread", "celerykit.worker.threads"})
 """Where pools are whose jobs run beside the main thread, in the same interpreter."""
 
 

@@ -16,7 +16,7 @@ from celery.concurrency.asynpool import AsynPool
 from celery.worker import state
 
 from celerykit.sizing.cpu_usage import resident_of
-from celerykit.worker import thread_pool
+from celerykit.worker import threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def install(worker: Any) -> None:
         grow, shrink = _grow_on_loop, _retire
     elif isinstance(inner, billiard.pool.Pool):
         grow, shrink = _grow_blocking, _retire_any
-    elif isinstance(pool, thread_pool.TaskPool) and worker.hub is not None:
+    elif isinstance(pool, threads.TaskPool) and worker.hub is not None:
         grow, shrink = _more_threads, _fewer_threads
     else:
         return
@@ -114,13 +114,13 @@ def _retire_any(worker: Any) -> None:
 
 
 def _more_threads(worker: Any) -> None:
-    thread_pool.TaskPool.grow(worker.pool)
+    threads.TaskPool.grow(worker.pool)
     _add_slot(worker.semaphore)  # which at-most-once delivery counts them by
 
 
 def _fewer_threads(worker: Any) -> None:
     _refuse_the_last(worker.pool.limit)
-    thread_pool.TaskPool.shrink(worker.pool)
+    threads.TaskPool.shrink(worker.pool)
     _take_slot(worker.semaphore)
 
 

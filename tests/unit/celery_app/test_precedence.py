@@ -72,7 +72,7 @@ def test_celery_s_own_variable_wins_over_the_app_as_in_celery(said: Any) -> None
 TOLD = {
     "CELERY_BROKER_URL": ("broker_url", "redis://mine/0", STACK),
     "CELERY_RESULT_BACKEND": ("result_backend", "file:///tmp", RESULTS),
-    "CELERY_WORKER_POOL": ("worker_pool", "celery.concurrency.prefork", "celerykit.worker.thread_pool"),
+    "CELERY_WORKER_POOL": ("worker_pool", "celery.concurrency.prefork", "celerykit.worker.threads"),
     "CELERY_WORKER_CONCURRENCY": ("worker_concurrency", 7, 3),
     "CELERY_WORKER_AUTOSCALE": ("worker_concurrency", 7, 5),
     "CELERY_WORKER_PREFETCH_MULTIPLIER": ("worker_prefetch_multiplier", 7, 3),

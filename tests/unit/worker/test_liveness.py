@@ -22,7 +22,7 @@ def worker(pool: str, *time_limits: float | None) -> Any:
     [
         ("celery.concurrency.prefork", 30),
         ("celery.concurrency.solo", 650),
-        ("celerykit.worker.thread_pool", 650),
+        ("celerykit.worker.threads", 650),
         ("celery.concurrency.gevent", 650),
     ],
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celerykit.worker.thread_pool import TaskPool, Threads
+from celerykit.worker.threads import TaskPool, Threads
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:

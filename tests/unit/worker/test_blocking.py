@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from billiard.exceptions import WorkerLostError
 
-from celerykit.worker.blocking_pool import BlockingPool
+from celerykit.worker.blocking import BlockingPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
