@@ -1,11 +1,10 @@
-"""What differs between the releases of Celery, Kombu and redis-py that the kit runs on, and what it does about that.
+"""The releases of Celery, Kombu and redis-py that the kit runs on, and what those that are installed lack.
 
-Each difference has a name here, and the rest of the code asks by it: nothing else knows a release's number.
+The rest of the code asks by the names of :mod:`celerykit.differences`.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from celerykit.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
