@@ -150,7 +150,7 @@ def start() -> None:
 
 def _workers() -> int:
     """Return how many are best for the jobs that they have seen; one where none runs yet."""
-    ask = ("exec", "--no-TTY", "worker", "celerykit", "tune", "--processes")
+    ask = ("exec", "--no-TTY", "worker", "celerykit", "tune", "--replicas")
     answer = output_of(*COMPOSE, *ask, env=environment()) or ""
     return int(answer) if answer.isdigit() else 1
 

@@ -1,4 +1,7 @@
-"""A deployment kit for Celery: no accepted job is lost, whatever is restarted or killed."""
+"""A deployment kit for Celery: no accepted job is lost, whatever is restarted or killed.
+
+The names of ``__all__`` are public. Every other module, and every name in it, may change with each release.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ("__version__", "configure")
+__all__ = ("DeliveriesExceeded", "__version__", "configure")  # __getattr__ has the first
+_EXCEPTION = "celerykit.worker.request:DeliveriesExceeded"
+"""Imported when it is asked for: its module imports Celery, and results name that module."""
 
 
 def configure(app: Any) -> None:
@@ -20,3 +25,15 @@ def configure(app: Any) -> None:
     from celerykit import loader
 
     loader.configure(app)
+
+
+def __getattr__(name: str) -> Any:
+    """Return the exception of a job that was started as often as it may be.
+
+    :raises AttributeError: for any other name.
+    """
+    if name != "DeliveriesExceeded":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import pkgutil
+
+    return pkgutil.resolve_name(_EXCEPTION)

@@ -172,7 +172,7 @@ def _add_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     told = command.add_mutually_exclusive_group()
     told.add_argument("--write", action="store_true", help="put it into the pool's env file")
     told.add_argument("--apply", action="store_true", help="do that, and restart its workers one after the other")
-    told.add_argument("--processes", action="store_true", help="print only how many workers of this size are best")
+    told.add_argument("--replicas", action="store_true", help="print only how many workers of this size are best")
     command.set_defaults(run=_tune)
 
 
@@ -289,8 +289,8 @@ def _tune(arguments: argparse.Namespace) -> int:
             found = recommendation.of_task(ready, app, arguments.task, arguments.args, arguments.kwargs, arguments.runs)
         else:
             found = recommendation.of_worker(ready, app, arguments.sample, _say)
-    if arguments.processes:
-        print(found.size.plan.processes)
+    if arguments.replicas:
+        print(found.size.plan.replicas)
         return 0
     for line in found.lines():
         print(line)

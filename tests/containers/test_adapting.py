@@ -88,7 +88,7 @@ def test_a_worker_that_cannot_grow_says_that_more_of_them_would_help(stack: Rig)
 
 def test_a_worker_whose_jobs_want_another_kind_of_pool_says_so(stack: Rig) -> None:
     """Its app allows threads, and its jobs turn out to wait: processes are only as many as have room in memory."""
-    own = {**OWN, "CELERY_WORKER_POOL": "UNSET", "CELERYKIT_POOLS": "threads,prefork"}
+    own = {**OWN, "CELERY_WORKER_POOL": "UNSET", "CELERYKIT_POOL_KINDS": "threads,prefork"}
     worker = stack.worker(**own, cpuset_cpus="0,1", mem_limit="512m")
     stack.client.work(400, 0.3)
     worker.wait_log("of their time: its next start has a pool of threads for that", 60)

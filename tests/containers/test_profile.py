@@ -104,7 +104,7 @@ def test_jobs_that_wait_are_given_more_room_at_the_next_start(stack: Rig, kept: 
     said = second.sh("celerykit worker --explain")
     assert ": 120 jobs of 1 tasks (/var/lib/celery/profile-default.json)" in said
     second.stop()
-    third = learning(stack, kept, CELERY_WORKER_POOL="UNSET", CELERYKIT_POOLS="threads,prefork")
+    third = learning(stack, kept, CELERY_WORKER_POOL="UNSET", CELERYKIT_POOL_KINDS="threads,prefork")
     assert "pool=thread" in third.logs
     assert slots(third) == {"default": 8}
     stack.client.work(8, 0.1)
@@ -118,7 +118,7 @@ def test_jobs_that_compute_are_not(stack: Rig, kept: Path) -> None:
         stack.client.submit("jobs.burn", 0.05)
     done(stack)
     first.stop()
-    assert slots(learning(stack, kept, CELERYKIT_POOLS="threads,prefork"))["default"] <= 3
+    assert slots(learning(stack, kept, CELERYKIT_POOL_KINDS="threads,prefork"))["default"] <= 3
 
 
 @pytest.mark.parametrize(

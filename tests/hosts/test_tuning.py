@@ -50,8 +50,8 @@ def test_a_proposal_is_applied_to_one_worker_after_the_other(host: Host) -> None
 
 @pytest.mark.inits("systemd", slowly=("bookworm",))
 def test_a_pool_has_as_many_processes_as_its_jobs_are_worth(site: Host) -> None:
-    """Threads of one process use one CPU: where jobs want more, more processes share the pool's file, while they do."""
-    pools = [{"name": "default", "processes": "auto", "options": {"CELERYKIT_POOLS": "threads,prefork"}}]
+    """Threads of one process use one CPU: where jobs want more, more replicas share the pool's file, while they do."""
+    pools = [{"name": "default", "replicas": "auto", "options": {"CELERYKIT_POOL_KINDS": "threads,prefork"}}]
     names = ["default", *(f"default-{number}" for number in range(2, int(site.sh("nproc")) + 1))]
     assert site.deploy(celery_workers=pools).code == 0
     assert site.pid("default")

@@ -115,7 +115,7 @@ class Plan:
         return [phase for phase in PHASES if (everything or phase in asked) and phase not in left_out]
 
     def _instances(self) -> dict[str, dict[str, Any]]:
-        """Return each pool that runs, by name: several processes of a pool are pools of their own."""
+        """Return each pool that runs, by name: several replicas of a pool are pools of their own."""
         found: dict[str, dict[str, Any]] = {}
         for number, pool in enumerate(self.told["workers"]):
             name, where = str(pool["name"]), f"celery_workers[{number}]"
@@ -124,17 +124,17 @@ class Plan:
             if pool.get("limits") and self.manager != "systemd":
                 problem = f"directives of systemd, and this host has {self.manager}"
                 self._refuse(f"{where}.limits", problem, "Take them out; max_memory_per_child is an option everywhere")
-            for instance in self._names(pool, f"{where}.processes"):
+            for instance in self._names(pool, f"{where}.replicas"):
                 if instance in found:
                     self._refuse(f"{where}.name={name}", f"two pools are named {instance}", "Rename one of them")
                 found[instance] = pool
         return found
 
     def _names(self, pool: Mapping[str, Any], where: str) -> list[str]:
-        """Return the names of a pool's processes; where the host says how many, the first keeps the pool's."""
-        name, said = str(pool["name"]), str(pool.get("processes", 1))
+        """Return the names of a pool's replicas; where the host says how many, the first keeps the pool's."""
+        name, said = str(pool["name"]), str(pool.get("replicas", 1))
         if said == AUTO:
-            answer = str(self.told["processes"].get(name, ""))  # of a host without an app, nothing
+            answer = str(self.told["replicas"].get(name, ""))  # of a host without an app, nothing
             return [name, *(f"{name}-{index}" for index in range(2, int(answer if answer.isdigit() else 1) + 1))]
         if not said.isdigit() or not int(said):
             remedy = f"Write a number, or {AUTO}; to have no such pool, take it off the list"

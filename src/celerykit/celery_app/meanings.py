@@ -37,8 +37,8 @@ MEANINGS = (
     ),
     Meaning(
         POOL,
-        "No effect: `CELERY_WORKER_POOL` or `-P` says the pool, else prefork or what `CELERYKIT_POOLS` allows. It must "
-        "be known before the app is imported, for gevent's sake.",
+        "No effect: `CELERY_WORKER_POOL` or `-P` says the kind, else prefork or one of `CELERYKIT_POOL_KINDS`. "
+        "It must be known before the app is imported, for gevent's sake.",
     ),
     Meaning(
         "worker_concurrency",

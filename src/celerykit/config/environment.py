@@ -140,6 +140,7 @@ def unknown_names(environment: Environment) -> tuple[list[Finding], list[Finding
     """Return the misspelt names as ``(errors, warnings)``.
 
     They are errors in the kit's own files; the app's file and the inherited environment may hold names of the app's.
+    A name that the kit has given up is an error everywhere: a worker without its value would be another one.
     """
     errors: list[Finding] = []
     warnings: list[Finding] = []
@@ -147,11 +148,14 @@ def unknown_names(environment: Environment) -> tuple[list[Finding], list[Finding
         if option_names.is_known(name):
             continue
         near = option_names.nearest(name)
+        renamed = name in option_names.RENAMED
         remedy = f"Did you mean {near}?" if near else "Remove it"
         problem = "no option of the installed Celery, Flower or celerykit"
+        if renamed:
+            problem, remedy = "the kit has renamed it", f"Say {near} instead"
         apps = source.startswith(f"{environment.values.get(app_environment.VARIABLE) or ' '}:")
         inherited = apps or source == INHERITED or source.endswith(f"({INHERITED})")
-        (warnings if inherited else errors).append(Finding(name, shown, source, problem, remedy))
+        (warnings if inherited and not renamed else errors).append(Finding(name, shown, source, problem, remedy))
     return errors, warnings
 
 

@@ -46,6 +46,9 @@ READ_BY_CELERY = frozenset(
     }
 )
 
+#: Names that the kit has given up, each with its successor.
+RENAMED = {"CELERYKIT_POOLS": "CELERYKIT_POOL_KINDS"}
+
 
 @cache
 def celery_options() -> dict[str, Any]:
@@ -95,9 +98,11 @@ def is_known(name: str) -> bool:
 
 
 def nearest(name: str) -> str | None:
-    """Return the known variable that ``name`` most resembles."""
+    """Return the successor of a name that the kit has given up, else the known variable that it most resembles."""
     from celerykit.config import settings
 
+    if name in RENAMED:
+        return RENAMED[name]
     return closest(name, [*celery_options(), *READ_BY_CELERY, *flower_options(), *settings.names()])
 
 

@@ -93,11 +93,11 @@ class Settings:
         f"`{FORCE}`: so does what the app has set. `{OFF}`: Celery's defaults. See [Tuning](tuning.md).",
         kind="tune",
     )
-    pools: tuple[str, ...] = _setting(
+    pool_kinds: tuple[str, ...] = _setting(
         ("prefork",),
         "The kinds of worker pool that the app may run in, the dearest first, such as `threads,prefork`: threads and "
         "greenlets only if it is safe for them. One is chosen where `CELERY_WORKER_POOL` names none.",
-        kind="pools",
+        kind="pool kinds",
     )
     weight: float = _setting(
         1.0,
@@ -267,7 +267,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def _pools(text: str) -> tuple[str, ...]:
+def _pool_kinds(text: str) -> tuple[str, ...]:
     kinds = tuple(text.split(","))
     if unknown := [kind for kind in kinds if kind not in POOL_KINDS]:
         raise ValueError(f"{unknown[0] or 'an empty name'} is none of {', '.join(POOL_KINDS)}")
@@ -290,7 +290,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "delivery": _one_of(AT_LEAST_ONCE, AT_MOST_ONCE),
     "transport": _one_of(KIT, STOCK),
     "tune": _one_of(ON, OFF, FORCE),
-    "pools": _pools,
+    "pool kinds": _pool_kinds,
     "weight": _weight,
     "certificates": _certificates,
     "folder": str,

@@ -52,11 +52,11 @@ class Profile:
 class Terms:
     """What the operator and the app ask for or allow."""
 
-    pools: tuple[str, ...] = (PREFORK,)
+    kinds: tuple[str, ...] = (PREFORK,)
     """The kinds of pool that may be chosen, the dearest first."""
     chosen: str = ""
     """The kind that was chosen already."""
-    processes: int | None = None
+    replicas: int | None = None
     """How many workers there are, where that is settled."""
     concurrency: int | None = None
     """How many jobs at once, where somebody insists: the children's memory follows from that instead."""
@@ -72,7 +72,7 @@ class Reason:
     """The value's name in :class:`Plan`."""
     text: str
     allows: int | None = None
-    """If it is a bound, how many jobs at once it leaves room for, in all processes together."""
+    """If it is a bound, how many jobs at once it leaves room for, in all replicas together."""
 
     def __str__(self) -> str:
         return self.text if self.allows is None else f"{self.text} allows {self.allows}"
@@ -82,8 +82,8 @@ class Reason:
 class Plan:
     """The size of a pool, as options of Celery."""
 
-    pool: str
-    processes: int
+    kind: str
+    replicas: int
     """How many workers, each of this size."""
     concurrency: int
     prefetch: int
@@ -92,8 +92,8 @@ class Plan:
     reasons: tuple[Reason, ...] = field(default=())
 
     def __str__(self) -> str:
-        several = f", process 1 of {self.processes}" if self.processes > 1 else ""
-        return f"concurrency {self.concurrency} ({self.pool}){several}: {self.why('concurrency')}"
+        several = f", replica 1 of {self.replicas}" if self.replicas > 1 else ""
+        return f"concurrency {self.concurrency} ({self.kind}){several}: {self.why('concurrency')}"
 
     def why(self, name: str) -> str:
         """Return the reasons of one value."""

@@ -37,24 +37,24 @@ SURPLUS = 2
 """How many times as many jobs as arrive on average there is room for."""
 
 
-def at_once(pool: str, cpus: Limit, profile: Profile, workers: int) -> tuple[int, str]:
-    """Return how many jobs at once keep the CPUs busy, in all processes together, and why.
+def at_once(kind: str, cpus: Limit, profile: Profile, workers: int) -> tuple[int, str]:
+    """Return how many jobs at once keep the CPUs busy, in all replicas together, and why.
 
     :param workers: how many main processes hand them out: as many as there are, or it takes to use all CPUs.
     """
     whole = max(1, math.ceil(cpus.value))
     of_cpus = f"{cpus.value:g} {'CPU' if cpus.value == 1 else 'CPUs'} ({cpus.source})"
-    if pool == SOLO:
+    if kind == SOLO:
         return whole if profile.jobs else 1, of_cpus if profile.jobs else "the solo pool runs one job"
     if not profile.jobs:
-        unknown = UNKNOWN_WAITS.get(pool)
+        unknown = UNKNOWN_WAITS.get(kind)
         return (unknown, "nothing is known of the jobs") if unknown else (whole, of_cpus)
     # By Little's law, jobs that need a CPU for a tenth of their time use up one when ten are under way.
-    wanted, why = _beyond(pool, round(cpus.value / profile.busy), cpus.value, profile, workers)
+    wanted, why = _beyond(kind, round(cpus.value / profile.busy), cpus.value, profile, workers)
     least = max(whole, min(whole * _short(profile), _fed(profile) * workers))
     if wanted < least:
         wanted, why = least, f"jobs take {profile.wall * 1000:.2g} ms" if least > whole else why
-    wanted = min(wanted, most_at_once(pool, cpus))
+    wanted = min(wanted, most_at_once(kind, cpus))
     if profile.arrival is not None:
         under_way = max(whole, math.ceil(SURPLUS * profile.arrival * profile.wall))
         if under_way < wanted:
@@ -72,12 +72,12 @@ def _fed(profile: Profile) -> int:
     return math.ceil(FED * (profile.wall + BETWEEN) / HANDED_OVER)
 
 
-def _beyond(pool: str, wanted: int, cpus: float, profile: Profile, workers: int) -> tuple[int, str]:
+def _beyond(kind: str, wanted: int, cpus: float, profile: Profile, workers: int) -> tuple[int, str]:
     """Return how far to go beyond a size that was seen, and why: what waits for a CPU, or for Python, seems to wait."""
     seen, why = profile.seen, waiting(profile)
     if seen is None or wanted <= seen:
         return wanted, why
-    if is_used_up(pool, cpus, profile):
+    if is_used_up(kind, cpus, profile):
         # Each worker can do what one was seen to.
         return min(wanted, seen * workers), f"{seen} at once were seen to use {profile.used:.2g} CPUs"
     if wanted > AT_ONCE * seen:
@@ -85,15 +85,15 @@ def _beyond(pool: str, wanted: int, cpus: float, profile: Profile, workers: int)
     return wanted, why
 
 
-def is_used_up(pool: str, cpus: float, profile: Profile) -> bool:
+def is_used_up(kind: str, cpus: float, profile: Profile) -> bool:
     """Say whether all CPUs were in use, or those of one interpreter, while there was room for no more jobs."""
-    usable = cpus if pool == PREFORK else profile.parallel
+    usable = cpus if kind == PREFORK else profile.parallel
     return profile.used is not None and profile.used >= SATURATED * usable
 
 
-def most_at_once(pool: str, cpus: Limit) -> int:
+def most_at_once(kind: str, cpus: Limit) -> int:
     """Return how many jobs at once are of any use, whatever they wait for."""
-    return {PREFORK: MOST_PER_CPU, SOLO: 1, **MOST_PER_PROCESS}[pool] * max(1, math.ceil(cpus.value))
+    return {PREFORK: MOST_PER_CPU, SOLO: 1, **MOST_PER_PROCESS}[kind] * max(1, math.ceil(cpus.value))
 
 
 def interpreters(cpus: float, profile: Profile) -> int:

@@ -43,23 +43,23 @@ def plan(limits: Limits, profile: Profile, terms: Terms) -> Plan:
 
     :raises DoesNotFitError: if no size is within the memory.
     """
-    pool, why_pool = kind_of_pool(limits, profile, terms)
-    workers = 1 if pool == PREFORK else terms.processes or parallelism.interpreters(limits.cpus.value, profile)
-    wanted, why_wanted = parallelism.at_once(pool, limits.cpus, profile, workers)
-    processes, why_processes = _processes(pool, wanted, limits, profile, terms)
-    bounds = tuple(_bounds(pool, processes, limits, profile, terms, first=not profile.jobs))
-    concurrency = _concurrency(pool, wanted, processes, bounds)
-    recycled, why_recycled = _recycling(pool, terms.concurrency or concurrency, limits, profile)
-    prefetch, why_prefetch = _prefetch(pool, profile)
+    kind, why_kind = kind_of_pool(limits, profile, terms)
+    workers = 1 if kind == PREFORK else terms.replicas or parallelism.interpreters(limits.cpus.value, profile)
+    wanted, why_wanted = parallelism.at_once(kind, limits.cpus, profile, workers)
+    replicas, why_replicas = _replicas(kind, wanted, limits, profile, terms)
+    bounds = tuple(_bounds(kind, replicas, limits, profile, terms, first=not profile.jobs))
+    concurrency = _concurrency(kind, wanted, replicas, bounds)
+    recycled, why_recycled = _recycling(kind, terms.concurrency or concurrency, limits, profile)
+    prefetch, why_prefetch = _prefetch(kind, profile)
     reasons = (
-        Reason("pool", why_pool),
-        Reason("processes", why_processes),
+        Reason("kind", why_kind),
+        Reason("replicas", why_replicas),
         Reason("concurrency", why_wanted),
         *bounds,
         Reason("prefetch", why_prefetch),
         Reason("max_memory_per_child", why_recycled),
     )
-    return Plan(pool, processes, concurrency, prefetch, recycled, reasons)
+    return Plan(kind, replicas, concurrency, prefetch, recycled, reasons)
 
 
 def ceiling(limits: Limits, profile: Profile, terms: Terms) -> Reason:
@@ -78,13 +78,13 @@ def ceiling(limits: Limits, profile: Profile, terms: Terms) -> Reason:
     return min(bounds, key=lambda bound: math.inf if bound.allows is None else bound.allows)
 
 
-def slot(pool: str, profile: Profile, used: float, jobs: int) -> float:
+def slot(kind: str, profile: Profile, used: float, jobs: int) -> float:
     """Return what one job more at once takes: as it is planned, or as those at hand were seen to, if that is more.
 
     :param used: the memory that a worker's processes have, what children share counted once.
     :param jobs: among how many it is divided.
     """
-    return max(_slot(pool, profile), (used - profile.process) / max(1, jobs))
+    return max(_slot(kind, profile), (used - profile.process) / max(1, jobs))
 
 
 def memory_used(profile: Profile, main: float, children: Sequence[float]) -> float:
@@ -98,17 +98,17 @@ def memory_used(profile: Profile, main: float, children: Sequence[float]) -> flo
 
 def memory_of(made: Plan, profile: Profile) -> float:
     """Return the bytes that a plan's processes are known to take with as many jobs as each may run."""
-    return made.processes * (profile.process + made.concurrency * _slot(made.pool, profile, unknown=0.0))
+    return made.replicas * (profile.process + made.concurrency * _slot(made.kind, profile, unknown=0.0))
 
 
 def kind_of_pool(limits: Limits, profile: Profile, terms: Terms) -> tuple[str, str]:
     """Return the kind of pool, and why; an app that did not say that it is safe for threads never gets them."""
     if terms.chosen:
         return terms.chosen, "chosen by the operator"
-    usual = PREFORK if PREFORK in terms.pools else terms.pools[0]
+    usual = PREFORK if PREFORK in terms.kinds else terms.kinds[0]
     if not profile.jobs:
         return usual, "nothing is known of the jobs"
-    apart = next((pool for pool in terms.pools if pool not in {PREFORK, SOLO}), usual)
+    apart = next((kind for kind in terms.kinds if kind not in {PREFORK, SOLO}), usual)
     if 1 - profile.busy >= parallelism.WAITS:
         return apart, parallelism.waiting(profile)
     if apart != usual and profile.wall <= 10 * parallelism.HANDED_OVER:
@@ -119,43 +119,43 @@ def kind_of_pool(limits: Limits, profile: Profile, terms: Terms) -> tuple[str, s
     return usual, parallelism.waiting(profile)
 
 
-def _processes(pool: str, wanted: int, limits: Limits, profile: Profile, terms: Terms) -> tuple[int, str]:
+def _replicas(kind: str, wanted: int, limits: Limits, profile: Profile, terms: Terms) -> tuple[int, str]:
     """Return how many workers it takes, where one interpreter cannot use all CPUs."""
-    if pool == PREFORK:
-        return terms.processes or 1, "its children use all CPUs"
+    if kind == PREFORK:
+        return terms.replicas or 1, "its children use all CPUs"
     cpus = limits.cpus.value
-    if pool == SOLO:
+    if kind == SOLO:
         needed = wanted
     elif profile.jobs:
-        queue = profile.arrival is None and parallelism.is_used_up(pool, cpus, profile)
+        queue = profile.arrival is None and parallelism.is_used_up(kind, cpus, profile)
         needed = parallelism.interpreters(cpus if queue else min(cpus, wanted * profile.busy), profile)
     else:  # nobody knows whether a second one would pay
         needed = 1
     why = f"{needed} use {limits.cpus.value:g} CPUs, one {profile.parallel:.3g}" if needed > 1 else "one is enough"
-    if terms.processes:
-        return terms.processes, why
-    fit = max(1, int(_usable(limits) // (profile.process + _slot(pool, profile))))
+    if terms.replicas:
+        return terms.replicas, why
+    fit = max(1, int(_usable(limits) // (profile.process + _slot(kind, profile))))
     fit = min([fit, *(max(1, int(limit.value)) for limit in terms.connections)])
     return (needed, why) if needed <= fit else (fit, f"{why}; there is room for {fit}")
 
 
-def _room(pool: str, processes: int, limits: Limits, profile: Profile, headroom: float, *, first: bool) -> int:
+def _room(kind: str, replicas: int, limits: Limits, profile: Profile, headroom: float, *, first: bool) -> int:
     """Return how many jobs at once the memory has room for.
 
     :param first: whether they are the first of which anything will be known.
     :raises DoesNotFitError: if it is none, whatever is left of the headroom.
     """
-    needed = profile.process + _slot(pool, profile, unknown=0.0)
+    needed = profile.process + _slot(kind, profile, unknown=0.0)
     if needed > limits.memory.value:
         raise DoesNotFitError(needed, limits.memory)
-    left = _usable(limits, headroom) - processes * profile.process
-    return max(1, int(left // _slot(pool, profile, FIRST_JOB if first and pool == PREFORK else None)))
+    left = _usable(limits, headroom) - replicas * profile.process
+    return max(1, int(left // _slot(kind, profile, FIRST_JOB if first and kind == PREFORK else None)))
 
 
-def most(pool: str, limits: Limits, profile: Profile) -> int:
+def most(kind: str, limits: Limits, profile: Profile) -> int:
     """Return how many jobs at once the memory has room for at all, with nothing put aside for what is not known."""
     left = _usable(limits, 0.0) - profile.process
-    slot = _slot(pool, profile, unknown=0.0)
+    slot = _slot(kind, profile, unknown=0.0)
     return max(1, int(left // slot)) if slot else sys.maxsize
 
 
@@ -163,15 +163,15 @@ def _usable(limits: Limits, headroom: float = HEADROOM) -> float:
     return min(limits.memory.value, float(2**60)) * (1 - headroom)
 
 
-def _slot(pool: str, profile: Profile, unknown: float | None = None) -> float:
+def _slot(kind: str, profile: Profile, unknown: float | None = None) -> float:
     """Return what one more job at once takes.
 
     :param unknown: what is put aside for a job that was not measured, if not the usual.
     """
-    own = _own(profile) if pool == PREFORK else 0.0
+    own = _own(profile) if kind == PREFORK else 0.0
     if profile.growth is not None:
         return max(own + profile.growth, UNKNOWN_SLOT)
-    usual = UNKNOWN_JOB if pool == PREFORK else UNKNOWN_SLOT
+    usual = UNKNOWN_JOB if kind == PREFORK else UNKNOWN_SLOT
     return own + (usual if unknown is None else unknown)
 
 
@@ -181,8 +181,8 @@ def _own(profile: Profile) -> float:
 
 
 def _bounds(
-    pool: str,
-    processes: int,
+    kind: str,
+    replicas: int,
     limits: Limits,
     profile: Profile,
     terms: Terms,
@@ -191,23 +191,23 @@ def _bounds(
     headroom: float = HEADROOM,
 ) -> Iterator[Reason]:
     memory = f"memory ({megabytes(limits.memory.value)}, {limits.memory.source})"
-    yield Reason("concurrency", memory, _room(pool, processes, limits, profile, headroom, first=first))
+    yield Reason("concurrency", memory, _room(kind, replicas, limits, profile, headroom, first=first))
     if limits.files.value < math.inf:
-        allowed = processes * max(1, int(limits.files.value - FILES_OF_PROCESS) // FILES_PER_JOB)
+        allowed = replicas * max(1, int(limits.files.value - FILES_OF_PROCESS) // FILES_PER_JOB)
         yield Reason("concurrency", f"{limits.files.source} {limits.files.value:g}", allowed)
     for limit in terms.connections:
         yield Reason("concurrency", limit.source, int(limit.value))
 
 
-def _concurrency(pool: str, wanted: int, processes: int, bounds: Iterable[Reason]) -> int:
+def _concurrency(kind: str, wanted: int, replicas: int, bounds: Iterable[Reason]) -> int:
     most = min(bound.allows for bound in bounds if bound.allows is not None)
-    return 1 if pool == SOLO else max(1, min(math.ceil(wanted / processes), most // processes))
+    return 1 if kind == SOLO else max(1, min(math.ceil(wanted / replicas), most // replicas))
 
 
-def _recycling(pool: str, concurrency: int, limits: Limits, profile: Profile) -> tuple[int | None, str]:
+def _recycling(kind: str, concurrency: int, limits: Limits, profile: Profile) -> tuple[int | None, str]:
     """Return the KiB at which a child is replaced: before all together reach the limit, and after no usual job."""
-    if pool != PREFORK:
-        return None, f"the {pool} pool has no children"
+    if kind != PREFORK:
+        return None, f"the {kind} pool has no children"
     if limits.memory.value == math.inf:
         return None, "no limit of the memory is known"
     budget = (_usable(limits) - profile.process) / concurrency
@@ -219,8 +219,8 @@ def _recycling(pool: str, concurrency: int, limits: Limits, profile: Profile) ->
     return int(whole / 1024), f"{megabytes(budget)} of its own, beside what it shares"
 
 
-def _prefetch(pool: str, profile: Profile) -> tuple[int, str]:
-    floor = GREEN_PREFETCH if pool in GREEN_POOLS else 1
+def _prefetch(kind: str, profile: Profile) -> tuple[int, str]:
+    floor = GREEN_PREFETCH if kind in GREEN_POOLS else 1
     if not profile.jobs:
         return floor, "green pools stall below it" if floor > 1 else "a job that waits is another worker's to take"
     wanted = max(floor, int(PREFETCHED / max(profile.long, PREFETCHED / MOST_PREFETCHED)))

@@ -73,10 +73,10 @@ class Advice:
         for name, value in env(self.size.plan).items():
             yield f"# {self.size.plan.why(VARIABLES[name])}"
             yield f"{name}={value}"
-        if self.size.plan.processes > 1:
-            yield f"# {self.size.plan.processes} workers of this size: {self.size.plan.why('processes')}"
+        if self.size.plan.replicas > 1:
+            yield f"# {self.size.plan.replicas} workers of this size: {self.size.plan.why('replicas')}"
         if self.with_threads:
-            yield f"# if the app is safe for threads, CELERYKIT_POOLS=threads,prefork: {self.with_threads}"
+            yield f"# if the app is safe for threads, CELERYKIT_POOL_KINDS=threads,prefork: {self.with_threads}"
         yield from self._apart()
 
     def _apart(self) -> Iterator[str]:
@@ -94,7 +94,7 @@ class Advice:
 
 
 VARIABLES = {
-    POOL: "pool",
+    POOL: "kind",
     "CELERY_WORKER_CONCURRENCY": "concurrency",
     "CELERY_WORKER_PREFETCH_MULTIPLIER": "prefetch",
     "CELERY_WORKER_MAX_MEMORY_PER_CHILD": "max_memory_per_child",
@@ -111,7 +111,7 @@ def of_task(launch: Launch, app: Any, task: str, args: Sequence[Any], kwargs: Ma
     from celerykit.tuning import measurement
 
     process = startup.footprint()
-    may_have_threads = THREADS in launch.settings.pools or _chosen(launch) == THREADS
+    may_have_threads = THREADS in launch.settings.pool_kinds or _chosen(launch) == THREADS
     threads = math.ceil(_bounds(launch).cpus.value) if may_have_threads else 1
     found = measurement.run(app, task, args, kwargs, times, threads)
     known = found.jobs.profile(process, child=found.child, parallel=found.parallel)
@@ -152,12 +152,12 @@ def _advise(launch: Launch, app: Any, known: Profile, tasks: Mapping[str, Jobs],
     :raises ConfigurationError: if its memory has no room for a single job.
     """
     bounds = _bounds(launch)
-    terms = Terms(launch.settings.pools, chosen=_chosen(launch))
+    terms = Terms(launch.settings.pool_kinds, chosen=_chosen(launch))
     size = _size(bounds, known, terms, app)
     threads = None
-    if not terms.chosen and THREADS not in terms.pools and known.jobs:
-        threads = _size(bounds, known, replace(terms, pools=(THREADS, *terms.pools)), app)
-        if threads.plan.pool != THREADS or (threads.rate or 0) < WORTH * (size.rate or 0):
+    if not terms.chosen and THREADS not in terms.kinds and known.jobs:
+        threads = _size(bounds, known, replace(terms, kinds=(THREADS, *terms.kinds)), app)
+        if threads.plan.kind != THREADS or (threads.rate or 0) < WORTH * (size.rate or 0):
             threads = None
     parts = _parts(bounds, known, terms, app, tasks)
     gain = _gain(parts, size, bounds.cpus.value / max(known.cpu, 1e-6)) if len(parts) > 1 else ""
@@ -178,7 +178,7 @@ def write(launch: Launch, plan: Plan) -> list[Path]:
     """
     folder = environment.config_dir(launch.environment.values)
     target = folder / environment.env_file(launch.pool)
-    links = [folder / environment.env_file(f"{launch.pool}-{number}") for number in range(2, plan.processes + 1)]
+    links = [folder / environment.env_file(f"{launch.pool}-{number}") for number in range(2, plan.replicas + 1)]
     try:
         kept = target.read_text(encoding="utf-8").splitlines() if target.exists() else []
         kept = [line for line in kept if line.partition("=")[0] not in VARIABLES]
@@ -223,7 +223,7 @@ def _chosen(launch: Launch) -> str:
     """Return the kind of pool that somebody has chosen, other than by an earlier ``--write``, nothing if nobody has."""
     kind = launch.environment.values.get(POOL, "")
     kind = startup.ALIASES.get(kind, kind)
-    return "" if kind in launch.settings.pools else kind
+    return "" if kind in launch.settings.pool_kinds else kind
 
 
 def _size(bounds: Limits, known: Profile, terms: Terms, app: Any) -> Size:
@@ -239,9 +239,9 @@ def _rate(plan: Plan, known: Profile, cpus: Limit) -> float | None:
     """Return how many jobs a second a plan can do: by its slots, and by the CPUs that its processes can use."""
     if not known.jobs or not known.wall:
         return None
-    used = cpus.value if plan.pool == PREFORK else min(cpus.value, plan.processes * known.parallel)
-    slots = plan.processes * (1 if plan.pool == SOLO else plan.concurrency)
-    cpu = known.cpu + (parallelism.HANDED_OVER if plan.pool == PREFORK else 0.0)
+    used = cpus.value if plan.kind == PREFORK else min(cpus.value, plan.replicas * known.parallel)
+    slots = plan.replicas * (1 if plan.kind == SOLO else plan.concurrency)
+    cpu = known.cpu + (parallelism.HANDED_OVER if plan.kind == PREFORK else 0.0)
     return min(slots / known.wall, used / max(cpu, 1e-6))
 
 

@@ -31,10 +31,10 @@ OF_APP = "the app's own setting"
 def kind_of_pool(launch: Launch) -> str:
     """Return the kind of pool that fits what the app allows and its jobs were seen to do."""
     own = launch.settings
-    if own.tune == settings.OFF or own.pools == (PREFORK,):
+    if own.tune == settings.OFF or own.pool_kinds == (PREFORK,):
         return PREFORK
     record, _ = launch.seen
-    terms = Terms(pools=own.pools)
+    terms = Terms(kinds=own.pool_kinds)
     # How much memory a process takes says nothing about its kind; the app is not imported yet.
     return pool_size.kind_of_pool(_bounds(launch), _known(record, process=0), terms)[0]
 
@@ -46,17 +46,17 @@ def tune(launch: Launch, app: Any) -> Tuning | None:
     """
     from celerykit.celery_app.layer import layer_of
 
-    pool = ALIASES.get(launch.pool_class, launch.pool_class)
+    kind = ALIASES.get(launch.pool_class, launch.pool_class)
     layer = layer_of(app.conf)
-    if launch.settings.tune == settings.OFF or pool not in pool_kinds.POOL_KINDS or layer is None:
+    if launch.settings.tune == settings.OFF or kind not in pool_kinds.POOL_KINDS or layer is None:
         return None
     given = {name: _given(launch, app.conf, layer, option) for name, option in OPTIONS.items()}
     terms = Terms(
-        pools=(pool,) if launch.told_pool else launch.settings.pools,
-        chosen=pool,
-        processes=1,
+        kinds=(kind,) if launch.told_pool else launch.settings.pool_kinds,
+        chosen=kind,
+        replicas=1,
         concurrency=_jobs_at_once(given["concurrency"][0]),
-        connections=tuple(connections(app.conf, pool)),
+        connections=tuple(connections(app.conf, kind)),
     )
     record, _ = launch.seen
     known = _known(record, footprint())
@@ -73,7 +73,7 @@ def tune(launch: Launch, app: Any) -> Tuning | None:
 def overcommitted(tuned: Tuning) -> Iterator[Finding]:
     """Yield that somebody asks for more jobs at once than the memory has room for, whatever the jobs do."""
     (value,) = (value for value in tuned.values if value.name == "concurrency")
-    most = pool_size.most(tuned.plan.pool, tuned.limits, tuned.profile)
+    most = pool_size.most(tuned.plan.kind, tuned.limits, tuned.profile)
     if value.source and not value.fills and (tuned.terms.concurrency or 0) > most:
         memory = tuned.limits.memory
         room = f"{model.megabytes(memory.value)}, {memory.source}"

@@ -114,7 +114,7 @@ class Adapter:
         pool, at = self._worker.pool, time.monotonic()
         size, ended = int(pool.num_processes), state.all_total_count[0] - len(state.active_requests)
         taken = len(state.reserved_requests)
-        if self._tuned.plan.pool == SOLO and ended > self._ended:
+        if self._tuned.plan.kind == SOLO and ended > self._ended:
             taken = max(taken, 1)  # it looks between two jobs, when it has none
         self._ended = ended
         profile, pids = self._known(at), [os.getpid(), *resizing.children(pool)]
@@ -164,7 +164,7 @@ class Adapter:
     @property
     def _kind(self) -> str:
         # Whoever runs one job at a time is advised as if it could run more.
-        return PREFORK if self._tuned.plan.pool == SOLO else self._tuned.plan.pool
+        return PREFORK if self._tuned.plan.kind == SOLO else self._tuned.plan.kind
 
     def _most(self, profile: Profile) -> tuple[int, str]:
         try:
@@ -210,7 +210,7 @@ class Adapter:
             return ""
         terms = dataclasses.replace(self._tuned.terms, chosen="")
         kind, why = pool_size.kind_of_pool(self._tuned.limits, self._profile, terms)
-        known = self._profile.jobs and kind != self._tuned.plan.pool
+        known = self._profile.jobs and kind != self._tuned.plan.kind
         return f"{why}: its next start has a pool of {kind} for that (see celerykit tune)" if known else ""
 
     def _advise(self, advice: str, now: autoscaling.Situation) -> None:

@@ -171,6 +171,21 @@ def test_a_misspelt_setting_of_the_kit_is_found_too(etc: Path) -> None:
     assert error.remedy == "Did you mean CELERYKIT_STOP_TIMEOUT?"
 
 
+def test_a_name_that_the_kit_has_given_up_is_refused_with_the_new_one(etc: Path) -> None:
+    """A worker that did not read it would run in another kind of pool, so the environment is no excuse."""
+    (etc / "celery.env").write_text("CELERYKIT_POOLS=threads\n")
+    (file,), warnings = misspelt(etc)
+    assert (
+        str(file)
+        == f"CELERYKIT_POOLS=threads ({etc}/celery.env:1): the kit has renamed it. Say CELERYKIT_POOL_KINDS instead."
+    )
+    assert not warnings
+    (etc / "celery.env").unlink()
+    (inherited,), warnings = misspelt(etc, CELERYKIT_POOLS="threads")
+    assert "Say CELERYKIT_POOL_KINDS instead" in str(inherited)
+    assert not warnings
+
+
 def test_a_message_about_a_misspelt_name_ends_in_one_mark(etc: Path) -> None:
     """The line reads as a sentence."""
     _, (warning,) = misspelt(etc, CELERY_WORKER_CONCURENCY="4")

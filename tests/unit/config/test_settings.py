@@ -42,7 +42,7 @@ def test_every_setting_is_read_from_its_variable(tmp_path: Path) -> None:
             "CELERYKIT_START_WITHIN": "90",
             "CELERYKIT_REDIS_TRANSPORT": "stock",
             "CELERYKIT_TUNE": "force",
-            "CELERYKIT_POOLS": "threads,prefork",
+            "CELERYKIT_POOL_KINDS": "threads,prefork",
             "CELERYKIT_WEIGHT": "2.5",
             "CELERYKIT_TLS_CA": str(tmp_path / "ca.pem"),
             "CELERYKIT_APP_ENV_FILE": "/srv/app.env",

@@ -34,7 +34,7 @@ TOLD: dict[str, Any] = {
     "results": "",
     "result_backend": "",
     "workers": [{"name": "default"}],
-    "processes": {},
+    "replicas": {},
     "beat": False,
     "beat_options": {},
     "flower": False,
@@ -129,18 +129,16 @@ def test_a_file_restarts_who_reads_it(plan: Any) -> None:
 
 def test_several_processes_are_several_pools(plan: Any) -> None:
     """Pools alike restart one after the other, so that one of them consumes."""
-    planned = plan(workers=[{"name": "a", "processes": 2, "options": {"concurrency": 1}}])
+    planned = plan(workers=[{"name": "a", "replicas": 2, "options": {"concurrency": 1}}])
     assert planned["units"] == ["celeryd", "celeryd@a-1", "celeryd@a-2"]
     assert text(planned, "/etc/celery/worker-a-1.env") == text(planned, "/etc/celery/worker-a-2.env")
 
 
 def test_a_host_says_how_many_processes_a_pool_has(plan: Any) -> None:
     """The first keeps the pool's name and file, which the others share; a host without an app says nothing yet."""
-    pool = {"name": "a", "processes": "auto", "options": {"queues": "a"}}
-    assert plan(workers=[pool], processes={"a": "skipped, since /opt/celery is not there"})["units"][1:] == [
-        "celeryd@a"
-    ]
-    planned = plan(workers=[pool, {"name": "b"}], processes={"a": "3"})
+    pool = {"name": "a", "replicas": "auto", "options": {"queues": "a"}}
+    assert plan(workers=[pool], replicas={"a": "skipped, since /opt/celery is not there"})["units"][1:] == ["celeryd@a"]
+    planned = plan(workers=[pool, {"name": "b"}], replicas={"a": "3"})
     assert planned["units"][1:] == ["celeryd@a", "celeryd@a-2", "celeryd@a-3", "celeryd@b"]
     found = files(planned)
     assert found["/etc/celery/worker-a.env"]["units"] == ["celeryd@a", "celeryd@a-2", "celeryd@a-3"]
@@ -152,8 +150,8 @@ def test_a_host_says_how_many_processes_a_pool_has(plan: Any) -> None:
 @pytest.mark.parametrize("said", [0, -1, "two", 1.5])
 def test_a_number_of_processes_that_is_none_is_refused(plan: Any, said: Any) -> None:
     """With the variable and its place."""
-    (error,) = plan(workers=[{"name": "a", "processes": said}])["errors"]
-    assert error.startswith(f"celery_workers[0].processes={said}: not at least 1. Write a number, or auto")
+    (error,) = plan(workers=[{"name": "a", "replicas": said}])["errors"]
+    assert error.startswith(f"celery_workers[0].replicas={said}: not at least 1. Write a number, or auto")
 
 
 def test_a_host_without_pools_has_no_umbrella(plan: Any) -> None:
@@ -250,9 +248,9 @@ def test_a_host_with_supervisor_has_a_program_a_process(plan: Any) -> None:
     ("told", "error"),
     [
         ({"workers": [{"name": "a"}, {"name": "a"}]}, "celery_workers[1].name=a: two pools are named a"),
-        ({"workers": [{"name": "a", "processes": 2}, {"name": "a-1"}]}, "two pools are named a-1"),
+        ({"workers": [{"name": "a", "replicas": 2}, {"name": "a-1"}]}, "two pools are named a-1"),
         ({"workers": [{"name": "a b"}]}, "celery_workers[0].name=a b: not letters"),
-        ({"workers": [{"name": "a", "processes": -1}]}, "celery_workers[0].processes=-1: not at least 1"),
+        ({"workers": [{"name": "a", "replicas": -1}]}, "celery_workers[0].replicas=-1: not at least 1"),
         (
             {"workers": [{"name": "a", "options": {"queues": "a b"}}]},
             "the options of pool a in celery_workers: CELERY_WORKER_QUEUES=a b",

@@ -38,50 +38,50 @@ def made(profile: Profile, bounds: Limits | None = None, **terms: Any) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("profile", "terms", "pool", "processes", "concurrency", "prefetch"),
+    ("profile", "terms", "kind", "replicas", "concurrency", "prefetch"),
     [
         (APP, {}, "prefork", 1, 2, 1),
         (APP, {"chosen": "solo"}, "solo", 1, 1, 1),
         (APP, {"chosen": "threads"}, "threads", 1, 10, 1),
         (APP, {"chosen": "gevent"}, "gevent", 1, 50, 4),
-        (APP, {"pools": ("threads",)}, "threads", 1, 10, 1),
-        (APP, {"pools": SAFE}, "prefork", 1, 2, 1),
+        (APP, {"kinds": ("threads",)}, "threads", 1, 10, 1),
+        (APP, {"kinds": SAFE}, "prefork", 1, 2, 1),
         (EMPTY, {}, "prefork", 1, 6, 64),
         (replace(EMPTY, wall=0.0003, cpu=0.0003), {}, "prefork", 1, 9, 64),
-        (EMPTY, {"pools": SAFE}, "threads", 2, 3, 64),
+        (EMPTY, {"kinds": SAFE}, "threads", 2, 3, 64),
         (EMPTY, {"chosen": "solo"}, "solo", 2, 1, 64),
         (BUSY, {}, "prefork", 1, 4, 4),
-        (BUSY, {"pools": SAFE}, "prefork", 1, 4, 4),
+        (BUSY, {"kinds": SAFE}, "prefork", 1, 4, 4),
         (replace(BUSY, wall=0.2, cpu=0.2, long=0.2), {}, "prefork", 1, 2, 1),
-        (BUSY, {"pools": ("threads",)}, "threads", 2, 2, 4),
+        (BUSY, {"kinds": ("threads",)}, "threads", 2, 2, 4),
         (MIXED, {}, "prefork", 1, 50, 1),
-        (MIXED, {"pools": SAFE}, "threads", 2, 25, 1),
-        (MIXED, {"pools": ("gevent", "prefork")}, "gevent", 2, 25, 4),
-        (MIXED, {"pools": SAFE, "processes": 1}, "threads", 1, 50, 1),
+        (MIXED, {"kinds": SAFE}, "threads", 2, 25, 1),
+        (MIXED, {"kinds": ("gevent", "prefork")}, "gevent", 2, 25, 4),
+        (MIXED, {"kinds": SAFE, "replicas": 1}, "threads", 1, 50, 1),
         (WAITING, {}, "prefork", 1, 64, 1),
-        (WAITING, {"pools": SAFE}, "threads", 1, 200, 1),
+        (WAITING, {"kinds": SAFE}, "threads", 1, 200, 1),
         (replace(MIXED, seen=4, used=0.5), {}, "prefork", 1, 16, 1),
         (replace(MIXED, seen=4, used=1.9), {}, "prefork", 1, 4, 1),
         (replace(MIXED, seen=4, used=0.95), {"chosen": "threads"}, "threads", 2, 4, 1),
-        (replace(MIXED, seen=4, used=0.95), {"chosen": "threads", "processes": 1}, "threads", 1, 4, 1),
+        (replace(MIXED, seen=4, used=0.95), {"chosen": "threads", "replicas": 1}, "threads", 1, 4, 1),
         (replace(MIXED, seen=4, used=0.95, arrival=10.0), {"chosen": "threads"}, "threads", 1, 3, 1),
-        (replace(EMPTY, cpu=0.0001, seen=10, used=1.0), {"pools": SAFE}, "threads", 2, 8, 64),
+        (replace(EMPTY, cpu=0.0001, seen=10, used=1.0), {"kinds": SAFE}, "threads", 2, 8, 64),
         (replace(MIXED, seen=64, used=1.9), {}, "prefork", 1, 50, 1),
         (FAT, {}, "prefork", 1, 2, 1),
     ],
 )
 def test_measured_jobs_get_what_was_measured_best(
-    profile: Profile, terms: dict[str, Any], pool: str, processes: int, concurrency: int, prefetch: int
+    profile: Profile, terms: dict[str, Any], kind: str, replicas: int, concurrency: int, prefetch: int
 ) -> None:
-    """On two CPUs: as many children for busy jobs, two processes of 25 threads for mixed ones that may have them."""
+    """On two CPUs: as many children for busy jobs, two replicas of 25 threads for mixed ones that may have them."""
     plan = made(profile, **terms)
-    assert (plan.pool, plan.processes, plan.concurrency, plan.prefetch) == (pool, processes, concurrency, prefetch)
+    assert (plan.kind, plan.replicas, plan.concurrency, plan.prefetch) == (kind, replicas, concurrency, prefetch)
 
 
 def test_an_app_that_did_not_say_so_gets_no_threads() -> None:
     """Whatever its jobs do: shared state that nobody has looked for breaks in production."""
     for profile in (APP, MIXED, BUSY, WAITING):
-        assert made(profile).pool == "prefork"
+        assert made(profile).kind == "prefork"
 
 
 def test_more_cpus_do_not_make_a_main_process_hand_out_more() -> None:
@@ -94,9 +94,9 @@ def test_more_cpus_do_not_make_a_main_process_hand_out_more() -> None:
 def test_threads_that_use_all_cpus_need_one_process() -> None:
     """A Python without its lock, or an extension that lets go of it, is known by what its threads were seen to use."""
     free = replace(BUSY, parallel=2.0)
-    assert (made(free, pools=SAFE).pool, made(free, pools=SAFE).processes) == ("threads", 1)
-    assert made(replace(BUSY, parallel=1.1), pools=SAFE).pool == "prefork"
-    assert made(replace(MIXED, parallel=2.0), pools=SAFE).processes == 1
+    assert (made(free, kinds=SAFE).kind, made(free, kinds=SAFE).replicas) == ("threads", 1)
+    assert made(replace(BUSY, parallel=1.1), kinds=SAFE).kind == "prefork"
+    assert made(replace(MIXED, parallel=2.0), kinds=SAFE).replicas == 1
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_child_is_replaced_before_the_limit_and_not_in_normal_operation() -> N
     tight = made(APP, limits(memory=90 * MIB))
     assert tight.max_memory_per_child is None
     assert "would be replaced after each" in tight.why("max_memory_per_child")
-    assert made(MIXED, pools=SAFE).max_memory_per_child is None
+    assert made(MIXED, kinds=SAFE).max_memory_per_child is None
 
 
 @pytest.mark.parametrize(("long", "prefetch"), [(3600, 1), (0.2, 1), (0.05, 2), (0.01, 10), (0.0001, 64)])
@@ -155,7 +155,7 @@ def test_connections_and_files_bound_what_the_jobs_would_like() -> None:
     assert plan.concurrency == 20
     assert "the database's pool allows 20" in str(plan)
     assert made(WAITING, limits(files=104)).concurrency == 10
-    assert made(replace(APP, jobs=1, wall=1, cpu=1, long=1), chosen="solo", connections=(Limit(1, "x"),)).processes == 1
+    assert made(replace(APP, jobs=1, wall=1, cpu=1, long=1), chosen="solo", connections=(Limit(1, "x"),)).replicas == 1
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ def test_what_a_job_more_takes_is_never_less_than_jobs_at_hand_do() -> None:
 
 def test_a_plan_says_why() -> None:
     """One line tells an operator what decided, and what else would have."""
-    assert str(made(MIXED, limits(memory=1 * GIB), pools=SAFE, connections=(Limit(80, "the database's pool"),))) == (
-        "concurrency 25 (threads), process 1 of 2: jobs wait 96 % of their time; "
+    assert str(made(MIXED, limits(memory=1 * GIB), kinds=SAFE, connections=(Limit(80, "the database's pool"),))) == (
+        "concurrency 25 (threads), replica 1 of 2: jobs wait 96 % of their time; "
         "memory (1024 MB, memory.max of /) allows 731; ulimit -n 65536 allows 32736; the database's pool allows 80"
     )
     assert str(made(APP, limits(0.5, 256 * MIB))) == (
@@ -215,12 +215,12 @@ profiles = st.builds(
 bounds = st.builds(
     limits, st.floats(0.01, 256), st.floats(16 * MIB, 1024 * GIB) | st.just(math.inf), st.integers(64, 2**20)
 )
-pools = st.sampled_from(["prefork", "solo", "threads", "gevent", "eventlet"])
+kinds = st.sampled_from(["prefork", "solo", "threads", "gevent", "eventlet"])
 terms = st.builds(
     Terms,
-    pools=st.lists(pools, min_size=1, unique=True).map(tuple),
-    chosen=st.just("") | pools,
-    processes=st.none() | st.just(1),
+    kinds=st.lists(kinds, min_size=1, unique=True).map(tuple),
+    chosen=st.just("") | kinds,
+    replicas=st.none() | st.just(1),
     connections=st.lists(st.builds(Limit, st.integers(1, 1000), st.just("a pool"))).map(tuple),
 )
 
@@ -238,22 +238,22 @@ def planned(bounds: Limits, profile: Profile, terms: Terms) -> Plan:
 def memory_of(plan: Plan, profile: Profile) -> float:
     """Return the bytes that a plan's processes are known to take with as many jobs as each may run."""
     own = 0.0
-    if plan.pool == "prefork":
+    if plan.kind == "prefork":
         own = profile.process / 2 if profile.child is None else profile.child
     slot = own if profile.growth is None else max(own + profile.growth, 1 * MIB)
-    return plan.processes * (profile.process + plan.concurrency * slot)
+    return plan.replicas * (profile.process + plan.concurrency * slot)
 
 
 @given(bounds=bounds, profile=profiles, terms=terms)
 def test_no_plan_exceeds_its_limits(bounds: Limits, profile: Profile, terms: Terms) -> None:
     """Neither in memory nor in files nor in connections, and each runs at least one job; the same twice over."""
     plan = planned(bounds, profile, terms)
-    slots = plan.processes * plan.concurrency
-    assert plan.concurrency >= 1 and plan.processes >= 1 and plan.prefetch >= 1
+    slots = plan.replicas * plan.concurrency
+    assert plan.concurrency >= 1 and plan.replicas >= 1 and plan.prefetch >= 1
     assert memory_of(plan, profile) <= bounds.memory.value
-    assert slots == plan.processes or slots <= min([math.inf, *(limit.value for limit in terms.connections)])
+    assert slots == plan.replicas or slots <= min([math.inf, *(limit.value for limit in terms.connections)])
     assert plan.concurrency == 1 or plan.concurrency <= (bounds.files.value - 64) / 4
-    assert plan.pool == (terms.chosen or plan.pool) and (terms.chosen or plan.pool in terms.pools)
+    assert plan.kind == (terms.chosen or plan.kind) and (terms.chosen or plan.kind in terms.kinds)
     assert plan == pool_size.plan(bounds, profile, terms)
 
 
@@ -261,7 +261,7 @@ def test_no_plan_exceeds_its_limits(bounds: Limits, profile: Profile, terms: Ter
 def test_every_value_of_a_plan_has_a_reason(bounds: Limits, profile: Profile, terms: Terms) -> None:
     """Nothing is tuned that nobody can ask why."""
     plan = planned(bounds, profile, terms)
-    values = {"pool", "processes", "concurrency", "prefetch", "max_memory_per_child"}
+    values = {"kind", "replicas", "concurrency", "prefetch", "max_memory_per_child"}
     assert {reason.of for reason in plan.reasons} == values
     assert all(plan.why(name) for name in values)
 
@@ -276,23 +276,23 @@ def test_every_value_of_a_plan_has_a_reason(bounds: Limits, profile: Profile, te
     bounds=limits(16, 934 * MIB, 116),
     more=(1, 3, 1),
     profile=Profile(process=136 * MIB, jobs=1),
-    terms=Terms(pools=("prefork", "solo", "threads")),
+    terms=Terms(kinds=("prefork", "solo", "threads")),
 )
 def test_more_of_a_machine_never_makes_a_smaller_pool(
     bounds: Limits, more: tuple[float, float, int], profile: Profile, terms: Terms
 ) -> None:
     """More CPUs, memory or files: at least as many jobs at once.
 
-    But for what does not divide among processes, and for the memory that is now given to more of them.
+    But for what does not divide among replicas, and for the memory that is now given to more of them.
     """
     small = planned(bounds, profile, terms)
     large = pool_size.plan(
         limits(bounds.cpus.value * more[0], bounds.memory.value * more[1], bounds.files.value * more[2]), profile, terms
     )
-    assume(small.pool == large.pool)
-    given_to_processes = max(0, large.processes - small.processes) * profile.process
-    instead = given_to_processes / max(profile.growth or 0.0, 1 * MIB)
-    assert large.processes * (large.concurrency + 1) + instead > small.processes * small.concurrency
+    assume(small.kind == large.kind)
+    given_to_replicas = max(0, large.replicas - small.replicas) * profile.process
+    instead = given_to_replicas / max(profile.growth or 0.0, 1 * MIB)
+    assert large.replicas * (large.concurrency + 1) + instead > small.replicas * small.concurrency
 
 
 def test_what_has_no_room_in_the_memory_is_known_without_a_job_seen() -> None:

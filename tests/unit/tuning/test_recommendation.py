@@ -56,8 +56,8 @@ def test_it_says_what_threads_would_gain_and_does_not_choose_them(celerykit: Run
     # On a busy machine, jobs that are shorter seem to compute.
     told = ("tune", "--app", "shop", "--task", "shop.wait", "--args", "[0.3]", "--runs", "5")
     asked = celerykit(*told)
-    assert "# if the app is safe for threads, CELERYKIT_POOLS=threads,prefork: concurrency " in asked.stdout
-    allowed = celerykit(*told, CELERYKIT_POOLS="threads,prefork")
+    assert "# if the app is safe for threads, CELERYKIT_POOL_KINDS=threads,prefork: concurrency " in asked.stdout
+    allowed = celerykit(*told, CELERYKIT_POOL_KINDS="threads,prefork")
     assert values(allowed)["CELERY_WORKER_POOL"] == "threads"
     assert "if the app is safe" not in allowed.stdout
 
@@ -66,10 +66,10 @@ def test_it_says_what_threads_would_gain_and_does_not_choose_them(celerykit: Run
 def test_jobs_that_let_go_of_the_interpreter_are_told_apart_by_running_them(celerykit: Run) -> None:
     """Both use a CPU all the time; in threads, one of them uses all that there are, and needs no children."""
     told = ("tune", "--app", "shop", "--runs", "5", "--task")
-    alone = celerykit(*told, "shop.sign", "--args", "[200000]", CELERYKIT_POOLS="threads,prefork")
+    alone = celerykit(*told, "shop.sign", "--args", "[200000]", CELERYKIT_POOL_KINDS="threads,prefork")
     assert values(alone)["CELERY_WORKER_POOL"] == "threads", alone.stdout
     assert re.search(r"threads of one process use \d\.\d CPUs at once", alone.stdout)
-    in_turn = celerykit(*told, "shop.burn", "--args", "[0.1]", CELERYKIT_POOLS="threads,prefork")
+    in_turn = celerykit(*told, "shop.burn", "--args", "[0.1]", CELERYKIT_POOL_KINDS="threads,prefork")
     assert values(in_turn)["CELERY_WORKER_POOL"] == "prefork", in_turn.stdout
     unsaid = celerykit(*told, "shop.sign", "--args", "[200000]")
     assert values(unsaid)["CELERY_WORKER_POOL"] == "prefork", unsaid.stdout
@@ -118,7 +118,7 @@ def test_a_proposal_is_written_into_the_pool_s_file_and_changes_nothing_else(
     file.write_text("# ours\nCELERY_WORKER_CONCURRENCY=3\nCELERY_WORKER_QUEUES=mail\n")
     file.chmod(0o640)
     keep(tmp_path, shop_wait=WAIT, shop_burn=BURN)
-    told = {"STATE_DIRECTORY": str(tmp_path), "CELERY_APP": "shop", "CELERYKIT_POOLS": "threads,prefork"}
+    told = {"STATE_DIRECTORY": str(tmp_path), "CELERY_APP": "shop", "CELERYKIT_POOL_KINDS": "threads,prefork"}
     proposed = values(celerykit("tune", **told))
     written = celerykit("tune", "--write", **told)
     assert f"wrote {file}\n" in written.stdout
@@ -131,7 +131,7 @@ def test_a_proposal_is_written_into_the_pool_s_file_and_changes_nothing_else(
     links = [path for path in etc.iterdir() if path.is_symlink()]
     assert all(link.readlink() == file.relative_to(etc) for link in links)
     assert len(links) == written.stdout.count("wrote ") - 1
-    assert celerykit("tune", "--processes", **told).stdout == f"{len(links) + 1}\n"  # of all, they share its part
+    assert celerykit("tune", "--replicas", **told).stdout == f"{len(links) + 1}\n"  # of all, they share its part
     lines = celerykit("worker", "--explain", **told).stdout
     assert f"CELERY_WORKER_CONCURRENCY={proposed['CELERY_WORKER_CONCURRENCY']}  # {file}" in lines
 
@@ -143,7 +143,7 @@ def test_a_further_worker_of_a_pool_begins_with_what_the_first_one_has_seen(
     (etc / "worker-default.env").touch()
     (etc / "worker-default-2.env").symlink_to("worker-default.env")
     keep(tmp_path, shop_wait=WAIT)
-    told = {"STATE_DIRECTORY": str(tmp_path), "CELERY_APP": "shop", "CELERYKIT_POOLS": "threads,prefork"}
+    told = {"STATE_DIRECTORY": str(tmp_path), "CELERY_APP": "shop", "CELERYKIT_POOL_KINDS": "threads,prefork"}
     first, second = (celerykit("worker", pool, "--explain", **told).stdout for pool in ("default", "default-2"))
     # How much memory a thread would take differs a little from measurement to measurement.
     sizes = [re.findall(r"^(\w+=\S+)  # tuned: ([^;]*)", lines, re.MULTILINE) for lines in (first, second)]

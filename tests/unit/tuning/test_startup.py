@@ -53,7 +53,7 @@ def test_a_worker_of_which_nothing_is_said_is_as_large_as_its_machine(explained:
 
 def test_tuning_can_be_switched_off(explained: Run) -> None:
     """CELERYKIT_TUNE=off leaves a worker as Celery makes it."""
-    lines, _ = explained(CELERYKIT_TUNE="off", CELERYKIT_POOLS="threads")
+    lines, _ = explained(CELERYKIT_TUNE="off", CELERYKIT_POOL_KINDS="threads")
     assert [line for line in lines if "tuned" in line or line.startswith("worker_concurrency")] == []
     assert lines[-1] == "celery worker -P processes  # arguments"
 
@@ -114,8 +114,8 @@ def test_children_share_what_is_left_by_the_number_that_somebody_insists_on(expl
 
 def test_threads_are_for_apps_that_allow_nothing_else_or_whose_operator_chose_them(explained: Run) -> None:
     """While nothing is known of the jobs, an app that allows both stays on prefork."""
-    assert explained(CELERYKIT_POOLS="threads,prefork")[0][-1].startswith("celery worker -P processes ")
-    assert explained(CELERYKIT_POOLS="threads")[0][-1].startswith("celery worker -P threads ")
+    assert explained(CELERYKIT_POOL_KINDS="threads,prefork")[0][-1].startswith("celery worker -P processes ")
+    assert explained(CELERYKIT_POOL_KINDS="threads")[0][-1].startswith("celery worker -P threads ")
     lines, _ = explained(CELERY_WORKER_POOL="threads")
     assert value(lines, "worker_concurrency").startswith("worker_concurrency=10  # tuned: nothing is known of the jobs")
     assert "max_connections of broker_transport_options allows 1000" in value(lines, "worker_concurrency")
@@ -147,8 +147,8 @@ def test_pools_of_one_machine_share_it_by_weight(explained: Run, etc: Path) -> N
     ("name", "text", "problem"),
     [
         ("CELERYKIT_TUNE", "yes", "neither on, off nor force"),
-        ("CELERYKIT_POOLS", "prefork,thread", "thread is none of prefork, threads, gevent, eventlet, solo"),
-        ("CELERYKIT_POOLS", "prefork,", "an empty name is none of "),
+        ("CELERYKIT_POOL_KINDS", "prefork,thread", "thread is none of prefork, threads, gevent, eventlet, solo"),
+        ("CELERYKIT_POOL_KINDS", "prefork,", "an empty name is none of "),
         ("CELERYKIT_WEIGHT", "0", "not a positive number"),
         ("CELERYKIT_WEIGHT", "-1", "not a positive number"),
         ("CELERYKIT_WEIGHT", "half", "not a positive number"),
