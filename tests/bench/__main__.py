@@ -1,6 +1,7 @@
 """``make bench``: measure each cell that has no result yet, and write the record and the page when all have.
 
-``BENCH=tuned`` does so with the cells of sizes alone, and a cell's name measures that one and writes nothing.
+``BENCH=tuned`` does so with the cells of sizes alone. A cell's name measures that one. Unless it is one of sizes, the
+record and the page have it then.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def main() -> int:
         return 2
     told = {"versions": versions(), "machine": machine()}
     if wanted in CELLS:
-        print(page.table(results({wanted: {**told, **measured(CELLS[wanted])}})))
+        page.RECORD.replace(wanted, {**told, **measured(CELLS[wanted])})
+        page.write()
+        print(page.table(results({wanted: page.RECORD.read()[wanted]})))
     elif wanted in sizes_page.CELLS:
         cell = sizes_page.CELLS[wanted]
         print(sizes_page.section(cell, outcomes({wanted: {**told, **cell.measure()}})[wanted]))

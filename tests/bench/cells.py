@@ -150,6 +150,16 @@ CELLS = {
         ),
         *(
             Cell(
+                f"grown-{pool}-results",
+                f"200000 no-op jobs with a result and no time limit, {pool}: as above",
+                _in_turn(measure.grown, pool_class=pool, count=200_000, task="bench.result", longest=""),
+                (Bar("MB more", at_most=5, unit="MB"),),
+                rounds=1,
+            )
+            for pool in ("prefork", "threads")
+        ),
+        *(
+            Cell(
                 f"looking-{pool}",
                 f"{pool}, by turns: what it costs to see what no-op jobs do, beside `CELERYKIT_TUNE=off` as stock",
                 partial(measure.cost, pool_class=pool),

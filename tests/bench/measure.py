@@ -220,14 +220,16 @@ def later(side: Side, count: int = 100_000, rate: float = 1_000.0) -> dict[str, 
         return {"MB more": more / 1e6, "p50 s late": cuts[49], "p99 s late": cuts[98]}
 
 
-def grown(side: Side, pool_class: str, count: int) -> dict[str, float]:
+def grown(
+    side: Side, pool_class: str, count: int, task: str = "bench.nothing", longest: str = "600"
+) -> dict[str, float]:
     """Return the MB that the process of a worker that grows most has more after so many jobs than at their start.
 
-    Each job has a time limit, which prefork keeps a timer for.
+    :param longest: the time limit of each job in seconds, for which prefork keeps a timer; nothing for no limit.
     """
     with Scene.of(side) as scene:
-        scene.publish("bench.nothing", count)
-        worker = scene.worker(pool_class, 2, CELERY_WORKER_PREFETCH_MULTIPLIER=4)
+        scene.publish(task, count)
+        worker = scene.worker(pool_class, 2, CELERY_WORKER_PREFETCH_MULTIPLIER=4, CELERYKIT_LONGEST_JOB=longest)
         until(lambda: scene.left(["celery"]) < count - SETTLED, 300, "the first jobs done")
         before = resident(worker)
         until(lambda: not scene.left(["celery"]), 60 + count / 50, "all jobs done", pause=1.0)

@@ -25,7 +25,7 @@ HEAD = """\
 
 `make bench` measures each cell, prints it beside its bar, and in the end writes this page and its
 [record](benchmarks.json).
-An interrupted run goes on where it stopped. `make bench BENCH={example}` measures one cell and writes nothing.
+An interrupted run goes on where it stopped. `make bench BENCH={example}` measures one cell, and writes it here.
 
 Rates depend on the machine, so the ratio is the figure to read: in each round both sides are measured one after the
 other, on an empty broker each, and change places from round to round. A figure is the median of the rounds, with the

@@ -28,13 +28,13 @@ ASK = (
 AS_MANY_AS_ARE_BEST = """
 mkdir -p "$CELERYKIT_CONFIG_DIR" && cd "$CELERYKIT_CONFIG_DIR" && : >worker-default.env
 trap 'kill $workers; wait' TERM
-for number in $(seq 2 "$(celerykit tune --processes)"); do
+for number in $(seq 2 "$(celerykit tune --replicas)"); do
   ln -s worker-default.env "worker-default-$number.env"
 done
 for file in worker-*.env; do name=${file#worker-}; celerykit worker "${name%.env}" & workers="$workers $!"; done
 wait
 """
-"""What ``processes: auto`` does on a host."""
+"""What ``replicas: auto`` does on a host."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ KIT_THREADS = Contender(
     THREADS,
     entrypoint=("sh", "-c"),
     command=(AS_MANY_AS_ARE_BEST,),
-    environment={"CELERYKIT_POOLS": "threads,prefork", "CELERYKIT_CONFIG_DIR": "/tmp/etc"},
+    environment={"CELERYKIT_POOL_KINDS": "threads,prefork", "CELERYKIT_CONFIG_DIR": "/tmp/etc"},
     learns=True,
 )
 

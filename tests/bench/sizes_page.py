@@ -35,8 +35,8 @@ HEAD = """\
 `make bench BENCH=tuned` measures the cells below, and writes this part of the page and its {record}.
 
 - `stock` is Celery as it comes, with nothing of the kit. `kit` is a worker of the kit that is told its app and
-  broker and nothing else. `{threads}` is told `CELERYKIT_POOLS=threads,prefork` besides, and has as many
-  workers as `celerykit tune --processes` says. Each has first done {learning:g} seconds of such jobs ({slowly:g} or
+  broker and nothing else. `{threads}` is told `CELERYKIT_POOL_KINDS=threads,prefork` besides, and has as many
+  workers as `celerykit tune --replicas` says. Each has first done {learning:g} seconds of such jobs ({slowly:g} or
   {slowest:g} where they fill memory) and been restarted, and the same again if it then chose another size.
 - The others of the kit are sizes set by hand, with `CELERYKIT_TUNE=off`: a process a CPU and 16, as Airflow has it, are
   what people usually set. The best of them are known once all have been measured, and are measured again with the rest.

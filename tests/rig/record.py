@@ -48,6 +48,10 @@ class Record:
         file.write_text(json.dumps(made), encoding="utf-8")
         return made
 
+    def replace(self, name: str, part: dict[str, Any]) -> None:
+        """Put a part that was made anew into the last whole run."""
+        self.file.write_text(json.dumps({**self.read(), name: part}, indent=1) + "\n", encoding="utf-8")
+
     def write(self, parts: dict[str, Any]) -> None:
         """End the run under way: this is the last whole run now."""
         self.file.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
