@@ -48,6 +48,28 @@ options:
   secret_urls: { description: "Pattern of passwords in values; its first group stays.", type: str, default: "(?!)" }
 """
 
+EXAMPLES = """
+- name: Have an env file, and note which unit reads it
+  celerykit.kit.celery_files:
+    files:
+      - path: /etc/celery/celery.env
+        phase: configure
+        text: "CELERY_APP=myapp\\n"
+        mode: "0640"
+        group: celery
+        units: [celeryd@default]
+    phases: [configure]
+    manifest: /opt/celery/files.json
+    pending: /opt/celery/pending
+"""
+
+RETURN = """
+paths: { description: The paths that differed., type: list }
+touched: { description: "The units that are to be restarted, of this run and of earlier ones.", type: list }
+missing: { description: What links need that is not there yet., type: list }
+knows_packages: { description: Whether Ansible's modules for packages can say what they would do., type: bool }
+"""
+
 RELOAD = "daemon-reload"
 UNITS = "/etc/systemd/system/"
 PACKAGE_LIBRARIES = ("apt", "dnf", "libdnf5")

@@ -19,6 +19,17 @@ options:
   names: { description: The packages., type: list, elements: str, required: true }
 """
 
+EXAMPLES = """
+- name: Ask which RabbitMQ the host can have
+  celerykit.kit.celery_packages:
+    names: [rabbitmq-server]
+  register: asked
+
+- name: Refuse an old one
+  ansible.builtin.assert:
+    that: not asked.known or asked.offered['rabbitmq-server'] is version('3.12', '>=')
+"""
+
 RETURN = """
 known: { description: Whether the host knows what its archives offer., type: bool }
 installed: { description: "The version that is installed, by package; the empty string for none.", type: dict }

@@ -111,6 +111,24 @@ def test_a_generated_page_is_what_the_code_says(name: str) -> None:
     assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == generator["page"]()
 
 
+def test_each_role_has_a_page_of_its_own_that_is_up_to_date() -> None:
+    """Who opens a role's folder finds its variables and a play to begin with. ``roles_doc.py --write`` renews it."""
+    for file, text in runpy.run_path(str(ROOT / "scripts" / "roles_doc.py"))["readmes"]().items():
+        assert file.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("role", ["celery", "certificate", "postgresql", "rabbitmq", "redis"])
+def test_the_example_of_a_role_sets_variables_that_it_has(role: str) -> None:
+    """A play that somebody copies sets what the role requires, and nothing that it does not know."""
+    (play,) = yaml.safe_load((ROOT / "playbooks" / "examples" / f"{role}.yml").read_text(encoding="utf-8"))
+    specification = yaml.safe_load((ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    options = specification["argument_specs"]["main"]["options"]
+    (entry,) = play["roles"]
+    assert entry["role"] == role
+    assert set(entry["vars"]) <= set(options)
+    assert {name for name, option in options.items() if option.get("required")} <= set(entry["vars"])
+
+
 @pytest.mark.parametrize("name", ["bench", "faults", "real"])
 def test_a_page_of_results_is_what_its_record_says(name: str) -> None:
     """No figure in it is typed; python -m tests.NAME.page --write renews it from the record."""
