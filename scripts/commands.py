@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import checks
 import cleanup
 import debian
+import dist
 import host
 import machines
 import oldest
@@ -178,11 +179,7 @@ def _prepare_hosts() -> None:
 
     :raises SetupError: if Ansible does not run on this Python.
     """
-    if sys.version_info < OLDEST_FOR_ANSIBLE:
-        raise SetupError(
-            "Ansible needs Python {}.{} or newer".format(*OLDEST_FOR_ANSIBLE),
-            "Name a newer one, for example: make hosts PYTHON=python3.13",
-        )
+    _require_ansible()
     machines.require_ssh()
     host.require_engine()
     host.require_disk(ROOM_FOR_IMAGES)
@@ -190,6 +187,22 @@ def _prepare_hosts() -> None:
     virtualenv.ensure_virtualenv()
     for kind in testhosts.KINDS:
         testhosts.build(kind)
+
+
+def _require_ansible() -> None:
+    if sys.version_info < OLDEST_FOR_ANSIBLE:
+        raise SetupError(
+            "Ansible needs Python {}.{} or newer".format(*OLDEST_FOR_ANSIBLE),
+            "Name a newer one, for example: make hosts PYTHON=python3.13",
+        )
+
+
+def _dist() -> None:
+    """Make a release, for which Ansible builds the collection."""
+    _require_ansible()
+    _prepare()
+    virtualenv.ensure_virtualenv()
+    dist.make()
 
 
 def _hosts() -> None:
@@ -229,6 +242,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "brokers": _brokers,
     "test-hosts-all": _test_hosts,
     "test-ansible-oldest": _test_ansible_oldest,
+    "dist": _dist,
     "hosts": _hosts,
     "hosts-down": _hosts_down,
     "check": _check,
