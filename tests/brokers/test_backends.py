@@ -26,7 +26,6 @@ from tests.brokers.kinds import (
     settings,
 )
 from tests.brokers.scene import serve
-from tests.containers.test_survival import assert_nothing_lost, wait_running
 from tests.rig.containers import REDIS_IMAGE
 from tests.rig.waiting import until
 
@@ -99,7 +98,7 @@ def test_jobs_without_a_result_backend_are_done(stack: Rig, kind: Backend) -> No
     """Fire and forget needs none: whoever asks for a result all the same is told so."""
     process = worker(stack, kind)
     stack.client.work(4, 0.1)
-    assert_nothing_lost(stack)
+    stack.assert_nothing_lost()
     ask = ["python", "-c", "import others; others.add.delay(1, 2).get(timeout=9)"]
     code, said = process.container.exec_run(ask)
     assert code != 0 and b"No result backend is configured" in said
@@ -134,11 +133,11 @@ def test_no_job_is_lost_while_the_result_backend_is_away(
     """Jobs that end meanwhile are done once, and each has its result when the server is there again."""
     process = worker(stack, kind, CELERY_WORKER_POOL=pool_class)
     jobs = stack.client.work(8, 1.0)
-    wait_running(stack, 2)
+    stack.ledger.wait_running(2)
     results.stop()
     until(lambda: len(stack.ledger.account().done) >= 2, 30, "jobs that end while nobody takes their results")
     results.start()
-    assert_nothing_lost(stack)
+    stack.assert_nothing_lost()
     assert set(stack.ledger.account().done) == set(jobs)
     ask_states = "import sys, others; print(*{others.app.AsyncResult(job).state for job in sys.argv[1:]})"
     states = f"python -c '{ask_states}' {' '.join(jobs)}"

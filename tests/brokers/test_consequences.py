@@ -9,7 +9,6 @@ import pytest
 from celery import Signature, chain, chord
 
 from tests.brokers.conftest import PGMQ, RabbitMQ
-from tests.containers.test_survival import wait_running
 from tests.rig.inside.celerykit_survival import note
 from tests.rig.waiting import until
 
@@ -132,7 +131,7 @@ def test_what_jobs_lead_to_outlasts_a_broker_that_refuses_it(
         pool, "leading", CELERY_WORKER_CONCURRENCY=HEADS + 3, CELERYKIT_LONGEST_JOB=180, CELERY_RESULT_BACKEND=results
     )
     Family(rig, pool, results)
-    wait_running(rig, HEADS)
+    rig.ledger.wait_running(HEADS)
     next(stages)
     (rig.ledger.folder / "fault").touch()
     time.sleep(LINGERING)  # nothing tells from outside that a job waits in its child

@@ -10,8 +10,7 @@ import pytest
 from celerykit.brokers.catalogue import Promise
 from tests.brokers.kinds import BROKERS, EVERY, HIGH_FIRST, IGNORED, LOW_FIRST, MIXED, Kind, each
 from tests.brokers.scene import LONGEST_JOB, assert_all_done
-from tests.containers.test_bad_input import refused
-from tests.containers.test_survival import wait_running
+from tests.rig.process import refused
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def replace_killed_worker(broker: Broker, jobs: int) -> None:
     """Kill a worker while the first of so many jobs runs, and start another."""
     worker = broker.worker()
     broker.submit(worker, jobs, 3.0)
-    wait_running(broker.rig)
+    broker.rig.ledger.wait_running()
     worker.signal("SIGKILL")
     broker.worker()
 
@@ -52,7 +51,7 @@ def test_jobs_survive_a_stop(on: Callable[[Kind], Broker], seen: Seen, kind: Kin
     broker = on(kind)
     worker = broker.worker()
     broker.submit(worker, 4, 2.0)
-    wait_running(broker.rig)
+    broker.rig.ledger.wait_running()
     worker.stop()
     assert worker.wait_exit(60) == 0
     assert not broker.rig.ledger.account().running
@@ -88,7 +87,7 @@ def test_waiting_jobs_survive_a_kill_of_the_broker(on: Callable[[Kind], Broker],
     assert broker.server is not None
     worker = broker.worker(restart=True)  # as the stack has it
     broker.submit(worker, 4, 3.0)
-    wait_running(broker.rig)
+    broker.rig.ledger.wait_running()
     broker.server.kill()
     broker.server.start()
     assert_all_done(broker.rig, 120)
@@ -102,7 +101,7 @@ def test_priorities_are_what_the_page_says(on: Callable[[Kind], Broker], seen: S
     broker = on(kind)
     worker = broker.worker()
     broker.submit(worker, 1, 3.0)
-    wait_running(broker.rig)
+    broker.rig.ledger.wait_running()
     worker.signal("SIGSTOP")
     broker.submit(worker, JOBS, 0.0, priorities=[0, 9], pause=0.02)
     worker.signal("SIGCONT")

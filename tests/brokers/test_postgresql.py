@@ -14,7 +14,6 @@ from celery import Celery
 import celerykit
 from celerykit.checks import connectivity
 from tests.brokers.scene import read_only
-from tests.containers.test_survival import assert_nothing_lost, wait_running
 from tests.rig.containers import CELERY_IMAGE, POSTGRESQL_IMAGE
 from tests.rig.waiting import meanwhile, until
 
@@ -52,14 +51,14 @@ def test_a_stop_gives_back_what_a_worker_holds(rig: Rig) -> None:
     send_late(worker, 30)
     until(lambda: rig.client.unacknowledged() == 1, 60, "a job in the worker")
     rig.client.work(4, 9.0)
-    wait_running(rig, 2)
+    rig.ledger.wait_running(2)
     # One waits in PostgreSQL by now, two run, and the worker fetches no more than one that waits for a slot.
     until(lambda: rig.client.unacknowledged() >= 4, 60, "jobs in the worker")
     assert worker.stop(seconds=20) < 12
     assert worker.state["ExitCode"] == 0
     assert (rig.client.queued(), rig.client.unacknowledged()) == (4, 1)
     long_worker(rig, CELERY_WORKER_CONCURRENCY=4)
-    assert_nothing_lost(rig, 60, twice=4)
+    rig.assert_nothing_lost(60, twice=4)
 
 
 @pytest.mark.slow
@@ -70,15 +69,15 @@ def test_a_job_of_a_worker_that_lives_is_its_own(rig: Rig) -> None:
     worker = rig.worker(BROKER_OPTIONS=STOCK, **told)
     send_late(worker, 2 * LEASE)
     rig.client.work(2, 1.8 * LEASE)
-    wait_running(rig, 2)
+    rig.ledger.wait_running(2)
     rig.worker(CELERY_WORKER_CONCURRENCY=3, **told)
     server.kill(5)
     server.start()
-    assert_nothing_lost(rig, 120)
+    rig.assert_nothing_lost(120)
     rig.client.work(4, 4.0)
-    wait_running(rig, 4)
+    rig.ledger.wait_running(4)
     worker.signal("SIGKILL")
-    assert_nothing_lost(rig, LEASE + 30, twice=2)
+    rig.assert_nothing_lost(LEASE + 30, twice=2)
 
 
 def test_a_delayed_job_is_kept_by_the_server(rig: Rig) -> None:
@@ -96,12 +95,12 @@ def test_an_outage_is_over_for_every_job_when_the_server_is_back(rig: Rig) -> No
     send_late(worker, 20)
     until(lambda: rig.client.unacknowledged() == 1, 60, "a job in the worker")
     rig.client.work(2, 6.0)
-    wait_running(rig, 2)
+    rig.ledger.wait_running(2)
     until(lambda: rig.client.unacknowledged() == 3, 20, "three jobs in the worker")
     server.kill(20)
     worker.wait_log("a job has ended, of which PostgreSQL is told when it answers again", 90)
     server.start()
-    assert_nothing_lost(rig, 60)
+    rig.assert_nothing_lost(60)
     assert worker.state["Status"] == "running"
 
 
@@ -110,7 +109,7 @@ def test_a_job_that_waits_for_a_slot_is_no_sign_of_being_stuck(rig: Rig) -> None
     rig.pgmq()
     worker = long_worker(rig, CELERY_WORKER_CONCURRENCY=1, CELERY_WORKER_PREFETCH_MULTIPLIER=2, CELERYKIT_STUCK_AFTER=6)
     rig.client.work(2, 12.0)
-    assert_nothing_lost(rig, 60)
+    rig.assert_nothing_lost(60)
     assert worker.state["Status"] == "running"
 
 
@@ -120,7 +119,7 @@ def test_workers_that_come_and_go_leave_no_queue(rig: Rig) -> None:
     rig.worker(CELERY_WORKER_TASK_EVENTS="true").stop()
     worker = rig.worker(CELERY_WORKER_TASK_EVENTS="true")
     rig.client.work(4, 0.1)
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
     worker.signal("SIGKILL")
     assert queues(rig) == {"celery"}
     tables = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'pgmq'::regnamespace"
@@ -154,7 +153,7 @@ def test_results_survive_their_server(rig: Rig, fault: str) -> None:
     worker = rig.worker(CELERY_RESULT_BACKEND=url, CELERYKIT_LONGEST_JOB=LONG)
     results = Celery("results", backend=url.replace("postgresql:5432", address), set_as_current=False)
     with meanwhile(lambda: rig.client.submit("jobs.work", 0.2), 0.1):
-        wait_running(rig)
+        rig.ledger.wait_running()
         if fault == "restart":
             server.stop()
         else:
@@ -164,7 +163,7 @@ def test_results_survive_their_server(rig: Rig, fault: str) -> None:
         server.start()
         until(lambda: server.answers("postgresql-health"), 30, "the server")
         rig.ledger.wait_accepted(5, 30)
-    assert_nothing_lost(rig, twice=4)
+    rig.assert_nothing_lost(twice=4)
     jobs = rig.ledger.account().accepted
     until(lambda: all(results.AsyncResult(job).state == "SUCCESS" for job in jobs), 30, "every result")
 
@@ -181,7 +180,7 @@ def test_results_of_a_django_project_survive_their_server(rig: Rig, backend: str
     worker = rig.worker("prefork", "on_django", working_dir="/app/current", **told)
     worker.sh("python -m django migrate --settings project_settings --verbosity 0")
     with meanwhile(lambda: rig.client.submit("jobs.work", 0.2), 0.1):
-        wait_running(rig)
+        rig.ledger.wait_running()
         server.kill(20)
         until(lambda: worker.logs.count("Failed operation _store_result") > 4, 60, "attempts to store a result")
         server.start()
@@ -189,7 +188,7 @@ def test_results_of_a_django_project_survive_their_server(rig: Rig, backend: str
         with read_only(server):
             worker.wait_log("refuses what jobs leave there: 25006;", 60)
         rig.ledger.wait_accepted(5, 30)
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
     jobs = sorted(rig.ledger.account().accepted)
     stored = "SELECT count(*) FROM django_celery_results_taskresult WHERE task_id = ANY(%s) AND status = 'SUCCESS'"
     with psycopg.connect(f"postgresql://celery:{rig.password}@{address}/celery", autocommit=True) as connection:
@@ -299,13 +298,13 @@ def test_a_broker_that_is_read_only_for_a_while_ends_no_worker(rig: Rig) -> None
     server = rig.pgmq()
     worker = long_worker(rig, CELERY_RESULT_BACKEND="UNSET")
     rig.client.work(2, 3.0)
-    wait_running(rig, 2)
+    rig.ledger.wait_running(2)
     with read_only(server):
         until(lambda: not rig.ledger.account().lost, 30, "the end of both")
         worker.wait_log("Trying to re-establish", 30)
         time.sleep(5)  # for attempts that follow each other without a pause
     rig.client.work(2, 0.1)
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
     until(lambda: rig.client.queued() + rig.client.unacknowledged() == 0, 30, "an empty queue")
     assert not rig.ledger.account().started_twice
     assert worker.state["Status"] == "running" and worker.logs.count("Trying to re-establish") < 9

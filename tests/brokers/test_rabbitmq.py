@@ -13,7 +13,6 @@ from celery import Celery
 
 from celerykit.brokers import rabbitmq_definitions
 from celerykit.messages import dead_letters
-from tests.containers.test_survival import assert_nothing_lost, kill_main_process, wait_running
 from tests.rig.inside.celerykit_survival import note
 from tests.rig.waiting import until
 
@@ -50,14 +49,14 @@ def test_everything_together(server: Process, rig: Rig) -> None:
     send_by_all(rig, app)
     worker = rig.worker(CELERY_WORKER_QUEUES=",".join(QUEUES), CELERYKIT_MAX_DELIVERIES=2)
     send_by_all(rig, app)
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
     assert len(rig.ledger.account().accepted) == 16
     assert not rig.ledger.account().done_twice
     assert len(app.control.ping(timeout=5)) == 1
     rig.client.work(2, 3.0)
-    wait_running(rig, 2)
-    kill_main_process(worker)
-    assert_nothing_lost(rig, twice=2)
+    rig.ledger.wait_running(2)
+    worker.kill_and_start()
+    rig.assert_nothing_lost(twice=2)
     poison = rig.client.submit("jobs.kill_child") or ""
     until(lambda: len(rig.client.dead_letters()) == 1, 60, "a dead letter")
     assert poison.encode() in rig.client.dead_letters()[0]
@@ -73,7 +72,7 @@ def test_jobs_that_a_stock_producer_delays_take_no_slot(server: Process, rig: Ri
         note(str(rig.ledger.folder), "accepted", job)
     now = rig.client.work(2, 0.1)
     until(lambda: set(now) <= set(rig.ledger.account().done), 12, "jobs for now")
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
     assert sent + 15 <= (rig.ledger.first("start", job) or 0.0) < sent + 15.9 + 5
 
 
@@ -82,7 +81,7 @@ def test_jobs_that_are_due_follow_each_other_at_once_in_solo(server: Process, ri
     past = datetime.now(UTC) - timedelta(seconds=10)
     kinds = {"now": rig.client.work(30, 0.0), "due": rig.client.work(30, 0.0, eta=past)}
     rig.worker("solo")
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
     took = {
         kind: rig.ledger.first("start", jobs[-1]) - rig.ledger.first("start", jobs[0]) for kind, jobs in kinds.items()
     }
@@ -208,7 +207,7 @@ def test_a_container_made_anew_finds_its_jobs(server: Process, rig: Rig) -> None
     rig.processes.remove(server)
     rig.rabbitmq("reports")
     rig.worker()
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
 
 
 @pytest.mark.slow
@@ -216,10 +215,10 @@ def test_workers_work_and_start_where_nobody_may_publish(server: Process, rig: R
     """A server that is short of memory needs workers that empty its queues: none is stuck, or waits to begin."""
     old = rig.worker(CELERYKIT_STUCK_AFTER=12, CELERYKIT_LONGEST_JOB=30)
     rig.client.work(48, 2.0)
-    wait_running(rig, 2)
+    rig.ledger.wait_running(2)
     server.sh("rabbitmqctl -q set_vm_memory_high_watermark 0.0001")
     rig.worker(CELERY_WORKER_WITHOUT_MINGLE="false")  # it is to ask the old one, and cannot
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
     last = max(rig.ledger.entries(), key=lambda entry: entry.at)
     assert last.at - min(entry.at for entry in rig.ledger.entries() if entry.kind == "start") > 12
     assert old.state["Status"] == "running"

@@ -9,7 +9,6 @@ import pytest
 from celery import Celery, chord, group
 
 from tests.brokers.scene import read_only
-from tests.containers.test_survival import wait_running
 from tests.rig.containers import REDIS_IMAGE
 from tests.rig.waiting import until
 
@@ -87,7 +86,7 @@ def test_redis_that_refuses_results_loses_none(rig: Rig, pool_class: str) -> Non
     with unbroken(worker):
         for word, (refuse, relent) in OF_REDIS.items():
             canvas = Canvas(rig, f"redis://{published(server)}/0")
-            wait_running(rig, 2)
+            rig.ledger.wait_running(2)
             server.sh(f"redis-cli {refuse}")
             wait_refused(worker, word)
             server.sh(f"redis-cli {relent}")
@@ -122,7 +121,7 @@ def test_a_full_broker_keeps_no_result_from_its_job(rig: Rig) -> None:
     before = worker.state["Pid"]
     (long,) = rig.client.work(1, 60.0, time_limit=8)
     jobs = rig.client.work(3, 1.0)
-    wait_running(rig, 2)
+    rig.ledger.wait_running(2)
     allow(server, 1)
     wait_refused(worker, "OOM")
     worker.wait_log("MainProcess] the result backend", 60)
@@ -140,7 +139,7 @@ def test_a_stop_is_not_held_up_by_a_result_that_is_refused(rig: Rig) -> None:
     server = rig.redis(users=OPERATOR)
     worker = rig.worker(CELERYKIT_STOP_TIMEOUT=8, CELERYKIT_LONGEST_JOB=LONG)
     jobs = rig.client.work(2, 1.0)
-    wait_running(rig, 2)
+    rig.ledger.wait_running(2)
     allow(server, 1)
     wait_refused(worker, "OOM")
     assert worker.stop(seconds=20) < 14
@@ -161,7 +160,7 @@ def test_postgresql_that_refuses_results_loses_none(rig: Rig) -> None:
     results = url.replace("postgresql:5432", address)
     with unbroken(worker):
         canvas = Canvas(rig, results)
-        wait_running(rig, 2)
+        rig.ledger.wait_running(2)
         with read_only(server):
             wait_refused(worker, "25006")
         canvas.wait(worker)

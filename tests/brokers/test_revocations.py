@@ -8,7 +8,6 @@ import pytest
 from celery import Celery
 
 import celerykit
-from tests.containers.test_survival import wait_running
 from tests.rig.client import results_of
 from tests.rig.waiting import until
 
@@ -59,7 +58,7 @@ def test_what_was_revoked_never_runs(rig: Rig, broker: str, pool: str) -> None:
     place = Place(rig, broker)
     first = place.worker()
     rig.client.work(1, 8.0)
-    wait_running(rig)
+    rig.ledger.wait_running()
     plain, delayed = place.submit(4), place.submit(2, countdown=DUE)
     stamped = place.submit(2, stamped_headers=["batch"], batch="one")
     place.submit(1, stamped_headers=["batch"], batch="two")

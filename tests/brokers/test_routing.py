@@ -14,7 +14,6 @@ from kombu.common import Broadcast
 
 from celerykit.loader import configure
 from tests.brokers.conftest import PGMQ
-from tests.containers.test_survival import assert_nothing_lost, wait_running
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -116,14 +115,14 @@ def test_rabbitmq_routes_by_headers(rig: Rig) -> None:
     for kind in ("picture", "sound"):
         for options in ({}, {"countdown": 2}):
             assert rig.client.submit("jobs.work", 0.1, **way, headers={"kind": kind}, **options)
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
     with pytest.raises(NotFound):
         rig.client.app.send_task("jobs.work", (0.1,), **way, headers={"kind": "smell"})
     jobs = [rig.client.submit("jobs.work", 3.0, **way, headers={"kind": kind}) for kind in ("picture", "sound")]
-    wait_running(rig, 2)
+    rig.ledger.wait_running(2)
     worker.kill()
     worker.start()
-    assert_nothing_lost(rig, twice=2)
+    rig.assert_nothing_lost(twice=2)
     assert all(ends == 1 for ends in rig.ledger.account().done.values())
     assert set(rig.ledger.account().started_twice) == set(jobs)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.test_survival import assert_nothing_lost, kill_main_process, wait_running
 from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
@@ -24,9 +23,9 @@ def test_jobs_survive_a_restart_of_the_worker(broker: Broker, rig: Rig) -> None:
     """A worker restarted while its jobs run and others wait loses none and repeats none."""
     worker = rig.worker()
     rig.client.work(12, 1.0)
-    wait_running(rig)
+    rig.ledger.wait_running()
     worker.container.restart(timeout=40)
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
 
 
 def test_a_job_on_its_way_into_a_child_runs_once(broker: Broker, rig: Rig) -> None:
@@ -42,19 +41,19 @@ def test_a_job_on_its_way_into_a_child_runs_once(broker: Broker, rig: Rig) -> No
     worker.sh(f"kill -CONT {children}")
     assert worker.wait_exit(60) == 0
     rig.worker()
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
 
 
 def test_jobs_survive_a_kill_of_the_worker(broker: Broker, rig: Rig) -> None:
     """A killed worker's jobs run again as early as the broker allows."""
     worker = rig.worker()
     jobs = rig.client.work(2, 3.0)
-    wait_running(rig, 2)
-    kill_main_process(worker)
+    rig.ledger.wait_running(2)
+    worker.kill_and_start()
     killed = time.time()
     worker.wait_ready()
     ready = time.time()  # on a slow machine the time to start is longer than what the broker takes
-    assert_nothing_lost(rig, broker.redelivery + 15, twice=2)
+    rig.assert_nothing_lost(broker.redelivery + 15, twice=2)
     again = [rig.ledger.first("start", job, 2) for job in jobs]
     assert all(at and (at - killed < broker.redelivery or at - ready < 4) for at in again), (again, killed, ready)
 
@@ -64,8 +63,8 @@ def test_a_worker_grows_while_jobs_wait_for_it(broker: Broker, rig: Rig) -> None
     """Every broker can say how many jobs wait; from 2 at once to 4 while none is lost or run twice."""
     rig.worker(CELERY_WORKER_CONCURRENCY="UNSET", cpuset_cpus="0,1")
     rig.client.work(60, 1.0)
-    wait_running(rig, 4)
-    assert_nothing_lost(rig)
+    rig.ledger.wait_running(4)
+    rig.assert_nothing_lost()
 
 
 @pytest.mark.slow_with("restart")
@@ -74,7 +73,7 @@ def test_jobs_survive_the_broker_under_publishing(broker: Broker, rig: Rig, faul
     """What the broker accepted before and after it was restarted or killed is done, with no help for the sender."""
     rig.worker(restart=True)  # as the stack has it
     with meanwhile(lambda: rig.client.submit("jobs.work", 0.05), 0.05):
-        wait_running(rig)
+        rig.ledger.wait_running()
         if fault == "restart":
             broker.server.stop()
         else:
@@ -82,7 +81,7 @@ def test_jobs_survive_the_broker_under_publishing(broker: Broker, rig: Rig, faul
         broker.server.start()
         until(rig.client.ping, 60, "the broker answers")
         rig.ledger.wait_accepted(10, 60)
-    assert_nothing_lost(rig, twice=6)
+    rig.assert_nothing_lost(twice=6)
 
 
 @pytest.mark.slow_with("RabbitMQOnSmallDisk")
@@ -90,13 +89,13 @@ def test_a_broker_without_memory_or_disk_answers_and_keeps_what_it_has(scarce: B
     """The sender has an error within 15 s, running jobs end, and with room again jobs are accepted as before."""
     worker = rig.worker()
     rig.client.work(2, 8.0)
-    wait_running(rig, 2)
+    rig.ledger.wait_running(2)
     answers: list[float] = []
     until(lambda: scarce.fill() or timed(rig, answers) is None, 60, "an error")  # jobs that end leave room
     assert max(answers) < BOUND, answers
     scarce.relieve()
     until(lambda: timed(rig, answers), 60, "a job that is accepted")
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
     assert worker.state["Status"] == "running"
     # An error says that nobody knows: the broker may have had the job already, and then it runs once.
     assert not rig.ledger.account().done_twice, str(rig.ledger.account())
@@ -143,7 +142,7 @@ def test_a_delayed_job_sent_before_any_worker_is_on_time(broker: Broker, rig: Ri
     assert all(jobs)
     until(lambda: time.time() > sent + 4, 10, "the second delay")
     rig.worker()
-    assert_nothing_lost(rig)
+    rig.assert_nothing_lost()
     started = [rig.ledger.first("start", job) or 0.0 for job in jobs]
     assert sent + 30 <= started[2] + 0.05 and started[2] < sent + 35
 

@@ -12,7 +12,6 @@ from kombu import Exchange
 
 from celerykit.messages import dead_letters
 from tests.brokers.conftest import PGMQ, RabbitMQ, Redis
-from tests.containers.test_survival import kill_main_process
 from tests.rig.containers import Rig
 from tests.rig.waiting import until
 
@@ -122,7 +121,7 @@ def test_a_job_of_a_worker_that_ends_comes_back_as_it_was(broker: Broker, rig: R
                         CELERYKIT_STOP_TIMEOUT=14)  # fmt: skip
     killed = Sent(rig, broker, "held")
     killed.wait_started()
-    kill_main_process(worker)
+    worker.kill_and_start()
     killed.wait_done(broker.redelivery + 30)
     stopped = Sent(rig, broker, "held")
     stopped.wait_started()

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.containers.test_survival import assert_nothing_lost, wait_running
-from tests.containers.test_tuning import UNSAID, inspect, slots
+from tests.rig.inspection import UNSAID, inspect, slots
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def wait_advised(worker: Process) -> None:
 
 def assert_each_ran_once(stack: Rig) -> None:
     """Assert that every job has run to its end, and none began twice."""
-    assert_nothing_lost(stack)
+    stack.assert_nothing_lost()
     assert not stack.ledger.account().started_twice
 
 
@@ -121,13 +120,13 @@ def test_shrinking_interrupts_no_job(stack: Rig, pool: str) -> None:
     """All slots are taken when the pool shrinks: what runs goes on, and from then on fewer jobs begin."""
     worker = stack.worker(pool, CELERY_WORKER_CONCURRENCY=6, CELERYKIT_DELIVERY="at-most-once")
     stack.client.work(24, 1.0)
-    wait_running(stack, 6)
+    stack.ledger.wait_running(6)
     assert stack.client.app.control.pool_shrink(4, reply=True, timeout=10, limit=1)
     shrank = time.time()
     until(lambda: len(stack.ledger.account().done) >= 10, 30, "the end of the first ten")
     counts = running_at_starts(stack, shrank, time.time())
     assert counts and max(counts) <= 2
     assert stack.client.app.control.pool_grow(2, reply=True, timeout=10, limit=1)
-    wait_running(stack, 4)
+    stack.ledger.wait_running(4)
     assert_each_ran_once(stack)
     assert slots(worker) == {"default": 4}

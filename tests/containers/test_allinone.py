@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.containers.test_survival import wait_running
 from tests.rig.containers import APPS, INSIDE
 from tests.rig.waiting import until
 
@@ -52,7 +51,7 @@ def test_one_container_runs_jobs_and_drains_at_docker_stop(rig: Rig) -> None:
     container = allinone(rig, "plain")
     wait_healthy(container)
     submit(container, 8, 3.0)
-    wait_running(rig, 2)
+    rig.ledger.wait_running(2)
     container.stop(seconds=60)
     assert container.state["ExitCode"] == 0, container.logs
     assert not rig.ledger.account().running, str(rig.ledger.account())
@@ -67,7 +66,7 @@ def test_a_part_that_dies_is_started_again(rig: Rig) -> None:
     container = allinone(rig, "plain")
     wait_healthy(container)
     submit(container, 6, 3.0)
-    wait_running(rig, 2)
+    rig.ledger.wait_running(2)
     for part in ("redis-server", "celerykit worker", "celerykit beat"):
         pid = pid_of(container, part)
         container.sh(f"kill -KILL {pid}")

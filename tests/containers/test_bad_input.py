@@ -6,20 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rig.process import refused
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.rig.containers import Rig
-    from tests.rig.process import Process
-
-EX_CONFIG = 78
-
-
-def refused(process: Process, *texts: str) -> None:
-    """It ended as wrongly configured and said each of the texts."""
-    assert process.wait_exit(90) == EX_CONFIG, process.logs
-    for text in texts:
-        assert text in process.logs, process.logs
 
 
 def config(folder: Path, **files: str) -> dict[str, object]:

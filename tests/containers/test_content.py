@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.rig.containers import Rig
+from tests.rig.process import refused
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -141,8 +142,6 @@ def test_pickle_is_refused_unless_the_app_names_it(stack: Rig) -> None:
 
 def test_the_only_library_that_brings_zstd_is_named(rig: Rig) -> None:
     """Without it the worker ends with the remedy; Celery's extra of that name would not help."""
-    from tests.containers.test_bad_input import refused
-
     rig.app = str(APP)
     options = {"working_dir": "/app", "APP_SETTINGS": json.dumps({"task_compression": "zstd"})}
     refused(rig.worker("prefork", "content", ready=False, **options), "task_compression=zstd", "backports.zstd")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from celery import chord
 
-from tests.containers.test_survival import POOLS
+from tests.rig.containers import POOLS
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:

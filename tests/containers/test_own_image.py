@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.test_stack import one
 from tests.rig import ownimage
 from tests.rig.compose import ROOT, WITH_LEDGER, Stack
 from tests.rig.ledger import Ledger
@@ -70,7 +69,7 @@ def test_jobs_survive_in_an_image_of_your_own(stack: Stack, ledger: Ledger, imag
     before = ("run", "--rm", "--no-deps", "--no-TTY", "--entrypoint", "sh", "passwords", "-c")
     stack.compose(*before, "touch /var/lib/celery/schedule.lock && chmod 755 /var/lib/celery /run/celery")
     stack.up("worker", "beat")
-    worker, beat = one(stack, "worker"), one(stack, "beat")
+    worker, beat = stack.only("worker"), stack.only("beat")
     assert worker.sh(f"python -c '{ABOUT}'").split() == ["1500", "3", "11", "5.6.3", "/srv/app"]
     until(lambda: ledger.account().done["often"] >= 2, 30, lambda: f"beat sends jobs:\n{beat.logs}")
     beside = ("run", "--rm", "--no-deps", "--no-TTY", "client", "printenv", "GREETING")

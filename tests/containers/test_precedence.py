@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.containers.test_bad_input import refused
-from tests.containers.test_survival import assert_nothing_lost
+from tests.rig.process import refused
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def test_an_app_keeps_its_result_backend_and_gets_the_broker_of_the_stack(stack:
     worker = stack.celery(LINE, "none", **told(stack, 0o644))
     worker.wait_ready()
     (job,) = stack.client.work(1, 0.1)
-    assert_nothing_lost(stack)
+    stack.assert_nothing_lost()
     until(lambda: any(job in file.name for file in stack.ledger.folder.iterdir()), 20, "a result in the app's folder")
     logs = worker.logs
     assert "broker_url=redis://:***@elsewhere/5 (app opinionated): gives way to CELERY_BROKER_URL=redis://" in logs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import celerykit
-from tests.containers.test_tuning import UNSAID, slots
+from tests.rig.inspection import UNSAID, slots
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:

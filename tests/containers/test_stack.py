@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.rig.client import Client
-    from tests.rig.process import Process
 
 #: These only look at one stack, which one of the parallel runners brings up for all of them.
 looks = pytest.mark.xdist_group("whole")
@@ -66,12 +65,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
     finally:
         stack.remove()
-
-
-def one(stack: Stack, service: str) -> Process:
-    """Return the only container of a service."""
-    (process,) = stack.processes(service)
-    return process
 
 
 def assert_all_done(ledger: Ledger, client: Client, seconds: float) -> None:
@@ -200,16 +193,16 @@ def test_an_override_holds_with_other_files_or_is_named(tmp_path: Path, *, liste
 @looks
 def test_passwords_are_made_once(whole: Stack) -> None:
     """A second `up` changes no password, so that nothing is locked out."""
-    before = one(whole, "worker").sh("cat /secrets/celery/broker-url")
+    before = whole.only("worker").sh("cat /secrets/celery/broker-url")
     whole.up()
-    assert one(whole, "worker").sh("cat /secrets/celery/broker-url") == before
+    assert whole.only("worker").sh("cat /secrets/celery/broker-url") == before
 
 
 @looks
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_container_is_hardened_as_docker_sees_it(whole: Stack, service: str) -> None:
     """No root, no capability, no new privilege, nothing to write; bounded memory and logs."""
-    details = one(whole, service).container.attrs
+    details = whole.only(service).container.attrs
     settings = details["HostConfig"]
     assert details["Config"]["User"] not in {"", "0", "root", "0:0"}
     assert settings["ReadonlyRootfs"]
@@ -228,7 +221,7 @@ def test_a_container_is_hardened_as_docker_sees_it(whole: Stack, service: str) -
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_container_is_hardened_as_seen_from_inside(whole: Stack, service: str) -> None:
     """The kernel says the same: an unprivileged user without capabilities on a read-only root."""
-    host = one(whole, service).host
+    host = whole.only(service).host
     status = dict(
         line.split(":\t", 1) for line in host.file("/proc/1/status").content_string.splitlines() if ":\t" in line
     )
@@ -242,16 +235,16 @@ def test_a_container_is_hardened_as_seen_from_inside(whole: Stack, service: str)
 @looks
 def test_a_secret_is_nowhere_but_in_its_file(whole: Stack) -> None:
     """Neither `docker inspect` nor a command line nor a log shows a password of Redis."""
-    urls = one(whole, "worker").sh("cat /secrets/celery/broker-url; echo; cat /secrets/celery/result-backend")
+    urls = whole.only("worker").sh("cat /secrets/celery/broker-url; echo; cat /secrets/celery/result-backend")
     passwords = [urlsplit(url).password or "" for url in urls.split()]
-    login = one(whole, "flower").sh("cat /secrets/flower/basic-auth").strip()
+    login = whole.only("flower").sh("cat /secrets/flower/basic-auth").strip()
     assert len(set(passwords)) == 2 and all(len(password) >= 32 for password in passwords)
     for service in SERVICES:
-        process = one(whole, service)
+        process = whole.only(service)
         shown = json.dumps(process.container.attrs) + process.logs
         shown += process.sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
         assert [secret for secret in (*passwords, login) if secret in shown] == []
-    known = one(whole, "redis").sh("cat /secrets/redis/users.acl")
+    known = whole.only("redis").sh("cat /secrets/redis/users.acl")
     assert [password for password in passwords if password in known] == []
 
 
@@ -263,7 +256,7 @@ def test_what_the_app_reads_for_itself_reaches_it_and_no_inspection(whole: Stack
         "print(resolve('worker', os.environ).values['SECRET_KEY'])"
     )
     for service in ("worker", "beat"):
-        process = one(whole, service)
+        process = whole.only(service)
         assert process.sh(f'python -c "{ask}"').strip() == "a $b #c & d"
         assert "a $b" not in str(process.container.attrs)
     ask = "import os; print(os.environ['SECRET_KEY'])"
@@ -311,7 +304,7 @@ def test_redis_knows_nobody_without_a_password(whole: Stack) -> None:
 @looks
 def test_flower_asks_for_its_login(whole: Stack) -> None:
     """The web page is closed to whoever does not know the password, and open with it."""
-    login = one(whole, "flower").sh("cat /secrets/flower/basic-auth").strip()
+    login = whole.only("flower").sh("cat /secrets/flower/basic-auth").strip()
     address = whole.compose("port", "flower", "5555").strip()
     assert http_status(f"http://{address}/") == 401
     assert http_status(f"http://{address}/", login) == 200
@@ -335,7 +328,7 @@ def redis_cli(stack: Stack, url: str, command: str) -> str:
         "try: print(redis.Redis.from_url(sys.argv[1]).execute_command(*shlex.split(sys.argv[2])))\n"
         "except redis.RedisError as exc: print(type(exc).__name__, exc, repr(exc.args))\n"
     )
-    process = one(stack, "worker")
+    process = stack.only("worker")
     user = url if url.startswith("redis") else process.sh(f"cat /secrets/celery/{url}").strip()
     result = process.container.exec_run(["python", "-c", code, user, command])
     return str(result.output.decode())

@@ -8,30 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rig.containers import POOLS
 from tests.rig.waiting import meanwhile, until
 
 if TYPE_CHECKING:
     from tests.rig.containers import Rig
-    from tests.rig.process import Process
 
-POOLS = ["prefork", "threads", "solo", "gevent"]
 STYLES = ["plain", "updated", "from_object"]
 VISIBILITY_TIMEOUT = 20.0
 """Seconds; what follows from the rig's CELERYKIT_LONGEST_JOB=10."""
-
-
-def wait_running(rig: Rig, jobs: int = 1) -> None:
-    """A fault proves nothing when no job runs while it happens."""
-    until(lambda: len(rig.ledger.account().running) >= jobs, 60, f"{jobs} running jobs", pause=0.05)
-
-
-def assert_nothing_lost(rig: Rig, seconds: float = 120, *, twice: int = 0) -> None:
-    """Every accepted job is done, at most ``twice`` of them started again, and the broker holds none back."""
-    until(lambda: not rig.ledger.account().lost, seconds, lambda: str(rig.ledger.account()))
-    account = rig.ledger.account()
-    assert account.accepted, "no job was accepted, so this proves nothing"
-    assert len(account.started_twice) <= twice, str(account)
-    until(lambda: rig.client.queued() + rig.client.unacknowledged() == 0, 90, "an empty broker")
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -39,9 +24,9 @@ def test_jobs_survive_a_restart_under_load(stack: Rig, pool: str) -> None:
     """A worker restarted while its jobs run and others wait loses none and repeats none."""
     worker = stack.worker(pool)
     stack.client.work(12, 1.0)
-    wait_running(stack)
+    stack.ledger.wait_running()
     worker.container.restart(timeout=40)
-    assert_nothing_lost(stack)
+    stack.assert_nothing_lost()
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -49,7 +34,7 @@ def test_jobs_survive_a_term_to_the_whole_group(stack: Rig, pool: str) -> None:
     """A TERM to every process, as some init systems send it, lets running jobs end."""
     worker = stack.worker(pool)
     stack.client.work(4, 3.0)
-    wait_running(stack)
+    stack.ledger.wait_running()
     worker.sh("kill -TERM -- -1; kill -TERM 1")
     assert worker.wait_exit(60) == 0
     last = max(entry.at for entry in stack.ledger.entries() if entry.kind == "done")
@@ -58,7 +43,7 @@ def test_jobs_survive_a_term_to_the_whole_group(stack: Rig, pool: str) -> None:
     assert ended - last < (6 if pool == "gevent" else 3) + 3
     assert not stack.ledger.account().running, str(stack.ledger.account())
     stack.worker(pool)
-    assert_nothing_lost(stack)
+    stack.assert_nothing_lost()
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -82,12 +67,12 @@ def test_a_job_longer_than_the_stop_budget_is_given_back(stack: Rig, pool: str) 
     """At the budget nothing runs on, every job is back in the queue, and the exit code is 0."""
     worker = stack.worker(pool, CELERYKIT_STOP_TIMEOUT=8)
     stack.client.work(3, 9.0)
-    wait_running(stack)
+    stack.ledger.wait_running()
     assert worker.stop(seconds=20) < 9
     assert worker.state["ExitCode"] == 0
     assert (stack.client.queued(), stack.client.unacknowledged()) == (3, 0)
     stack.worker(pool)
-    assert_nothing_lost(stack, twice=2)
+    stack.assert_nothing_lost(twice=2)
 
 
 @pytest.mark.parametrize("app", STYLES)
@@ -95,11 +80,11 @@ def test_jobs_survive_a_kill_of_the_worker(stack: Rig, app: str) -> None:
     """A worker killed with all slots busy, and started again: its jobs run again as soon as it is there."""
     worker = stack.worker(app=app, restart=True, CELERYKIT_LONGEST_JOB=600)
     jobs = stack.client.work(2, 3.0)
-    wait_running(stack, 2)
-    kill_main_process(worker)
+    stack.ledger.wait_running(2)
+    worker.kill_and_start()
     worker.wait_ready()
     ready = time.time()
-    assert_nothing_lost(stack, 30, twice=2)
+    stack.assert_nothing_lost(30, twice=2)
     again = [stack.ledger.first("start", job, 2) for job in jobs]
     assert all(at and at - ready < 4 for at in again), again
 
@@ -109,7 +94,7 @@ def test_a_killed_workers_jobs_are_taken_over(stack: Rig, pool: str) -> None:
     """A worker that is killed and stays away: another runs its jobs within 10 s."""
     victim = stack.worker(pool, CELERYKIT_LONGEST_JOB=600)
     jobs = stack.client.work(1 if pool == "solo" else 2, 120.0)
-    wait_running(stack, len(jobs))
+    stack.ledger.wait_running(len(jobs))
     stack.worker(pool, CELERYKIT_LONGEST_JOB=600)
     killed = time.time()
     victim.signal("SIGKILL")
@@ -123,7 +108,7 @@ def test_jobs_of_a_worker_that_is_cut_off_are_taken_over(stack: Rig, pool: str) 
     """No word comes that its connection has ended; Redis asks, and within 45 s another worker has its job."""
     cut, heir = (stack.worker(pool) for _ in range(2))
     stack.client.work(1, 50.0)
-    wait_running(stack)
+    stack.ledger.wait_running()
     host = next(entry.host for entry in stack.ledger.entries() if entry.kind == "start")
     cut, heir = (cut, heir) if cut.container.id.startswith(host) else (heir, cut)
     stack.cut(cut)
@@ -141,19 +126,19 @@ def test_jobs_of_a_task_that_a_receiver_names_survive_a_kill(stack: Rig) -> None
     worker = stack.worker(app="periodic", restart=True, CELERY_WORKER_CONCURRENCY=4, CELERYKIT_LONGEST_JOB=600)
     for task in ("jobs.named", "jobs.work") * 2:
         stack.client.submit(task, 3.0)
-    wait_running(stack, 4)
-    kill_main_process(worker)
-    assert_nothing_lost(stack, twice=4)
+    stack.ledger.wait_running(4)
+    worker.kill_and_start()
+    stack.assert_nothing_lost(twice=4)
 
 
 def test_jobs_of_a_killed_stock_worker_wait_for_the_visibility_timeout(stack: Rig) -> None:
     """With the transport switched off, a killed worker's jobs run again within the visibility timeout and 10 s."""
     worker = stack.worker(restart=True, CELERYKIT_REDIS_TRANSPORT="stock")
     jobs = stack.client.work(2, 3.0)
-    wait_running(stack, 2)
+    stack.ledger.wait_running(2)
     killed = time.time()
-    kill_main_process(worker)
-    assert_nothing_lost(stack, VISIBILITY_TIMEOUT + 15, twice=2)
+    worker.kill_and_start()
+    stack.assert_nothing_lost(VISIBILITY_TIMEOUT + 15, twice=2)
     again = [stack.ledger.first("start", job, 2) for job in jobs]
     assert all(at and at - killed < VISIBILITY_TIMEOUT + 10 for at in again), again
 
@@ -174,10 +159,10 @@ def test_a_job_longer_than_the_visibility_timeout_runs_once(stack: Rig) -> None:
     """Neither a long job nor one that waits for its time runs again because of time, with a stock worker there."""
     stack.worker(app="impatient", CELERYKIT_LONGEST_JOB=60)
     jobs = stack.client.work(1, 12.0) + stack.client.work(1, 0.1, countdown=12)
-    wait_running(stack, 1)
+    stack.ledger.wait_running(1)
     until(lambda: stack.client.queued() == 0, 30, "the other put off")
     stack.worker(app="impatient", CELERYKIT_LONGEST_JOB=60, CELERYKIT_REDIS_TRANSPORT="stock")
-    assert_nothing_lost(stack, 60)
+    stack.assert_nothing_lost(60)
     assert [stack.ledger.account().starts[job] for job in jobs] == [1, 1]
 
 
@@ -192,9 +177,9 @@ def test_jobs_survive_a_kill_of_a_pool_child(stack: Rig, app: str) -> None:
     """A killed pool child's job runs again at once, in a new child."""
     worker = stack.worker(app=app)
     stack.client.work(4, 2.0)
-    wait_running(stack, 2)
+    stack.ledger.wait_running(2)
     worker.sh(f"kill -KILL {worker.children()[0]}")
-    assert_nothing_lost(stack, twice=1)
+    stack.assert_nothing_lost(twice=1)
 
 
 def test_an_app_that_sets_the_opposite_gets_it(stack: Rig) -> None:
@@ -203,7 +188,7 @@ def test_an_app_that_sets_the_opposite_gets_it(stack: Rig) -> None:
     bound = stack.client.submit("jobs.bound")
     assert stack.client.result(bound or "").get(timeout=60) == {"acks_late": False, "reject_on_worker_lost": False}
     jobs = stack.client.work(2, 3.0)
-    wait_running(stack, 2)
+    stack.ledger.wait_running(2)
     worker.sh(f"kill -KILL {worker.children()[0]}")
     until(lambda: set(jobs) & set(stack.ledger.account().done), 60, "the job of the child that lives")
     time.sleep(8)
@@ -215,7 +200,7 @@ def test_jobs_survive_an_oom_kill_of_a_child(stack: Rig) -> None:
     worker = stack.worker(mem_limit="256m", memswap_limit="256m")
     hungry = stack.client.submit("jobs.eat", 1024)
     stack.client.work(4, 0.5)
-    assert_nothing_lost(stack, twice=1)
+    stack.assert_nothing_lost(twice=1)
     assert stack.ledger.account().starts[hungry or ""] == 2
     assert worker.state["Status"] == "running"
 
@@ -242,7 +227,7 @@ def test_jobs_survive_redis(rig: Rig, fault: str) -> None:
     redis = rig.redis()
     rig.worker()
     rig.client.work(20, 0.5)
-    wait_running(rig)
+    rig.ledger.wait_running()
     if fault == "restart":
         redis.stop()
     else:
@@ -250,14 +235,14 @@ def test_jobs_survive_redis(rig: Rig, fault: str) -> None:
     redis.start()
     until(rig.client.ping, 60, "Redis answers")
     rig.client.work(5, 0.1)
-    assert_nothing_lost(rig, twice=2)
+    rig.assert_nothing_lost(twice=2)
 
 
 def test_jobs_submitted_while_no_worker_runs_are_done(stack: Rig) -> None:
     """The queue keeps what comes while every worker is away."""
     stack.client.work(10, 0.1)
     stack.worker()
-    assert_nothing_lost(stack)
+    stack.assert_nothing_lost()
 
 
 def test_fifty_sleeping_jobs_run_at_once_under_gevent(stack: Rig) -> None:
@@ -265,7 +250,7 @@ def test_fifty_sleeping_jobs_run_at_once_under_gevent(stack: Rig) -> None:
     stack.worker("gevent", CELERY_WORKER_CONCURRENCY=50)
     began = time.monotonic()
     stack.client.work(50, 4.0)
-    assert_nothing_lost(stack)
+    stack.assert_nothing_lost()
     assert time.monotonic() - began < 60, "one after the other they take 200 s"
 
 
@@ -273,9 +258,9 @@ def test_at_most_once_never_runs_a_job_again(stack: Rig) -> None:
     """Acknowledged before the pool gets it: a killed worker's jobs are gone and not repeated."""
     worker = stack.worker(CELERYKIT_DELIVERY="at-most-once", restart=True)
     stack.client.work(2, 3.0)
-    wait_running(stack, 2)
+    stack.ledger.wait_running(2)
     assert stack.client.unacknowledged() == 0
-    kill_main_process(worker)
+    worker.kill_and_start()
     time.sleep(VISIBILITY_TIMEOUT + 8)
     account = stack.ledger.account()
     assert len(account.lost) == 2 and not account.started_twice, str(account)
@@ -287,9 +272,9 @@ def test_at_most_once_loses_nothing_to_a_restart(stack: Rig, pool: str) -> None:
     """What the pool has not got yet is not acknowledged: a graceful restart drops nothing and repeats nothing."""
     worker = stack.worker(pool, CELERYKIT_DELIVERY="at-most-once")
     stack.client.work(12, 1.0)
-    wait_running(stack)
+    stack.ledger.wait_running()
     worker.container.restart(timeout=40)
-    assert_nothing_lost(stack)
+    stack.assert_nothing_lost()
 
 
 def test_at_most_once_loses_no_job_on_its_way_into_the_pool(stack: Rig) -> None:
@@ -297,7 +282,7 @@ def test_at_most_once_loses_no_job_on_its_way_into_the_pool(stack: Rig) -> None:
     worker = stack.worker(app="stopped_at_receipt", CELERYKIT_DELIVERY="at-most-once")
     stack.client.work(1, 0.5)
     assert worker.wait_exit(60) == 0
-    assert_nothing_lost(stack, 10)
+    stack.assert_nothing_lost(10)
 
 
 def test_two_workers_restarted_in_turn_never_stop_the_service(stack: Rig) -> None:
@@ -305,16 +290,10 @@ def test_two_workers_restarted_in_turn_never_stop_the_service(stack: Rig) -> Non
     workers = [stack.worker(), stack.worker()]
     with meanwhile(lambda: stack.client.work(2, 0.3), 0.2):
         for worker in workers:
-            wait_running(stack)
+            stack.ledger.wait_running()
             worker.container.restart(timeout=40)
             worker.wait_ready()
-    assert_nothing_lost(stack, 180)
-
-
-def kill_main_process(worker: Process) -> None:
-    """Kill PID 1 and start it again: to Docker a kill is a stop by hand, and only root may send one around it."""
-    worker.kill()
-    worker.start()
+    stack.assert_nothing_lost(180)
 
 
 def test_the_image_s_own_check_ends_no_worker_and_no_client(rig: Rig) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.rig.inspection import UNSAID, inspect, slots
 from tests.rig.process import READY
 from tests.rig.waiting import until
 
@@ -44,20 +45,6 @@ def test_a_container_s_limits_are_known_inside(
     found_cpus, found_memory = json.loads(process.logs)
     assert found_cpus == cpus
     assert memory is None or found_memory == memory
-
-
-UNSAID = {"CELERY_WORKER_CONCURRENCY": "UNSET"}
-
-
-def inspect(worker: Process, what: str) -> dict[str, Any]:
-    """Return what each worker answers to `celery inspect`."""
-    answers: dict[str, Any] = json.loads(worker.sh(f"celery inspect {what} --json --timeout 5"))
-    return {node.partition("@")[0]: answer for node, answer in answers.items()}
-
-
-def slots(worker: Process) -> dict[str, int]:
-    """Return how many jobs each pool runs at once."""
-    return {node: stats["pool"]["max-concurrency"] for node, stats in inspect(worker, "stats").items()}
 
 
 def wait_ready(worker: Process, *pools: str) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.test_survival import assert_nothing_lost, kill_main_process, wait_running
 from tests.rig.compose import ROOT
 from tests.rig.containers import Rig
 from tests.rig.process import Process
@@ -41,42 +40,42 @@ def test_your_jobs_survive_a_restart_under_load(yours: Rig) -> None:
     """A worker of the app restarted under load loses no job."""
     worker = start(yours)
     yours.client.work(8, 1.0)
-    wait_running(yours)
+    yours.ledger.wait_running()
     worker.container.restart(timeout=40)
-    assert_nothing_lost(yours)
+    yours.assert_nothing_lost()
 
 
 def test_your_jobs_survive_a_term_to_the_whole_group(yours: Rig) -> None:
     """A TERM to every process lets the running jobs end, and the others wait for the next worker."""
     worker = start(yours)
     yours.client.work(4, 2.0)
-    wait_running(yours)
+    yours.ledger.wait_running()
     worker.sh("kill -TERM -- -1; kill -TERM 1")
-    assert_nothing_lost(yours)
+    yours.assert_nothing_lost()
 
 
 def test_your_jobs_survive_kills(yours: Rig) -> None:
     """A killed pool child's job runs again at once, a killed worker's as soon as it is back."""
     worker = start(yours)
     yours.client.work(2, 2.0)
-    wait_running(yours, 2)
+    yours.ledger.wait_running(2)
     if POOL == "prefork":
         worker.sh(f"kill -KILL {worker.children()[0]}")
-        wait_running(yours)
-    kill_main_process(worker)
-    assert_nothing_lost(yours, 120, twice=2)
+        yours.ledger.wait_running()
+    worker.kill_and_start()
+    yours.assert_nothing_lost(120, twice=2)
 
 
 def test_your_jobs_survive_a_restart_of_redis(yours: Rig) -> None:
     """The broker restarted under load keeps what it has accepted, and the worker finds back to it."""
     start(yours)
     yours.client.work(10, 0.5)
-    wait_running(yours)
+    yours.ledger.wait_running()
     broker = yours.processes[0]
     broker.stop()
     broker.start()
     until(yours.client.ping, 60, "Redis answers")
-    assert_nothing_lost(yours, 120, twice=2)
+    yours.assert_nothing_lost(120, twice=2)
 
 
 def test_your_app_passes_the_check(yours: Rig) -> None:
@@ -90,7 +89,7 @@ def test_the_time_to_stop_is_bounded(yours: Rig) -> None:
     """A worker of the app with a job of a minute ends within its stop budget, and gives the job back."""
     worker = start(yours, CELERYKIT_STOP_TIMEOUT="10")
     yours.client.work(1, 60.0)
-    wait_running(yours)
+    yours.ledger.wait_running()
     began = time.monotonic()
     worker.stop(seconds=30)
     assert time.monotonic() - began < 25, "the job would have taken a minute"

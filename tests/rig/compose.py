@@ -74,6 +74,11 @@ class Stack:
         engine = docker.from_env()
         return [Process(engine.containers.get(name)) for name in self.compose("ps", "--quiet", service).split()]
 
+    def only(self, service: str) -> Process:
+        """Return the only container of a service."""
+        (process,) = self.processes(service)
+        return process
+
     def client(self, ledger: Ledger) -> Client:
         """Return a client of the stack's broker: its port on loopback is Docker's choice, its passwords the stack's."""
         files = ("/secrets/celery/broker-url", "/secrets/celery/result-backend")

@@ -33,6 +33,7 @@ INSTALLER_IMAGE = "celerykit/installer"
 APPS = Path(__file__).parents[1] / "containers" / "apps"
 INSIDE = Path(__file__).parent / "inside"
 LABEL = "celerykit.test"
+POOLS = ("prefork", "threads", "solo", "gevent")
 RABBITMQ_BY_TLS = {
     "CELERYKIT_TLS_CA": "/secrets/rabbitmq/ca.pem",
     "RABBITMQ_CONFIG_FILES": "/etc/rabbitmq/{conf,tls}.d/*.conf",
@@ -281,6 +282,14 @@ class Rig:
         self.processes.append(process)
         container.start()
         return process
+
+    def assert_nothing_lost(self, seconds: float = 120, *, twice: int = 0) -> None:
+        """Fail unless every accepted job is done, at most ``twice`` of them started again, and the broker has none."""
+        until(lambda: not self.ledger.account().lost, seconds, lambda: str(self.ledger.account()))
+        account = self.ledger.account()
+        assert account.accepted, "no job was accepted, so this proves nothing"
+        assert len(account.started_twice) <= twice, str(account)
+        until(lambda: self.client.queued() + self.client.unacknowledged() == 0, 90, "an empty broker")
 
     def cut(self, process: Process) -> None:
         """Let nothing in and nothing out of a container, not even a word that its connections end."""

@@ -302,8 +302,8 @@ class Host:
         return self.run(f"journalctl --no-pager -n 60 -u '{unit}'")[1]
 
     def wait_running(self, jobs: int = 1) -> None:
-        """A fault proves nothing when no job runs while it happens."""
-        until(lambda: len(self.ledger.account().running) >= jobs, 90, f"{jobs} running jobs", pause=0.05)
+        """Wait until so many jobs run."""
+        self.ledger.wait_running(jobs, 90)
 
     def assert_nothing_lost(self, seconds: float = 120, *, twice: int = 0) -> None:
         """Every accepted job is done, at most ``twice`` of them started again."""

@@ -104,6 +104,10 @@ class Ledger:
         }
         return Account(sent["accepted"], sent["refused"], counts["start"], counts["done"])
 
+    def wait_running(self, jobs: int = 1, seconds: float = 60) -> None:
+        """Wait until so many jobs run: a fault proves nothing when no job runs while it happens."""
+        until(lambda: len(self.account().running) >= jobs, seconds, f"{jobs} running jobs", pause=0.05)
+
     def wait_accepted(self, more: int, seconds: float) -> None:
         """Wait until jobs are accepted after a fault as they were before it: more than so many."""
         before = len(self.account().accepted)

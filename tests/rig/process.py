@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import testinfra
 
+from celerykit.errors import EX_CONFIG
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -116,7 +117,19 @@ class Process:
         self.signal("SIGKILL")
         self.wait_exit(seconds)
 
+    def kill_and_start(self) -> None:
+        """Kill PID 1 and start it again: to Docker a kill is a stop by hand, and only root may send one around it."""
+        self.kill()
+        self.start()
+
     def wait_exit(self, seconds: float) -> int:
         """Wait for the end of the main process and return its exit code."""
         until(lambda: self.state["Status"] == "exited", seconds, lambda: f"ended; log:\n{self.logs[-3000:]}")
         return int(self.state["ExitCode"])
+
+
+def refused(process: Process, *texts: str) -> None:
+    """Fail unless a process has ended as wrongly configured and said each of the texts."""
+    assert process.wait_exit(90) == EX_CONFIG, process.logs
+    for text in texts:
+        assert text in process.logs, process.logs

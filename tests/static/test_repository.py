@@ -159,6 +159,13 @@ def test_every_variable_in_the_docs_exists() -> None:
     assert unknown == []
 
 
+def test_no_test_imports_another() -> None:
+    """What several tests share is in the rig, so that a test can be moved, or go, by itself."""
+    shared = re.compile(r"^from tests\.[\w.]*test_\w+ import .*", re.MULTILINE)
+    told = {path: shared.findall(path.read_text(encoding="utf-8")) for path in tracked("tests/**/*.py")}
+    assert {named(path): lines for path, lines in told.items() if lines and "static" not in path.parts} == {}
+
+
 def test_every_test_says_what_it_promises() -> None:
     """A failing test tells a reader in words what a user would lose."""
     silent = []

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from celerykit import instance
 from celerykit.health.statefile import State, write
 from celerykit.host import status, umbrella
-from tests.unit.host.test_umbrella import DEAD, RUNS, Systemd
+from tests.unit.host.systemd import DEAD, RUNS, Systemd
 
 if TYPE_CHECKING:
     from pathlib import Path
