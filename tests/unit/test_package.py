@@ -32,3 +32,20 @@ def test_the_package_imports_no_celery() -> None:
     """The health check imports it every few seconds."""
     asked = "import celerykit, sys; sys.exit(any(name in sys.modules for name in ('celery', 'kombu')))"
     assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
+
+
+def test_the_help_lists_commands_for_people_first() -> None:
+    """Who looks for a command meets those of units and images last. The help of each of the others has an example."""
+    said = asked("--help")
+    first, last = said.index("commands for people:"), said.index("commands for units, images and health checks:")
+    for name in ("worker", "beat", "flower", "check", "status", "tune", "waiting", "run"):
+        assert first < said.index(f"\n  {name} ") < last
+        assert f"\n  celerykit {name}" in asked(name, "--help")
+    for name in ("probe", "pools", "passwords", "certificates"):
+        assert said.index(f"\n  {name} ") > last
+
+
+def asked(*arguments: str) -> str:
+    """Return what the command line prints."""
+    command = [sys.executable, "-m", "celerykit", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -141,7 +141,7 @@ def test_the_kit_s_archive_brings_what_it_installs(scripts: dict[str, Any]) -> N
     content = scripts["pack"].files(ROOT / "roles/celery/files/kit", lambda name: name == "__pycache__")
     names = {"__main__.py", "celerykit-app.pth", "tools.txt", "pyproject.toml", "uv.lock", "LICENSE"}
     assert names < set(content)
-    assert {"src/celerykit/cli.py", "src/celerykit/app/release.py"} < set(content)
+    assert {"src/celerykit/cli/parser.py", "src/celerykit/app/release.py"} < set(content)
 
 
 def test_what_is_no_file_stops_nobody(scripts: dict[str, Any], tmp_path: Path) -> None:

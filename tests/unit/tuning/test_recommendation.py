@@ -103,6 +103,13 @@ def test_an_argument_that_is_none_is_refused(celerykit: Run, arguments: list[str
     assert "usage: celerykit tune" in answer.stderr
 
 
+def test_the_old_name_of_an_option_is_refused_with_the_new_one(celerykit: Run) -> None:
+    """Celery calls the children of a worker processes; the option counts workers."""
+    answer = celerykit("tune", "--processes", CELERY_APP="shop")
+    assert answer.returncode == 2
+    assert "--processes is --replicas now" in answer.stderr
+
+
 def test_nothing_seen_is_said(celerykit: Run, tmp_path: Path) -> None:
     """And the size is what the machine allows."""
     answer = celerykit("tune", CELERY_APP="shop", STATE_DIRECTORY=str(tmp_path))
