@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from celerykit import onestep
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,15 +24,7 @@ def write(path: Path, content: str, mode: int = 0o640) -> bool:
     if read(path) == content:
         return False
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-        os.fchmod(descriptor, mode)
-    draft.replace(path)
+    onestep.write(path, content, rights=lambda descriptor: os.fchmod(descriptor, mode), sync=True)
     return True
 
 

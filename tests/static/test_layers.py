@@ -31,8 +31,8 @@ FLOORS = (
     "messages credentials celery_app host scheduling",
     "brokers health sizing app",
     "config compat",
-    "releases",
-    "differences errors instance secretfile",
+    "releases secretfile",
+    "differences errors instance onestep",
 )
 """The rooms, a floor a line, as a house is drawn; one that is no folder is a module."""
 LIGHT = (
@@ -49,6 +49,7 @@ LIGHT = (
     "health",
     "host",
     "instance",
+    "onestep",
     "releases",
     "secretfile",
     "sizing",

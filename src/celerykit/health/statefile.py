@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from _thread import get_ident
+
+from celerykit import onestep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,10 +66,7 @@ def write(target: str, state: State) -> None:
     :raises OSError: if the folder cannot be written.
     """
     os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-    draft = f"{target}.{state.pid}.{get_ident()}"  # threads write, too
-    with open(draft, "w", encoding="utf-8") as file:
-        json.dump({name: getattr(state, name) for name in State.__slots__}, file)
-    os.replace(draft, target)
+    onestep.write(target, json.dumps({name: getattr(state, name) for name in State.__slots__}))
 
 
 def read(target: str) -> State | None:

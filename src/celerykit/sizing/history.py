@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit import instance
+from celerykit import instance, onestep
 from celerykit.errors import ConfigurationError, Finding
 from celerykit.sizing.model import Profile
 
@@ -126,9 +125,7 @@ def write(target: Path, record: Record) -> None:
 
     :raises OSError: if the folder cannot be written.
     """
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.write_text(json.dumps({"format": FORMAT, **asdict(record)}, indent=1) + "\n", encoding="utf-8")
-    draft.replace(target)
+    onestep.write(target, json.dumps({"format": FORMAT, **asdict(record)}, indent=1) + "\n")
 
 
 def read(source: Path, app: str) -> Record | None:

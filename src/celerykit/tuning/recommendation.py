@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from celerykit import onestep
 from celerykit.config import envfile, environment
 from celerykit.config.pool_kinds import PREFORK, SOLO, THREADS
 from celerykit.errors import ConfigurationError, Finding
@@ -196,13 +197,16 @@ def write(launch: Launch, plan: Plan) -> list[Path]:
 def _replace(target: Path, text: str) -> None:
     """Write a file in one step, with its owner and rights if it has any."""
     actual = target.resolve()
-    draft = actual.with_name(f".{actual.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    if actual.exists():
-        told = actual.stat()
-        draft.chmod(told.st_mode)
-        os.chown(draft, told.st_uid, told.st_gid)
-    draft.replace(actual)
+    if not actual.exists():
+        onestep.write(actual, text)
+        return
+    found = actual.stat()
+
+    def rights(descriptor: int) -> None:
+        os.fchmod(descriptor, found.st_mode)
+        os.fchown(descriptor, found.st_uid, found.st_gid)
+
+    onestep.write(actual, text, rights=rights)
 
 
 def _bounds(launch: Launch) -> Limits:
