@@ -35,9 +35,9 @@ def targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
-def test_every_promise_of_the_readme_names_a_test_in_containers_or_on_hosts() -> None:
+def test_every_promise_names_a_test_in_containers_or_on_hosts() -> None:
     """No row of the table of promises is without a proof that a reader can find and run."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([^|]+) \| (.*`test_.*) \|$", text, flags=re.MULTILINE)
     assert rows
     folders = ("tests/brokers", "tests/containers", "tests/hosts", "tests/install", "tests/releases", "tests/transport")
@@ -68,6 +68,17 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     assert [
         path for path in PATH.findall(page.read_text(encoding="utf-8")) if not (ROOT / path.rstrip(".")).exists()
     ] == []
+
+
+def test_the_readme_can_be_read_in_two_minutes() -> None:
+    """Who decides whether to stay reads no more than 120 lines."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    """No page is known to its writer alone."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if f"(docs/{path.name}" not in text] == []
 
 
 def test_the_readme_names_every_target_for_users() -> None:
