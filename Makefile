@@ -1,7 +1,7 @@
 # Every target is one line: what it does is in scripts/, which needs Python's standard library and nothing else.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: up demo bench faults apps test test-celery brokers test-hosts-all test-ansible-oldest dist hosts hosts-down check down clean help
+.PHONY: up demo bench faults apps test test-celery brokers test-hosts-all test-ansible-oldest dist docs hosts hosts-down check down clean help
 
 up: ## Set up what is missing, start the whole stack in containers, and run a real app's jobs in it
 	$(PYTHON) scripts up
@@ -35,6 +35,9 @@ test-ansible-oldest: ## Prove that the oldest Ansible that the roles are for dep
 
 dist: ## Build wheel, source archive, collection and images of this commit into dist, and try each
 	$(PYTHON) scripts dist
+
+docs: ## Build the site of the docs, which reads offline, and fail for a link that leads nowhere
+	$(PYTHON) scripts docs
 
 hosts: ## Two test hosts with systemd and ssh, deployed by site.yml, to play with; again after a change
 	$(PYTHON) scripts hosts

@@ -16,6 +16,7 @@ import dist
 import host
 import machines
 import oldest
+import pages
 import plugins
 import rivals
 import sizes
@@ -217,7 +218,13 @@ def _hosts_down() -> None:
 
 def _check() -> None:
     virtualenv.ensure_virtualenv()
+    pages.build()
     checks.check()
+
+
+def _docs() -> None:
+    virtualenv.ensure_virtualenv()
+    pages.build()
 
 
 def _down() -> None:
@@ -243,6 +250,7 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "test-hosts-all": _test_hosts,
     "test-ansible-oldest": _test_ansible_oldest,
     "dist": _dist,
+    "docs": _docs,
     "hosts": _hosts,
     "hosts-down": _hosts_down,
     "check": _check,
