@@ -51,7 +51,7 @@ class Launch:
 
     @cached_property
     def seen(self) -> tuple[history.Record | None, list[Finding]]:
-        """What that file held at the start, or why it cannot be used."""
+        """The record in :attr:`profile_file` at the start, or the reason that it cannot be used."""
         if self.process != "worker" or self.settings.tune == settings.OFF:
             return None, []
         try:

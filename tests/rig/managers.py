@@ -24,7 +24,7 @@ def unit(process: str) -> str:
 
 
 class Manager(Protocol):
-    """The same questions and verbs, whatever the host has."""
+    """Questions and verbs that each service manager answers."""
 
     name: str
     listing: str

@@ -175,6 +175,14 @@ def test_no_source_is_too_long_to_hold_in_mind() -> None:
     }
 
 
+def test_no_docstring_means_the_one_above_it() -> None:
+    """A reader who hovers over a name, or meets a line that was moved, sees nothing else."""
+    sources = tracked("src/**/*.py", "plugins/**/*.py", "roles/**/*.py", "scripts/*.py", "tests/rig/*.py")
+    leaning = re.compile(r'"""(?:The|Do the) same\b.*')
+    told = {named(path): leaning.findall(path.read_text(encoding="utf-8")) for path in sources if path.is_file()}
+    assert {name: lines for name, lines in told.items() if lines} == {}
+
+
 def test_no_test_imports_another() -> None:
     """What several tests share is in the rig, so that a test can be moved, or go, by itself."""
     shared = re.compile(r"^from tests\.[\w.]*test_\w+ import .*", re.MULTILINE)

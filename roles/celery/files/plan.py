@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 PHASES = ("kit", "app", "configure", "units", "pools", "beat", "flower")
 BOOTERS = ("systemd", "sysvinit")
-"""What starts, at boot, what is enabled."""
+"""The programs of PID 1 that start the enabled units at boot."""
 SCHEMES = {"redis": catalogue.REDIS, "rabbitmq": catalogue.AMQP, "postgresql": ("pgmq",)}
 """How the URL of a broker may begin, by its name."""
 RESULTS = {"redis": catalogue.REDIS, "postgresql": ("db",)}
-"""The same of a result backend."""
+"""How the URL of a result backend may begin, by its name."""
 AUTO = "auto"
 EXTRAS = ("redis", "gevent", "flower")
 """What the images have by default, too; an app that needs more requires it itself."""

@@ -26,7 +26,7 @@ SWITCHES = {
     "CELERY_QUIET": ("-q", "--quiet"),
     "CELERY_SKIP_CHECKS": ("--skip-checks",),
 }
-"""The same of options without a value."""
+"""Options without a value that Celery takes before its command alone, and the variable that each of them is."""
 FLAGS = frozenset().union(*GLOBAL.values(), *SWITCHES.values())
 OWN = ("--explain",)
 """What the kit's own command takes beside them."""

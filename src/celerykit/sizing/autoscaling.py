@@ -14,16 +14,19 @@ from celerykit.sizing.model import megabytes
 from celerykit.sizing.pool_size import HEADROOM
 
 LOOKS = 2
-"""Looks since the last change before the pool grows: what the change brought about must be seen first."""
+"""Looks since the last change before the pool grows: the effect of the change must be seen first."""
 LOOKS_AT_CPUS = 3
-"""The same before it shrinks for want of CPUs, which kills nobody."""
+"""Looks since the last change before the pool shrinks for want of CPUs, which kills nobody."""
 LOOKS_KEPT = 3
 TAKEN = 0.8
 """The part of the slots that counts as all: between two short jobs a slot is free for a moment."""
 BUSY = 0.93
 """The part of the CPUs in use from which on more jobs at once do not mean more jobs done."""
 DELAYED = 0.25
-"""The part of its time that a job waits for a CPU from which on the same holds: the machine may be others'."""
+"""The part of its time that a job waits for a CPU from which on more jobs at once do not mean more jobs done.
+
+The CPUs may be busy with other processes of the machine.
+"""
 ASKED = 1.1
 """How many times the CPUs that there are jobs may want: before all are used up, some jobs wait for one now and then."""
 OVERDRAWN = 3.0
@@ -36,7 +39,7 @@ SHORT = 0.85
 It grows up to :data:`~celerykit.sizing.pool_size.HEADROOM` only.
 """
 DESPERATE = 0.95
-"""The same at which it does not wait for the effect of the last time."""
+"""The part of the memory in use at which the pool shrinks without waiting for the effect of the last time."""
 RELIEF = 0.01
 """The part of the memory that one shrinking has to free, or the next one is no use either."""
 REST = 10.0
@@ -70,9 +73,9 @@ class Situation:
     cpu: float
     """The part in use of the CPUs that this worker can use."""
     wanted: float
-    """The same with the time that its processes were ready to run and had no CPU: above 1 if they want more."""
+    """The part of those CPUs that its processes used or were ready to use: above 1 if they want more than there is."""
     delayed: float
-    """That time, as a part of a job's."""
+    """The part of its time that a job was ready to run and had no CPU."""
     floor: int
     """How many jobs that never wait use all those CPUs."""
     most: int

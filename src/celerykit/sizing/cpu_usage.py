@@ -16,14 +16,14 @@ class Usage:
     """CPUs on average between two looks."""
 
     main: float
-    """What the first of the processes had."""
+    """The CPUs that the first of the processes used."""
     had: float
-    """What all of them had together."""
+    """The CPUs that all processes used together."""
     wanted: float
-    """The same with the time that they waited for one.
+    """The CPUs that all processes used or were ready to use.
 
-    The kernel's pressure (PSI) tells the same of a control group of version 2, and else of the whole machine, where
-    others make it high; this is of these processes alone, wherever they run.
+    The kernel's pressure (PSI) tells it of a control group of version 2, and else of the whole machine, where others
+    make it high. This number is of these processes alone, wherever they run.
     """
 
 

@@ -19,15 +19,21 @@ if TYPE_CHECKING:
 HEADROOM = 0.2
 """The part of the memory that stays free: for the kernel, for files that are read, for whoever else lives there."""
 RESERVE = 0.05
-"""The same beside the most that all jobs at once may take, of a worker that looks at what is in use as it grows."""
+"""The part of the memory that stays free beside the most that all jobs at once may take, for a worker that grows.
+
+Such a worker looks at the memory in use before each step.
+"""
 UNSHARED = 0.5
 """What a child soon has for itself of the memory it is forked with: 21 to 25 of 44 to 50 MB, measured."""
 UNKNOWN_JOB = 32 * MIB
-"""What a job of a pool child is given where none was measured."""
+"""Bytes for a job of a pool child where none was measured."""
 FIRST_JOB = 256 * MIB
-"""The same at a start before any job was seen: a pool that is too small grows in seconds, one too large is killed."""
+"""Bytes for a job of a pool child before any job was seen.
+
+A pool that is too small grows in seconds; one that is too large is killed.
+"""
 UNKNOWN_SLOT = 1 * MIB
-"""The same for a job in a thread or greenlet: 50 to 100 of them took 3 MB, measured."""
+"""Bytes for a job in a thread or greenlet where none was measured: 50 to 100 of them took 3 MB, measured."""
 FILES_PER_JOB = 4
 """A pipe's two ends or a broker's connection, a result backend's, a database's, a file."""
 FILES_OF_PROCESS = 64

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DATABASE = "postgres"
-"""That of a URL which names none, as in Kombu."""
+"""The database of a URL that names none, as in Kombu."""
 LOCK = 0x706D676D71
 """Held in the database while PGMQ is installed: its script does not go twice."""
 # Of the catalogue itself: a function that looks a name up may answer from before the lock was waited for.

@@ -51,7 +51,7 @@ class Advice:
 
     pool: str
     seen: str
-    """What it rests on."""
+    """The record or the runs that the advice rests on."""
     size: Size
     with_threads: Size | None
     """What it would be if the app were safe for threads, where that is worth asking."""
@@ -59,7 +59,7 @@ class Advice:
     parts: tuple[tuple[Part, Size], ...]
     """Queues that had better be apart, if there are several."""
     gain: str = ""
-    """What that brings."""
+    """What queues of their own bring, in words."""
 
     def lines(self) -> Iterator[str]:
         """Yield all of it, as lines of an env file with comments."""

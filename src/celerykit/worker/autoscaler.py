@@ -33,15 +33,15 @@ logger.setLevel(logging.INFO)
 EVERY = 1.0
 """Seconds between two looks."""
 OFTEN = 0.25
-"""The same while memory may run short: a few large jobs take the rest of it in a second."""
+"""Seconds between two looks while memory may run short: a few large jobs take the rest of it in a second."""
 MAY_RUN_SHORT = 0.7
-"""From which part of the memory in use on that is so."""
+"""The part of the memory in use from which on memory may run short."""
 FORKS = 8
 """How many children are added at one look: the event loop forks them, and does nothing else meanwhile."""
 TELL_EVERY = 5.0
-"""Seconds between two lines of the log about the same, and between two questions for what is known of the jobs."""
+"""Seconds between two lines of the log about one reason, and between two looks at the record of the jobs."""
 ADVISE_EVERY = 600.0
-"""The same about a size that cannot be changed."""
+"""Seconds between two lines of the log about a size that cannot be changed."""
 
 
 def profile_of(worker: Any, process: float) -> Profile | None:

@@ -143,7 +143,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         self._advise(exc)
 
     def on_connection_error_after_connected(self, exc: Any) -> None:
-        """Do the same where it has let the worker in, but not to its queues."""
+        """Say what RabbitMQ refuses where it has let the worker in, but not to its queues."""
         self.loss = f": {exc}" if isinstance(exc, self.connection.channel_errors) else ""
         worker_loop.about_to_close(self, CLOSING)
         super().on_connection_error_after_connected(exc)
@@ -155,12 +155,12 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             time.sleep(SLICE)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
-        """Keep what is no job."""
+        """Keep a message that is no job in the dead letters."""
         if self._kept(message, "it is not in the format of a job"):
             super().on_unknown_message(body, message)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Any) -> None:
-        """Keep a job that was deployed to its sender alone, or is another app's."""
+        """Keep a job of an unknown task in the dead letters: its sender was deployed alone, or has another app."""
         if self._kept(message, f"its worker knows no task {exc}"):
             super().on_unknown_task(body, message, exc)
             unknown.tell(self.app, self.timer, message)

@@ -13,7 +13,7 @@ from celerykit.transports.redis.poller import Poller
 
 
 class SentinelChannel(LeasedChannel, stock.SentinelChannel):
-    """The same on whichever server Sentinel calls the master."""
+    """A channel that holds jobs under a lease, on the server that Sentinel calls the master."""
 
 
 class Transport(stock.Transport):
