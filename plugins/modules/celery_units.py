@@ -30,6 +30,19 @@ options:
   touched: { description: "The pending units, for check mode, in which nothing is noted.", type: list, elements: str }
 """
 
+EXAMPLES = """
+- name: Have two pools run with the files that are there now
+  celerykit.kit.celery_units:
+    manager: systemd
+    wanted: [celeryd, celeryd@default, celeryd@imports]
+    unwanted: [celerybeat]
+    pending: /opt/celery/pending
+"""
+
+RETURN = """
+done: { description: "The verbs that were carried out, each with its unit.", type: list }
+"""
+
 RELOAD = "daemon-reload"
 UMBRELLA, BEAT, FLOWER = "celeryd", "celerybeat", "celery-flower"
 OWN = "celery"
