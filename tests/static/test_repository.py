@@ -105,7 +105,7 @@ def test_ci_runs_what_everybody_can_run() -> None:
     assert commands == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "exec make test"]
 
 
-@pytest.mark.parametrize("name", ["settings", "roles", "brokers", "releases"])
+@pytest.mark.parametrize("name", ["settings", "roles", "brokers", "releases", "promises"])
 def test_a_generated_page_is_what_the_code_says(name: str) -> None:
     """No default or reason in it is out of date; scripts/NAME_doc.py --write renews it."""
     generator = runpy.run_path(str(ROOT / "scripts" / f"{name}_doc.py"))
