@@ -137,6 +137,12 @@ def test_a_page_of_results_is_what_its_record_says(name: str) -> None:
     assert results.PAGE.read_text(encoding="utf-8") == results.page()
 
 
+def test_the_readme_has_the_record_s_faults() -> None:
+    """What the README says was lost is what `make faults` counted; python -m tests.faults.page --write renews it."""
+    faults = import_module("tests.faults.page")
+    assert faults.README.read_text(encoding="utf-8") == faults.readme()
+
+
 def test_the_plots_of_the_benchmark_are_what_its_record_says() -> None:
     """No picture shows other figures than the table below it, and none is left of a cell that is gone."""
     shown = import_module("tests.bench.sizes_page").plots()
