@@ -37,7 +37,7 @@ def main() -> int:
             name: page.RECORD.resume(name, told, partial(outcomes, case, told["seed"])) for name, case in CASES.items()
         }
         page.RECORD.write(made)
-        page.PAGE.write_text(page.page(), encoding="utf-8")
+        page.write()
     print(page.table(made))
     return 0 if all(is_kept(name, one) for name, one in made.items()) else 1
 

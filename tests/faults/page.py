@@ -1,4 +1,7 @@
-"""Print ``docs/faults.md`` as the record has it, or write it: ``python -m tests.faults.page [--write]``."""
+"""Print ``docs/faults.md`` as the record has it, or write it and the README's table of it.
+
+``python -m tests.faults.page [--write]``
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PAGE = DOCS / "faults.md"
+README = DOCS.parent / "README.md"
+BEGIN, END = "<!-- faults: begin -->\n", "<!-- faults: end -->\n"
 RECORD = Record("faults")
 KIT, STOCK = "kit", "stock"
 MINUTES = 30
@@ -53,6 +58,27 @@ def table(record: Mapping[str, Any]) -> str:
     return markdown(head, rows)
 
 
+def readme() -> str:
+    """Return the README with its table as the record has it: what the kit lost, and what stock Celery did."""
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    head = ("what is done to workers, on Redis", "accepted", "done", "lost", "lost by stock Celery")
+    record = RECORD.read()
+    rows = (_summary(CASES[name].text, record[name]["outcomes"]) for name in CASES if name in record)
+    return f"{before}{BEGIN}{markdown(head, rows)}{END}{rest.partition(END)[2]}"
+
+
+def write() -> None:
+    """Write the page and the README's table."""
+    PAGE.write_text(page(), encoding="utf-8")
+    README.write_text(readme(), encoding="utf-8")
+
+
+def _summary(text: str, outcomes: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    kit, stock = Outcome(**outcomes[KIT]), outcomes.get(STOCK)
+    counts = (kit.accepted, kit.accepted - kit.lost, kit.lost)
+    return (text, *(f"{count:,}" for count in counts), f"{stock['lost']:,} of {stock['accepted']:,}" if stock else "")
+
+
 def _rows(name: str, outcomes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     first, text = f"`{name}`", CASES[name].text
     for side, held in outcomes.items():
@@ -75,6 +101,6 @@ def _where(record: Mapping[str, Any]) -> Iterator[str]:
 
 if __name__ == "__main__":
     if "--write" in sys.argv[1:]:
-        PAGE.write_text(page(), encoding="utf-8")
+        write()
     else:
         sys.stdout.write(page())

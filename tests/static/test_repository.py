@@ -105,7 +105,7 @@ def test_ci_runs_what_everybody_can_run() -> None:
     assert commands == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "exec make test"]
 
 
-@pytest.mark.parametrize("name", ["settings", "roles", "brokers", "releases"])
+@pytest.mark.parametrize("name", ["settings", "roles", "brokers", "releases", "promises"])
 def test_a_generated_page_is_what_the_code_says(name: str) -> None:
     """No default or reason in it is out of date; scripts/NAME_doc.py --write renews it."""
     generator = runpy.run_path(str(ROOT / "scripts" / f"{name}_doc.py"))
@@ -135,6 +135,12 @@ def test_a_page_of_results_is_what_its_record_says(name: str) -> None:
     """No figure in it is typed; python -m tests.NAME.page --write renews it from the record."""
     results = import_module(f"tests.{name}.page")
     assert results.PAGE.read_text(encoding="utf-8") == results.page()
+
+
+def test_the_readme_has_the_record_s_faults() -> None:
+    """What the README says was lost is what `make faults` counted; python -m tests.faults.page --write renews it."""
+    faults = import_module("tests.faults.page")
+    assert faults.README.read_text(encoding="utf-8") == faults.readme()
 
 
 def test_the_plots_of_the_benchmark_are_what_its_record_says() -> None:
