@@ -283,8 +283,8 @@ class Host:
 
     def broker_pid(self) -> int:
         """Return the main process of the broker, 0 if there is none."""
-        if self.broker == POSTGRESQL:  # whose children have its name
-            return int(self.show(POSTGRESQL, "MainPID"))
+        if self.manager.name == "systemd" and self.broker != RABBITMQ:  # children of a server have its name
+            return int(self.show(self.broker, "MainPID"))
         return int(self.run(f"pgrep -xo {PROGRAMS[self.broker]}")[1] or 0)
 
     def probe(self, pool: str) -> str:
