@@ -217,8 +217,7 @@ def _hosts_down() -> None:
 
 
 def _check() -> None:
-    virtualenv.ensure_virtualenv()
-    pages.build()
+    _docs()
     checks.check()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import shutil
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 FOLDER = Path("dist")
+SOURCE = "src/celerykit/__init__.py"
+"""Says the version first."""
 BIN = Path(".venv/bin").absolute()
 IMAGES = ("celery", "installer", "redis", "rabbitmq", "postgresql", "allinone")
 SEE_ABOVE = "See its last lines above"
@@ -50,19 +51,14 @@ def _version() -> str:
 
     :raises SetupError: naming each file that has another one.
     """
-    tree = ast.parse(Path("src/celerykit/__init__.py").read_text(encoding="utf-8"))
-    values = {
-        node.targets[0].id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Constant)
-    }
-    version = str(values["__version__"])
+    said = re.search(r'^__version__ = "(.+)"$', Path(SOURCE).read_text(encoding="utf-8"), re.MULTILINE)
+    if not said:
+        raise SetupError(f"{SOURCE} does not say __version__", 'Say it there as __version__ = "1.2.3"')
+    version = said[1]
     wanted = {"galaxy.yml": rf"^version: {re.escape(version)}$", "CHANGELOG.md": rf"^## \[{re.escape(version)}\] - "}
     for name, line in wanted.items():
         if not re.search(line, Path(name).read_text(encoding="utf-8"), re.MULTILINE):
-            raise SetupError(f"{name} does not say version {version}", "Say it there as in src/celerykit/__init__.py")
+            raise SetupError(f"{name} does not say version {version}", f"Say it there as in {SOURCE}")
     return version
 
 

@@ -32,7 +32,7 @@ Each promise is a test that you can run on your own machine. The tests have real
 [ledger](../tests/rig/ledger.py) that no fault reaches. A test in which no job ran at the fault fails. The apps under
 test set no delivery setting, but for one that sets the opposite.
 
-`make test` runs most of them, and takes about 40 minutes. `make brokers`, `make test-hosts-all` and `make test-celery`
+`make test` runs most of them, and takes about 50 minutes. `make brokers`, `make test-hosts-all` and `make test-celery`
 run the rest: [contributing](../CONTRIBUTING.md#running-the-checks) says how to run one alone. [Faults](faults.md)
 repeats kills, pauses and cut networks by the hundred, and counts.
 """
