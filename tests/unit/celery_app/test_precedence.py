@@ -145,7 +145,7 @@ def test_the_table_has_every_variable_that_is_set_somewhere() -> None:
         *root.glob("systemd/*"),
         *root.glob("init.d/*"),
     ]
-    files += [root / "images" / "Dockerfile", root / "roles" / "celery" / "files" / "plan.py"]
+    files += [root / "images" / "Dockerfile", root / "src" / "celerykit" / "deploy" / "configuration.py"]
     names = {
         name for file in files if file.is_file() for name in re.findall(r"\bCELERY_\w+\b(?=[:=])", file.read_text())
     }

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from celerykit.deploy import archive
 from tests.unit.role.conftest import ROOT, load
 
 if TYPE_CHECKING:
@@ -70,13 +71,13 @@ def test_a_virtualenv_that_runs_is_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert {path.name for path in venvs.iterdir()} == {*names} - {"old"}
 
 
-def test_what_was_executable_is_executable(tmp_path: Path, scripts: dict[str, Any]) -> None:
+def test_what_was_executable_is_executable(tmp_path: Path) -> None:
     """A script of the app's own can be run in its release, and nobody but root may write there."""
     (tmp_path / "app").mkdir()
     (tmp_path / "app/run").write_text("#!/bin/sh\n")
     (tmp_path / "app/run").chmod(0o777)
     (tmp_path / "app/data").write_text("")
-    archive = scripts["pack"].pack("app", scripts["pack"].files(tmp_path / "app", str.isupper))
-    kit.unpack(archive, tmp_path / "release")
+    packed = archive.pack("app", archive.files(tmp_path / "app", str.isupper))
+    kit.unpack(packed, tmp_path / "release")
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "release").iterdir()}
     assert modes == {"run": 0o755, "data": 0o644}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import runpy
 from typing import Any
 
 import pytest
 
-from tests.unit.role.conftest import ROOT
+from celerykit.deploy import owner
 
 SHOP = "shop folder /srv/me/shop"
 TOLD: dict[str, Any] = {
@@ -32,7 +31,7 @@ def judge(app: str, kind: str, where: str, **found: str) -> str:
 def answer(**told: Any) -> str:
     """Return what is wrong with what is told."""
     told = {**TOLD, **told}
-    return str(runpy.run_path(str(ROOT / "roles/celery/files/owner.py"))["judge"](told)["error"])
+    return "".join(owner.judge(told)["errors"])
 
 
 @pytest.mark.parametrize(

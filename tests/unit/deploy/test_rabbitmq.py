@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from tests.unit.role.conftest import ROOT
+from celerykit.deploy import rabbitmq
 
-SCRIPT = ROOT / "roles" / "rabbitmq" / "files" / "define.py"
 TOLD: dict[str, Any] = {
+    "host": {"system": "Debian 13", "service_mgr": "systemd", "addresses": ["10.0.0.5"]},
+    "package": {"known": True, "version": "4.0.5", "oldest": "4.0"},
+    "bind": ["127.0.0.1"],
+    "memory": "0.6",
+    "disk_free": "2GiB",
+    "found": [],
     "passwords": {"worker": "w1", "producer": "p1", "operator": "hunter2"},
     "queues": [],
     "environments": [{}],
@@ -23,10 +26,8 @@ TOLD: dict[str, Any] = {
 
 
 def define(**told: Any) -> dict[str, Any]:
-    """Return the script's answer: what Ansible calls, on a Python without a package."""
-    command = [sys.executable, "-S", str(SCRIPT)]
-    done = subprocess.run(command, input=json.dumps({**TOLD, **told}), capture_output=True, text=True, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout)
+    """Return the answer to the role, the definitions decoded."""
+    answer = rabbitmq.make(cast("Any", {**TOLD, **told}))
     if not answer["errors"]:
         answer["definitions"] = json.loads(base64.b64decode(answer["definitions"]))
     return answer
@@ -74,3 +75,38 @@ def test_a_password_is_only_where_an_operator_logs_in() -> None:
     answer = define()
     assert "password = hunter2" in answer["operator"]
     assert "hunter2" not in json.dumps(answer["definitions"])
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({"passwords": None}, "rabbitmq_passwords.worker is not set"),
+        ({"passwords": {**TOLD["passwords"], "operator": "a&b"}}, "rabbitmq_passwords.operator holds a character"),
+        ({"bind": ["192.0.2.1"]}, "rabbitmq_bind has 192.0.2.1, which is no address of this host"),
+        ({"bind": []}, "rabbitmq_bind=[]: RabbitMQ would listen nowhere"),
+        ({"memory": "plenty"}, "rabbitmq_memory=plenty or rabbitmq_disk_free=2GiB is no amount"),
+        ({"memory": 0}, "rabbitmq_memory=0 or"),
+        ({"disk_free": "0.5"}, "rabbitmq_disk_free=0.5 is no amount"),
+        ({"found": ["/var/lib/rabbitmq/mnesia/rabbit@old"]}, "keeps its data in /var/lib/rabbitmq/mnesia/rabbit@old"),
+        ({"package": {"known": True, "version": "3.10.8", "oldest": "4.0"}}, "Debian 13 has 3.10.8"),
+        ({"package": {"known": True, "version": "0", "oldest": "4.0"}}, "Debian 13 has none"),
+    ],
+)
+def test_a_server_that_would_not_start_or_lose_jobs_is_refused(told: dict[str, Any], reason: str) -> None:
+    """Before anything is changed, with the variable and its value, and no password."""
+    (error,) = [error for error in define(**told)["errors"] if reason in error]
+    assert "a&b" not in error
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"bind": ["0.0.0.0", "10.0.0.5"], "memory": "2GiB"},
+        {"memory": 1.0, "found": ["/var/lib/rabbitmq/mnesia/rabbit@localhost-feature_flags"]},
+        {"package": {"known": False, "version": "0", "oldest": "4.0"}},
+        {"package": {"known": True, "version": "10.1", "oldest": "4.0"}},
+    ],
+)
+def test_a_server_that_keeps_the_promise_is_taken(told: dict[str, Any]) -> None:
+    """On every address, with its own data, and on a host whose archives a check cannot know."""
+    assert define(**told)["errors"] == []

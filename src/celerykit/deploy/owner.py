@@ -1,13 +1,8 @@
-"""Whose a host is, judged on the controller: ``owner.py`` reads what was found and told, as JSON, from its input.
-
-The answer is JSON, too: what is wrong, and the line by which the host knows its app.
-"""
+"""The app that owns a host: another app is refused, which would have its jobs run by workers that do not know them."""
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,11 +18,11 @@ FLOWER_PORT = "5555"
 ANOTHER_PORT = "Say another, such as celery_flower_options: { port: 5556 }"
 
 
-def judge(told: dict[str, Any]) -> dict[str, str]:
-    """Return what is wrong, nothing if the host is free or has this app already, and the line for its marker."""
+def judge(told: dict[str, Any]) -> dict[str, Any]:
+    """Return ``errors``, empty if the host is free or has this app, and ``line``, by which the host knows its app."""
     app, source = str(told["app"]), _source(told["source"])
-    line = f"{app} {source}".rstrip()
-    return {"error": _misnamed(told["instance"]) or _taken(told, app, source) or _shared(told), "line": line}
+    error = _misnamed(told["instance"]) or _taken(told, app, source) or _shared(told)
+    return {"errors": [error] if error else [], "line": f"{app} {source}".rstrip()}
 
 
 def folder(instance: str) -> str:
@@ -119,7 +114,3 @@ def _name(source: list[str]) -> str:
 def _source(source: dict[str, Any]) -> str:
     """Return where an app comes from: the kind of source, and which."""
     return next((f"{kind} {source[kind]}" for kind in ("folder", "git", "wheel", "index") if source.get(kind)), "")
-
-
-if __name__ == "__main__":
-    json.dump(judge(json.load(sys.stdin)), sys.stdout)

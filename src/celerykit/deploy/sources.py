@@ -9,20 +9,17 @@ import io
 import os
 import re
 import subprocess
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pack
+from celerykit.app.errors import AppError
+from celerykit.app.folder import read
+from celerykit.deploy import archive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-sys.path.insert(0, str(Path(__file__).resolve().parent / "kit/src"))
-from celerykit.app.errors import AppError
-from celerykit.app.folder import read
 
 KINDS = ("folder", "git", "wheel", "index")
 PASSWORD = re.compile(r"(://)[^@/]*@")
@@ -96,23 +93,23 @@ def _index(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
 def _git(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
     """Return the files of a commit; fetched here, so that hosts need neither git nor a way to the repository."""
     url, version = source["git"], str(source.get("version") or "HEAD")
-    place = pack.cache() / f"git-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    place = archive.cache() / f"git-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
     with place.with_suffix(".lock").open("w") as lock, tempfile.TemporaryDirectory() as folder:
         fcntl.flock(lock, fcntl.LOCK_EX)  # each host of a play has a process like this one
         try:
             _run("init", "--quiet", "--bare", str(place))
             _run("--git-dir", str(place), "fetch", "--quiet", "--depth", "1", "--force", url, version)
-            archive = _run("--git-dir", str(place), "archive", "--format", "tar", "FETCH_HEAD")
+            packed = _run("--git-dir", str(place), "archive", "--format", "tar", "FETCH_HEAD")
         except subprocess.CalledProcessError as exc:
             said = PASSWORD.sub(r"\1***@", exc.stderr.decode(errors="replace").strip())
             shown = PASSWORD.sub(r"\1***@", f"{url}, version {version}")
             remedy = "version is a branch, a tag, or the full id of a commit that the server lets be fetched"
             raise _error("git", shown, said, remedy) from exc
-        with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as opened:
             # By attribute, which older releases of Python ignore, rather than by an argument that they refuse.
             opened.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
             opened.extractall(folder)  # noqa: S202
-        return pack.read(read(Path(folder)).files)
+        return archive.read(read(Path(folder)).files)
 
 
 def _run(*arguments: str) -> bytes:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import configparser
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from tests.unit.role.conftest import ROOT, SCRIPTS
+from celerykit.deploy import plan as plans
 
+ROOT = Path(__file__).parents[3]
+FILES = ROOT / "roles" / "celery" / "files"
 APP = ROOT / "examples" / "sourcestats"
 HEADER = "#\n# Ansible managed\n#\n"
 TOLD: dict[str, Any] = {
+    "files": str(FILES),
     "header": HEADER,
     "service_mgr": "systemd",
     "service_manager": "",
@@ -51,11 +55,11 @@ TOLD: dict[str, Any] = {
 
 
 @pytest.fixture
-def plan(scripts: dict[str, Any]) -> Any:
+def plan() -> Any:
     """Return a function that plans with the variables of the role."""
 
     def make(**told: Any) -> Any:
-        return scripts["plan"].Plan({**TOLD, **told}).make()
+        return plans.make(cast("Any", {**TOLD, **told}))
 
     return make
 
@@ -378,12 +382,23 @@ def test_whom_processes_trust_is_on_the_host_and_restarts_nothing(plan: Any, tmp
     assert "CELERYKIT_TLS_CA=/etc/celery/ca.pem\n" in planned["candidate"]["files"]["celery.env"]
 
 
-def test_the_script_reads_and_writes_json(tmp_path: Path) -> None:
-    """What Ansible calls answers with the plan alone, on any Python that runs Ansible, without a package installed."""
-    command = [sys.executable, "-S", str(SCRIPTS / "plan.py")]
-    environ = {"XDG_CACHE_HOME": str(tmp_path)}
+def test_the_plan_needs_no_package_but_the_kit(tmp_path: Path) -> None:
+    """Ansible has it made on the machine that runs it, on any Python of the kit's, and reads the answer as JSON."""
+    command = [sys.executable, "-S", "-m", "celerykit.deploy", "plan"]
+    environ = {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(command, input=json.dumps(TOLD), env=environ, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["errors"] == []
+
+
+def test_a_change_of_the_planning_restarts_no_worker(plan: Any, tmp_path: Path) -> None:
+    """A host does not run it, so that its virtualenv stays; a change of what runs there makes another one."""
+    shutil.copytree(FILES, tmp_path / "files", ignore=shutil.ignore_patterns("__pycache__"))
+    there, package = {"files": str(tmp_path / "files")}, tmp_path / "files/kit/src/celerykit"
+    before = plan(**there)["kit"]["id"]
+    (package / "deploy/plan.py").write_text("changed")
+    assert plan(**there)["kit"]["id"] == before
+    (package / "launch.py").write_text("changed")
+    assert plan(**there)["kit"]["id"] != before
 
 
 def test_what_the_app_reads_for_itself_is_kept_like_a_password(plan: Any, tmp_path: Path) -> None:

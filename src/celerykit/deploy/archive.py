@@ -1,4 +1,4 @@
-"""Archives that are the same wherever they are made from the same files, kept by their content's name."""
+"""Archives that are named after their content: files that are alike make one archive, on any machine."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def pack(kind: str, content: Mapping[str, Path | bytes]) -> Path:
 
 
 def read(content: Mapping[str, Path | bytes]) -> dict[str, Path | bytes]:
-    """Return the same with the files read, for files that are about to go."""
+    """Return the content of the files, for files that are about to go."""
     return {name: (Program if _is_executable(file) else bytes)(_bytes(file)) for name, file in content.items()}
 
 

@@ -1,0 +1,1 @@
+"""The plan of a host, as the machine that runs Ansible makes it."""
