@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.rig import collection
 from tests.rig.hosts import VARIABLES
 from tests.rig.managers import POOLS, POSTGRESQL, PROCESSES, RABBITMQ, REDIS, VALKEY
 from tests.rig.waiting import meanwhile, until
@@ -75,6 +76,13 @@ def test_an_empty_machine_works_after_one_run(machine: Host) -> None:
 def test_a_second_run_changes_nothing(machine: Host) -> None:
     """Who runs the playbook each night restarts nothing."""
     assert (machine.second.code, machine.second.changed()) == (0, 0), machine.second.text
+
+
+def test_the_collection_deploys_alike(site: Host, tmp_path: Path) -> None:
+    """Whoever goes from a clone of the repository to the collection changes no file, and restarts nothing."""
+    collection.install(tmp_path)
+    done = site.deploy_from(tmp_path)
+    assert (done.code, done.changed()) == (0, 0), done.text
 
 
 @ON_EACH_BROKER

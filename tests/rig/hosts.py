@@ -190,6 +190,11 @@ class Host:
         if self.manager.name == "systemd":
             self.write(WRITES_LEDGER, "[Service]\nReadWritePaths=/ledger\n")
 
+    def deploy_from(self, collections: Path) -> Play:
+        """Run the playbook of the collection in a folder with the usual variables."""
+        inventory = self.inventory({"host": {}})
+        return play(inventory, self.folder, playbook="celerykit.kit.site", collections=collections)
+
     def deploy(self, *arguments: str, **variables: Any) -> Play:
         """Run the playbook with the usual variables and these; None takes one away."""
         done = play(self.inventory({"host": variables}), self.folder, *arguments)

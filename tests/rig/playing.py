@@ -46,16 +46,28 @@ class Play:
         return " ".join(found[0].split())
 
 
-def play(inventory: Mapping[str, Any], folder: Path, *arguments: str, playbook: str = "site.yml") -> Play:
-    """Run a playbook on an inventory, written where its passwords are kept, and return what came of it."""
+def play(
+    inventory: Mapping[str, Any],
+    folder: Path,
+    *arguments: str,
+    playbook: str = "site.yml",
+    collections: Path | None = None,
+) -> Play:
+    """Run a playbook on an inventory, written where its passwords are kept, and return what came of it.
+
+    :param collections: a folder of collections, one of which has the playbook; nothing of the repository is used then.
+    """
     file = folder / "inventory.json"
     file.write_text(json.dumps(inventory), encoding="utf-8")
     program = os.environ.get("CELERYKIT_TEST_ANSIBLE") or PROGRAM
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    place = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    if collections:
+        place = {"ANSIBLE_CONFIG": os.devnull, "ANSIBLE_COLLECTIONS_PATH": str(collections)}
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", **place}
     began = time.monotonic()
     done = subprocess.run(
         [program, "-i", str(file), *arguments, playbook],
-        cwd=ROOT,
+        cwd=collections or ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +10,11 @@ import pytest
 import yaml
 
 from celerykit import __version__
+from tests.rig import collection
+from tests.rig.collection import run
 
 pytest.importorskip("ansible", reason="Ansible runs on Python 3.11 and newer only")
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 INVENTORIES = ("single", "several")
 
@@ -26,33 +24,11 @@ def load(path: str) -> Any:
     return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
 
 
-def run(*command: str, folder: Path = ROOT, **environment: str) -> str:
-    """Run a command of Ansible and return what it prints."""
-    done = subprocess.run(
-        [BIN / command[0], *command[1:]],
-        cwd=folder,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of collections with this one in it, built and installed as by a user who has deployed from here."""
+    """A folder of collections with this one in it."""
     folder = tmp_path_factory.mktemp("collections")
-    used = folder / "used"
-    shutil.copytree(ROOT, used, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv", ".*cache", "__pycache__"))
-    shutil.copytree(used / "playbooks/inventories/single", used / "inventory")
-    for secret in (used / "inventory/.secrets", used / "playbooks/inventories/single/.secrets", used / ".hosts/redis"):
-        secret.parent.mkdir(exist_ok=True)
-        secret.write_text("a secret")
-    run("ansible-galaxy", "collection", "build", "--output-path", str(folder), folder=used)
-    (archive,) = folder.glob("*.tar.gz")
-    run("ansible-galaxy", "collection", "install", "--offline", "-p", str(folder), str(archive))
+    collection.install(folder)
     return folder
 
 
@@ -87,7 +63,7 @@ def test_the_collection_holds_no_secret_and_no_test(installed: Path) -> None:
     kit = installed / "ansible_collections/celerykit/kit"
     assert (kit / "README.md").is_file()
     assert not {"tests", "scripts", "compose", "inventory"} & {path.name for path in kit.iterdir()}
-    assert [path for path in kit.rglob("*") if path.is_file() and path.read_bytes() == b"a secret"] == []
+    assert [path for path in kit.rglob("*") if path.is_file() and path.read_bytes() == collection.SECRET.encode()] == []
 
 
 @pytest.mark.parametrize("name", INVENTORIES)

@@ -38,7 +38,7 @@ def judge_password(variable: str, password: object, file: str, refusals: Refusal
     word = str(password or "")
     if WITHOUT_QUOTING.fullmatch(word):
         return
-    problem = "holds a character that a URL would need quoted" if word else "is not set"
+    problem = "is set, but holds a character that a URL would need quoted" if word else "is not set"
     refusals.texts.append(
         f"{variable} {problem}. {whose}Take letters, digits and - . _ ~ only; to have one made and kept beside the "
         f"inventory, set it in group_vars/all.yml to lookup('ansible.builtin.password', inventory_dir ~ "

@@ -30,7 +30,7 @@ def make(**given: Any) -> dict[str, Any]:
     ("given", "reason"),
     [
         ({"password": ""}, "postgresql_password is not set"),
-        ({"password": "d&f"}, "postgresql_password holds a character that a URL would need quoted"),
+        ({"password": "d&f"}, "postgresql_password is set, but holds a character that a URL would need quoted"),
         ({"bind": ["192.0.2.1"]}, "postgresql_bind has 192.0.2.1, which is no address of this host"),
         ({"bind": []}, "postgresql_bind=[]: PostgreSQL would listen nowhere"),
         ({"memory": "a lot"}, "postgresql_memory=a lot is no amount"),

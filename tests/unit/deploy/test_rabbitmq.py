@@ -81,7 +81,10 @@ def test_a_password_is_only_where_an_operator_logs_in() -> None:
     ("told", "reason"),
     [
         ({"passwords": None}, "rabbitmq_passwords.worker is not set"),
-        ({"passwords": {**TOLD["passwords"], "operator": "a&b"}}, "rabbitmq_passwords.operator holds a character"),
+        (
+            {"passwords": {**TOLD["passwords"], "operator": "a&b"}},
+            "rabbitmq_passwords.operator is set, but holds",
+        ),
         ({"bind": ["192.0.2.1"]}, "rabbitmq_bind has 192.0.2.1, which is no address of this host"),
         ({"bind": []}, "rabbitmq_bind=[]: RabbitMQ would listen nowhere"),
         ({"memory": "plenty"}, "rabbitmq_memory=plenty or rabbitmq_disk_free=2GiB is no amount"),

@@ -41,7 +41,10 @@ def reasons(**given: Any) -> str:
     ("given", "reason"),
     [
         ({"password": ""}, "redis_password is not set. It is the password of the user celery in celery_broker_url"),
-        ({"results_password": "d&f"}, "redis_results_password holds a character that a URL would need quoted"),
+        (
+            {"results_password": "d&f"},
+            "redis_results_password is set, but holds a character that a URL",
+        ),
         ({"bind": ["192.0.2.1"]}, "redis_bind has 192.0.2.1, which is no address of this host"),
         ({"sentinel": THREE}, "redis_sentinel_password is not set"),
         ({"sentinel": THREE[:2]}, "redis_sentinel has 2 addresses"),
