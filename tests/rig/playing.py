@@ -62,7 +62,9 @@ def play(
     program = os.environ.get("CELERYKIT_TEST_ANSIBLE") or PROGRAM
     place = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     if collections:
-        place = {"ANSIBLE_CONFIG": os.devnull, "ANSIBLE_COLLECTIONS_PATH": str(collections)}
+        settings = collections / "ansible.cfg"
+        settings.touch()
+        place = {"ANSIBLE_CONFIG": str(settings), "ANSIBLE_COLLECTIONS_PATH": str(collections)}
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", **place}
     began = time.monotonic()
     done = subprocess.run(

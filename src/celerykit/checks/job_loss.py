@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celerykit import launch, process
 from celerykit.brokers import catalogue, rabbitmq, tls
 from celerykit.celery_app import binding
+from celerykit.checks import result_files
 from celerykit.compat import app_settings
 from celerykit.config import environment, pool_kinds, settings
 from celerykit.errors import ConfigurationError, Finding
@@ -68,6 +69,7 @@ def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
     yield from _judge_durability(app, where)
     yield from _judge_rabbitmq(app, where)
     yield from _judge_results(app, where)
+    yield from result_files.unwritable(app, where)
 
 
 def _check_apart(pool: str) -> list[Finding]:
