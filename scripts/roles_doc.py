@@ -81,7 +81,7 @@ def _rows(name: str, option: dict[str, Any], parent: str = "") -> Iterator[tuple
 
 def _plain(value: Any) -> str:
     if isinstance(value, (dict, list)):
-        return yaml.safe_dump(value, default_flow_style=True, width=1000).strip()
+        return str(yaml.safe_dump(value, default_flow_style=True, width=1000)).strip()
     return str(value).lower() if isinstance(value, bool) else f"{value}" if value != "" else '""'
 
 

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.plugins.filter.core import to_json
@@ -26,7 +27,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
     _supports_check_mode = True
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the answer, or fail with the name of the host and each reason."""
         result = super().run(tmp, task_vars)
         command, values = (self._task.args[name] for name in ("command", "values"))
@@ -42,5 +43,6 @@ class ActionModule(ActionBase):
         answer = json.loads(done.stdout) if done.returncode == 0 else {}
         reasons = answer["errors"] if answer else [f"celerykit.deploy {command}: {done.stderr}"]
         if reasons:
-            return {**result, "failed": True, "msg": f"{task_vars['inventory_hostname']}: {chr(10).join(reasons)}"}
+            host = (task_vars or {}).get("inventory_hostname", "")
+            return {**result, "failed": True, "msg": "\n".join((f"{host}: {reasons[0]}", *reasons[1:]))}
         return {**result, "changed": False, "answer": answer, "_ansible_no_log": True}

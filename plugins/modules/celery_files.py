@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -79,17 +80,17 @@ PACKAGE_LIBRARIES = ("apt", "dnf", "libdnf5")
 class Host:
     """The files of one host, under ``root``."""
 
-    def __init__(self, parameters: dict, check_mode: bool, root: str = "/", owner: int = 0):
+    def __init__(self, parameters: dict[str, Any], check_mode: bool, root: str = "/", owner: int = 0):
         self.parameters = parameters
         self.owner = owner
         self.root = Path(root)
         self.check_mode = check_mode
         self.pending = self._at(parameters["pending"])
         self.touched = {path.name for path in self.pending.iterdir()} if self.pending.is_dir() else set()
-        self.changed = []
-        self.diff = []
+        self.changed: list[str] = []
+        self.diff: list[dict[str, str]] = []
 
-    def converge(self) -> dict:
+    def converge(self) -> dict[str, Any]:
         """Write what differs and remove what is planned no more, or only say so; return what there is to do beside."""
         wanted = {entry["path"]: entry for entry in self._planned()}
         known = self._known()
@@ -121,19 +122,19 @@ class Host:
             "diff": self.diff,
         }
 
-    def _planned(self) -> list:
+    def _planned(self) -> list[dict[str, Any]]:
         entries = [{**entry, "text": text_of(entry)} for entry in self.parameters["files"]]
         here = systemd_version() if any(entry["systemd"] for entry in entries) else 0
         return [entry for entry in entries if self._takes_part(entry) and entry["systemd"] <= here]
 
-    def _takes_part(self, note: dict) -> bool:
+    def _takes_part(self, note: dict[str, Any]) -> bool:
         return note["phase"] in self.parameters["phases"]
 
-    def _known(self) -> dict:
+    def _known(self) -> dict[str, dict[str, Any]]:
         text = read(self._at(self.parameters["manifest"]))
         return json.loads(text) if text else {}
 
-    def _touch(self, path: str, units: list) -> None:
+    def _touch(self, path: str, units: list[str]) -> None:
         """Note what reads a file before it changes."""
         for name in [*units, *([RELOAD] if path.startswith(UNITS) else [])]:
             self.touched.add(name)
@@ -141,7 +142,7 @@ class Host:
                 self.pending.mkdir(mode=0o700, parents=True, exist_ok=True)
                 (self.pending / name).touch()
 
-    def _is_there(self, entry: dict) -> bool:
+    def _is_there(self, entry: dict[str, Any]) -> bool:
         at = self._at(entry["path"])
         if entry["link"] is not None:
             return at.is_symlink() and os.readlink(at) == entry["link"]  # noqa: PTH115  # as it is written
@@ -156,7 +157,7 @@ class Host:
             return False
         return at.is_dir() if entry["text"] is None else at.is_file() and read(at) == entry["text"]
 
-    def _write(self, entry: dict) -> None:
+    def _write(self, entry: dict[str, Any]) -> None:
         at = self._at(entry["path"])
         at.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         if entry["link"] is not None:
@@ -192,7 +193,7 @@ class Host:
             if path.startswith(UNITS):
                 at.parent.rmdir()
 
-    def _show(self, entry: dict) -> None:
+    def _show(self, entry: dict[str, Any]) -> None:
         at = self._at(entry["path"])
         if entry["link"] is not None:
             before = f"-> {os.readlink(at)}\n" if at.is_symlink() else ""  # noqa: PTH115
@@ -247,14 +248,15 @@ def rights(at: Path) -> str:
     return f"# {found.st_mode & 0o7777:04o} {':'.join(names)}\n"
 
 
-def shown(path: str, before: str, after: str) -> dict:
+def shown(path: str, before: str, after: str) -> dict[str, str]:
     """Return one part of a diff."""
     return {"before_header": path, "after_header": path, "before": before, "after": after}
 
 
-def text_of(entry: dict) -> str | None:
+def text_of(entry: dict[str, Any]) -> str | None:
     """Return what a file holds, however it was given."""
-    return entry["text"] if entry["hidden_text"] is None else entry["hidden_text"]
+    text: str | None = entry["text"] if entry["hidden_text"] is None else entry["hidden_text"]
+    return text
 
 
 def group(name: str) -> int:

@@ -43,27 +43,27 @@ UPSTREAM = re.compile(r"^(?:\d+:)?(\d+(?:\.\d+)*)")
 class Apt:
     """The packages of Debian, and of what is made from it."""
 
-    def __init__(self, root="/"):
+    def __init__(self, root: str = "/"):
         self.lists = Path(root, "var/lib/apt/lists")
 
-    def know(self, may_fetch):
+    def know(self, may_fetch: bool) -> bool:
         """Have lists of packages, and say whether they are there.
 
         :raises CommandError: if they cannot be fetched.
         """
         if not any(self.lists.glob("*_Packages*")) and may_fetch:
-            said = run("apt-get", "update", "--quiet=2", "--error-on=any")
-            if said.returncode:
-                raise CommandError("the lists of packages cannot be fetched", said)
+            done = run("apt-get", "update", "--quiet=2", "--error-on=any")
+            if done.returncode:
+                raise CommandError("the lists of packages cannot be fetched", done)
         return any(self.lists.glob("*_Packages*"))
 
-    def installed(self, name):
+    def installed(self, name: str) -> str:
         """Return the version that is installed."""
-        said = run("dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", name)
-        state, _, version = said.stdout.partition(" ")
-        return upstream(version) if said.returncode == 0 and state == "installed" else ""
+        done = run("dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", name)
+        state, _, version = done.stdout.partition(" ")
+        return upstream(version) if done.returncode == 0 and state == "installed" else ""
 
-    def offered(self, name):
+    def offered(self, name: str) -> str:
         """Return the version that apt would install, unless no archive has the package."""
         if not run("apt-cache", "madison", name).stdout.strip():
             return ""
@@ -74,49 +74,49 @@ class Apt:
 class Dnf:
     """The packages of the Red Hat family. Not tested: no host of this family could be had."""
 
-    def know(self, may_fetch):
+    def know(self, may_fetch: bool) -> bool:
         """Say that dnf fetches its lists itself."""
         return True
 
-    def installed(self, name):
+    def installed(self, name: str) -> str:
         """Return the version that is installed."""
-        said = run("rpm", "--query", "--queryformat", "%{VERSION}", name)
-        return upstream(said.stdout) if said.returncode == 0 else ""
+        done = run("rpm", "--query", "--queryformat", "%{VERSION}", name)
+        return upstream(done.stdout) if done.returncode == 0 else ""
 
-    def offered(self, name):
+    def offered(self, name: str) -> str:
         """Return the newest version that an enabled repository has.
 
         :raises CommandError: if dnf cannot ask them.
         """
-        said = run("dnf", "--quiet", "repoquery", "--latest-limit=1", "--queryformat", "%{version}\n", name)
-        if said.returncode:
-            raise CommandError(f"dnf cannot look for {name}", said)
-        return upstream(said.stdout.strip())
+        done = run("dnf", "--quiet", "repoquery", "--latest-limit=1", "--queryformat", "%{version}\n", name)
+        if done.returncode:
+            raise CommandError(f"dnf cannot look for {name}", done)
+        return upstream(done.stdout.strip())
 
 
 class CommandError(Exception):
     """A program of the host's failed; the message ends in its last words."""
 
-    def __init__(self, problem, said):
-        words = (said.stderr or said.stdout).strip()[-500:]
+    def __init__(self, problem: str, done: subprocess.CompletedProcess[str]):
+        words = (done.stderr or done.stdout).strip()[-500:]
         super().__init__(f"{problem}: {words}. Mend the host's package sources or its network, and run this again")
 
 
-def upstream(version):
+def upstream(version: str) -> str:
     """Return a package's version as its authors write it, the empty string for none: ``7.0.15`` of ``5:7.0.15-1``."""
     found = UPSTREAM.match(version)
     return found[1] if found else ""
 
 
-def run(*command):
+def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a program, in English, and return its end and its output."""
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C.UTF-8"}, check=False)
 
 
-def main():
+def main() -> None:
     """Answer Ansible."""
     module = AnsibleModule({"names": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True)
-    packages = Apt() if module.get_bin_path("apt-cache") else Dnf()
+    packages: Apt | Dnf = Apt() if module.get_bin_path("apt-cache") else Dnf()
     try:
         known = packages.know(may_fetch=not module.check_mode)
         names = module.params["names"]

@@ -9,6 +9,7 @@ import contextlib
 import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -62,7 +63,7 @@ class UnitError(Exception):
 class Answer:
     """What came of a verb."""
 
-    def __init__(self, code, text):
+    def __init__(self, code: int, text: str):
         self.code = code
         self.text = text
 
@@ -72,7 +73,7 @@ class Systemd:
 
     name = "systemctl"
 
-    def __init__(self, root="/", own=OWN):
+    def __init__(self, root: str = "/", own: str = OWN):
         self.booted = Path(root, "run/systemd/system").is_dir()
 
     def is_enabled(self, unit: str) -> bool:
@@ -103,7 +104,7 @@ class Sysvinit:
     name = "service"
     booted = True
 
-    def __init__(self, root="/", own=OWN):
+    def __init__(self, root: str = "/", own: str = OWN):
         self.root = Path(root)
         self.own = own
 
@@ -152,7 +153,7 @@ class Supervisor:
     name = "supervisorctl"
     booted = True
 
-    def __init__(self, root="/", own=OWN):
+    def __init__(self, root: str = "/", own: str = OWN):
         self.own = own
         self.programs = Path(root, "etc/supervisor/conf.d")
         self.logs = Path(root, "var/log", own)
@@ -170,7 +171,7 @@ class Supervisor:
 
     def do(self, verb: str, *units: str) -> Answer:
         """Do it, and wait for its end."""
-        answers = [getattr(self, f"_{verb}")(unit) for unit in units]
+        answers: list[Answer] = [getattr(self, f"_{verb}")(unit) for unit in units]
         return next((answer for answer in answers if answer.code), answers[-1])
 
     def why(self, unit: str) -> str:
@@ -218,23 +219,25 @@ class Supervisor:
         return said in ALIVE and run(*command, *process, "--ready").code == 0
 
 
-MANAGERS = {"systemd": Systemd, "sysvinit": Sysvinit, "supervisor": Supervisor}
+if TYPE_CHECKING:
+    Manager = Systemd | Sysvinit | Supervisor
+MANAGERS: dict[str, type[Manager]] = {"systemd": Systemd, "sysvinit": Sysvinit, "supervisor": Supervisor}
 
 
 class Units:
     """What the manager is asked to do."""
 
-    def __init__(self, parameters, pending, manager, check_mode=False):
+    def __init__(self, parameters: dict[str, Any], pending: Path, manager: Manager, check_mode: bool = False):
         self.parameters = parameters
-        self.wanted = parameters["wanted"]
+        self.wanted: list[str] = parameters["wanted"]
         self.umbrella = next((unit for unit in self.wanted if unit.startswith(UMBRELLA) and not is_pool(unit)), "")
         self.pending = pending
         self.manager = manager
         self.check_mode = check_mode
-        self.touched = set()
-        self.done = []
+        self.touched: set[str] = set()
+        self.done: list[str] = []
 
-    def converge(self, touched: set) -> list:
+    def converge(self, touched: set[str]) -> list[str]:
         """Do what there is to do and return it, a line each."""
         self.touched = set(touched)
         leaving = sorted({*(self.touched - {RELOAD, *self.wanted}), *filter(self._is_on, self.parameters["unwanted"])})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import re
@@ -20,6 +21,10 @@ import tempfile
 import urllib.parse
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(*Path(sys.argv[0]).parts[:3])
 """The folder of the app in which this archive is: ``/opt/celery``, or ``/opt/celery-shop``."""
@@ -39,20 +44,21 @@ class StageError(Exception):
 def main(command: str, *arguments: str) -> int:
     """Run one command and return its exit code."""
     os.umask(0o022)
-    sys.stdout.reconfigure(line_buffering=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     ROOT.mkdir(exist_ok=True)
     ROOT.chmod(0o755)  # Ansible, which was here first, may have a umask of its own
     try:
         with tempfile.TemporaryDirectory(prefix=".staging-", dir=ROOT) as scratch:
             reach(json.load(sys.stdin), Path(scratch))
-            {"kit": make_kit, "app": make_app}[command](Path(scratch), *arguments)
+            COMMANDS[command](Path(scratch), *arguments)
     except StageError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 1
     return 0
 
 
-def reach(network: dict, scratch: Path) -> None:
+def reach(network: dict[str, str], scratch: Path) -> None:
     """Tell pip and uv, in the environment, how to reach packages."""
     os.environ.update(
         PATH=f"{TOOLS}/bin:{os.environ['PATH']}",
@@ -166,6 +172,8 @@ def run(*command: str, cwd: Path | None = None) -> None:
         said = PASSWORD.sub(r"\1***@", done.stdout.strip())
         raise StageError(f"'{' '.join(command[:3])} ...' failed: {said}. {REMEDY}")
 
+
+COMMANDS: dict[str, Callable[..., None]] = {"kit": make_kit, "app": make_app}
 
 if __name__ == "__main__":
     sys.exit(main(*sys.argv[1:]))
