@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from tests.unit.conftest import Run
 
-CPU_SECONDS = 0.060
+STARTS = 4
+"""Starts of an empty program. A probe takes the CPU of 2.5 of them, `import celery.app` that of 15."""
 
 
 @pytest.fixture
@@ -101,12 +102,18 @@ def test_a_probe_imports_next_to_nothing(worker: str) -> None:
     assert loaded & {"celery", "kombu", "dataclasses", "argparse", "typing", "pathlib", "celerykit.cli"} == set()
 
 
-def test_a_probe_takes_less_than_60_ms_of_cpu(worker: str) -> None:
-    """A check every few seconds for ever costs the machine next to nothing."""
-    used = []
+def test_a_probe_costs_little_more_than_an_empty_program(worker: str) -> None:
+    """A check every few seconds for ever costs the machine next to nothing, however fast that is."""
+    probes, empty = [], []
     for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "celerykit", "probe", "worker", "--live"], check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert statistics.median(used) < CPU_SECONDS, used
+        empty.append(cpu_of("-c", "pass"))
+        probes.append(cpu_of("-m", "celerykit", "probe", "worker", "--live"))
+    assert statistics.median(probes) < STARTS * statistics.median(empty), (probes, empty)
+
+
+def cpu_of(*arguments: str) -> float:
+    """Return the seconds of CPU that a run of Python takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
