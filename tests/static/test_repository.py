@@ -175,7 +175,6 @@ def test_no_source_is_too_long_to_hold_in_mind() -> None:
         "plugins/modules/celery_units.py",
         "src/celerykit/transports/redis/channel.py",
         "src/celerykit/transports/redis/lease.py",
-        "src/celerykit/worker/revocations.py",
     }
 
 
