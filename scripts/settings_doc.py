@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celerykit.celery_app import defaults, meanings, precedence
+from celerykit.celery_app.rows import Default
 from celerykit.config import option_names, settings
 
 if TYPE_CHECKING:
@@ -192,11 +193,11 @@ def _meanings() -> Iterator[str]:
     yield _table(("setting", "with the kit"), [(f"`{item.name}`", item.text) for item in meanings.MEANINGS])
 
 
-def _defaults(items: Iterable[defaults.Default]) -> str:
+def _defaults(items: Iterable[Default]) -> str:
     return _table(("setting", "value", "reason"), [_row(item) for item in items])
 
 
-def _row(item: defaults.Default) -> tuple[str, str, str]:
+def _row(item: Default) -> tuple[str, str, str]:
     return f"`{item.name}`", f"`{settings.as_text(item.value)}`", item.reason
 
 

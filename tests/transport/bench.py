@@ -59,6 +59,16 @@ class Consumer:
         """The lease under which it is held."""
         return self.channel.lease
 
+    @property
+    def renewal(self) -> Any:
+        """What renews it, and takes over from others."""
+        return self.lease.keeper.renewal
+
+    @property
+    def fetcher(self) -> Any:
+        """What fetches the jobs."""
+        return self.channel.fetcher
+
     def turn(self, seconds: float = 0.2) -> None:
         """Wait once for whatever comes."""
         with suppress(TimeoutError):

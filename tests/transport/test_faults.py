@@ -56,7 +56,7 @@ def test_a_full_server_is_drained(bench: Bench) -> None:
         consumer.get(expected)
     settle(bench, consumer)
     assert consumer.bodies == list(range(200))
-    assert consumer.lease.late == 0
+    assert consumer.lease.outbox.late == 0
 
 
 def test_a_read_only_server_is_waited_for(bench: Bench) -> None:
@@ -126,7 +126,7 @@ def test_a_bell_whose_answer_was_not_read_yet_is_kept(bench: Bench) -> None:
     """A job that held up its worker has kept it from hearing a connection that works."""
     consumer = bench.consume()
     consumer.turns(0.3)
-    bell = consumer.channel._bell
+    bell = consumer.fetcher.sources.bell
     assert not bell.is_dead(patience=0)
     until(lambda: bell.connection.can_read(timeout=0), 30, "the answer is there")
     assert not bell.is_dead(patience=0)
@@ -155,9 +155,9 @@ def test_a_bell_that_is_dead_is_noticed(bench: Bench) -> None:
     """A job is there within a second or two, though the connection that should tell of it is cut in silence."""
     consumer = bench.consume()
     consumer.turns(0.3)
-    bell = consumer.channel._bell.connection
+    bell = consumer.fetcher.sources.bell.connection
     bell._sock, _other_end = socket.socketpair()
-    consumer.channel._hung_on = (consumer.channel.client.connection._sock, bell._sock)
+    consumer.fetcher.sources._hung_on = (consumer.channel.client.connection._sock, bell._sock)
     bench.send("one")
     consumer.get(1, 4)
 

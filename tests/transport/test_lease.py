@@ -14,7 +14,7 @@ from celerykit.messages import dead_letters
 from celerykit.transports.redis import messages
 from celerykit.transports.redis.consumer_info import Workplace
 from celerykit.transports.redis.heartbeat import Keeper
-from celerykit.transports.redis.lease import CLOSED, FIRST
+from celerykit.transports.redis.takeover import CLOSED
 from celerykit.worker.leases import is_held
 from tests.rig.waiting import until
 from tests.transport.bench import TAKEOVER
@@ -168,7 +168,7 @@ def test_what_everybody_gets_is_nobody_s_job(bench: Bench, caplog: pytest.LogCap
         assert is_held(message)
         assert settle(message) in (True, None)
         reader.turns(1.5)
-        assert reader.lease.late == 0
+        assert reader.lease.outbox.late == 0
     assert "twice" not in caplog.text
 
 
@@ -213,7 +213,7 @@ def test_running_jobs_outlast_a_connection(bench: Bench) -> None:
     runs.ack()
     again.messages[0].ack()
     until(lambda: again.turn(0.1) or bench.reserved == 0, 30, "both are settled")
-    assert again.lease.late == 0
+    assert again.lease.outbox.late == 0
 
 
 def test_an_end_that_redis_has_heard_of_is_no_second_run(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -226,7 +226,7 @@ def test_an_end_that_redis_has_heard_of_is_no_second_run(bench: Bench, caplog: p
     until(lambda: bench.reserved == 0, 30, "settled")
     consumer.channel.client.connection.disconnect()
     consumer.turns(1.5)
-    assert consumer.lease.late == 0
+    assert consumer.lease.outbox.late == 0
     assert "ran twice" not in caplog.text
     assert "had heard of their end" in caplog.text
 
@@ -242,9 +242,9 @@ def test_a_job_that_is_left_to_its_new_owner_did_not_run(bench: Bench, caplog: p
     assert "taken for dead" not in caplog.text
     consumer.channel.forget(message)
     consumer.turns(1.5)
-    assert consumer.lease.late == 0
+    assert consumer.lease.outbox.late == 0
     other.ack()
-    assert consumer.lease.late == 1
+    assert consumer.lease.outbox.late == 1
     assert "1 jobs that ended here were not this worker's" in caplog.text
 
 
@@ -253,7 +253,7 @@ def test_an_answer_that_never_came_gives_its_jobs_back(bench: Bench) -> None:
     consumer = bench.consume(prefetch=2)
     consumer.turns(0.3)
     bench.send("one", "two")
-    consumer.channel.ring()
+    consumer.fetcher.ring()
     consumer.connection.transport.cycle.on_poll_start()
     until(lambda: bench.reserved == 2, 30, "reserved")
     consumer.channel.client.connection.disconnect()
@@ -368,7 +368,10 @@ def test_two_that_see_the_same_death_put_a_job_back_once(bench: Bench, monkeypat
     ]
     dead.lease.presence.close()
     bench.root.zadd("celerykit.owners", {dead.lease.owner: 1})
-    back = [heir._requeue("over", owner, FIRST, jobs) for heir, jobs in zip(heirs, found, strict=True)]
+    back = [
+        messages.requeue(heir.client, heir.keys, owner, "over", messages.FIRST, jobs)
+        for heir, jobs in zip(heirs, found, strict=True)
+    ]
     assert (back, bench.waiting(), bench.reserved) == ([2, 0], 2, 0)
 
 
@@ -377,7 +380,7 @@ def test_nothing_is_taken_from_a_worker_that_has_come_back(bench: Bench) -> None
     bench.send("one")
     consumer = bench.consume()
     consumer.get(1)
-    heir = bench.consume("elsewhere").lease
+    heir = bench.consume("elsewhere").renewal.takeover
     assert heir.take_over(consumer.lease.owner, "over", CLOSED) == 0
     assert heir.take_over(consumer.lease.owner, "gone", CLOSED) == 0
     assert (bench.waiting(), bench.owned()) == (0, {consumer.lease.owner: 1})
@@ -386,7 +389,7 @@ def test_nothing_is_taken_from_a_worker_that_has_come_back(bench: Bench) -> None
 def test_only_what_had_begun_counts_against_a_job(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job beside one that kills its workers is suspected once, when nobody can know; the other soon waits."""
     monkeypatch.setattr(Keeper, "start", lambda _: None)
-    heir = bench.consume("elsewhere").lease
+    heir = bench.consume("elsewhere").renewal.takeover
     bench.send("poison", "innocent")
     for deaths in range(4):
         victim = bench.consume(prefetch=2)

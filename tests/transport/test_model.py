@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from celerykit.transports.redis import lease, scripts
+from celerykit.transports.redis import renewal, scripts
 from celerykit.transports.redis.consumer_info import Workplace
 from celerykit.transports.redis.heartbeat import Keeper
 from tests.transport.bench import Bench
@@ -79,7 +79,7 @@ class Protocol(RuleBasedStateMachine):
         """A worker starts."""
         place = Workplace(name=f"{len(self.live)}@test", free_slots=lambda: slots, lease_seconds=3600)
         worker = self.bench.consume(*QUEUES, prefetch=prefetch, workplace=place)
-        worker.lease.beat()
+        worker.renewal.beat()
         self.live.append(worker)
         self.turn(worker)
         return worker
@@ -95,7 +95,7 @@ class Protocol(RuleBasedStateMachine):
     def turn(self, worker: Consumer) -> None:
         """A worker's loop turns."""
         if worker not in self.stopped:
-            worker.channel.ring()
+            worker.fetcher.ring()
             worker.turns(0.01)
 
     @rule(number=st.integers(0, 99))
@@ -121,7 +121,7 @@ class Protocol(RuleBasedStateMachine):
     def move_due(self, worker: Consumer) -> None:
         """The keeper moves the jobs whose time has come."""
         if worker not in self.stopped:
-            worker.lease.move_due()
+            worker.lease.due_jobs.move()
 
     @rule()
     def revoke(self) -> None:
@@ -164,7 +164,7 @@ class Protocol(RuleBasedStateMachine):
         if worker not in self.stopped and worker.lease.presence.is_up and others:
             owned = self.bench.owned()
             self.server.root.zadd("celerykit.owners", {worker.lease.owner: 1}, xx=True)
-            others[0].lease.beat()
+            others[0].renewal.beat()
             assert self.bench.owned().get(worker.lease.owner) == owned.get(worker.lease.owner)
 
     @rule(worker=workers)
@@ -172,27 +172,27 @@ class Protocol(RuleBasedStateMachine):
         """It comes back."""
         if worker in self.stopped:
             self.stopped.discard(worker)
-            worker.lease.beat()
+            worker.renewal.beat()
 
     @rule(worker=workers)
     def beat(self, worker: Consumer) -> None:
         """A lease is renewed; whoever has none any more is taken over."""
         if worker not in self.stopped:
-            worker.lease.beat()
+            worker.renewal.beat()
 
     @rule(worker=workers)
     def lose_connection(self, worker: Consumer) -> None:
         """The connection breaks, maybe between a step and its answer."""
         if worker not in self.stopped:
-            worker.channel.ring()
+            worker.fetcher.ring()
             worker.connection.transport.cycle.on_poll_start()
             self.cut(worker)
 
     @rule(worker=workers)
     def audit(self, worker: Consumer) -> None:
         """The keeper looks twice for jobs whose answer never came."""
-        if worker not in self.stopped and worker.channel._request is None:
-            worker.lease.requeue(worker.lease.find_unknown())
+        if worker not in self.stopped and worker.fetcher.request is None:
+            worker.lease.requeuer.requeue(worker.lease.find_unknown())
 
     @rule()
     def forget_scripts(self) -> None:
@@ -215,10 +215,10 @@ class Protocol(RuleBasedStateMachine):
         for worker in list(self.live):
             self.end_lease(worker)
         heir = self.bench.consume(*QUEUES, prefetch=1000)
-        heir.lease.beat()
+        heir.renewal.beat()
         while scripts.RELEASE(self.server.root, ["celerykit.waiting"], ()):
             continue
-        heir.channel.ring()
+        heir.fetcher.ring()
         left = set(range(self.sent)) - set(self.done)
         heir.get(len(left), 5)
         heir.turns(0.05)
@@ -237,7 +237,8 @@ class Protocol(RuleBasedStateMachine):
     def cut(self, worker: Consumer) -> None:
         """Cut the connections of a worker's channel."""
         worker.lease.presence.close()
-        for connection in (worker.channel._bell and worker.channel._bell.connection, worker.channel.client.connection):
+        bell = worker.fetcher.sources.bell
+        for connection in (bell and bell.connection, worker.channel.client.connection):
             if connection is not None:
                 connection.disconnect()
 
@@ -257,7 +258,7 @@ def body(message: bytes | str) -> int:
 def test_no_sequence_of_events_loses_a_job(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever workers, senders and the server do, in any order."""
     monkeypatch.setattr(Keeper, "start", lambda _: None)
-    monkeypatch.setattr(lease, "OUTAGE", 3600)
+    monkeypatch.setattr(renewal, "OUTAGE", 3600)
     Protocol.server = server
     run_state_machine_as_test(
         Protocol,

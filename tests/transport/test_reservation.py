@@ -146,7 +146,7 @@ def test_the_jobs_of_many_queues_are_counted_at_once(bench: Bench) -> None:
     bench.root.config_resetstat()
     assert worker.channel.count(names) == 19
     for _ in range(19):
-        worker.channel.ring()  # as the keeper does that sees the rest
+        worker.fetcher.ring()  # as the keeper does that sees the rest
         worker.messages.pop().ack()
         worker.get(1)
     told = bench.root.info("commandstats")
@@ -206,7 +206,7 @@ def test_what_a_request_moves_itself_is_found(bench: Bench, monkeypatch: pytest.
     consumer = bench.consume("waits", "rings", prefetch=2, workplace=Workplace(name="one@test", free_slots=lambda: 2))
     bench.send("later", queue="waits")
     message = consumer.get(1)[0]
-    consumer.lease.move_due()
+    consumer.lease.due_jobs.move()
     consumer.messages.clear()
     consumer.channel.put_off(message, time.time() + 0.5, "later")
     consumer.turns(1.0)
@@ -353,7 +353,7 @@ def test_a_cancelled_queue_keeps_its_jobs(bench: Bench) -> None:
     consumer = bench.consume(prefetch=4)
     consumer.turns(0.3)
     bench.send("one", "two")
-    consumer.channel.ring()
+    consumer.fetcher.ring()
     consumer.connection.transport.cycle.on_poll_start()
     consumer.consumer.cancel()
     until(lambda: bench.waiting() == 2, 30, "both are back")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celerykit.messages import dead_letters
-from celerykit.transports.redis import lease
+from celerykit.transports.redis import takeover
 from celerykit.transports.redis.heartbeat import Keeper
-from celerykit.transports.redis.lease import CLOSED
 from celerykit.transports.redis.messages import MOST_BYTES
+from celerykit.transports.redis.takeover import CLOSED
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ def _nobody_beats(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.each_server
 def test_large_jobs_go_back_by_small_steps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two scripts for each megabyte of messages, and next to nothing is sent by Redis or to it."""
-    monkeypatch.setattr(lease, "SPELL", 60.0)  # on a loaded machine, the rest is for the next beat
+    monkeypatch.setattr(takeover, "SPELL", 60.0)  # on a loaded machine, the rest is for the next beat
     jobs, size = 30, 300 * KIB
     bench.send(*(f"{number}" + "x" * size for number in range(jobs)))
     dead = bench.consume(prefetch=jobs)
     bodies = [message.payload for message in dead.get(jobs)]
     dead.lease.presence.close()
-    heir = bench.consume("elsewhere").lease
+    heir = bench.consume("elsewhere").renewal.takeover
     bench.root.config_resetstat()
     assert heir.take_over(dead.lease.owner, "gone", CLOSED) == jobs
     calls = bench.root.info("commandstats")["cmdstat_evalsha"]["calls"]
@@ -65,9 +65,9 @@ def test_whatever_a_message_looks_like_it_goes_back_whole(bench: Bench, message:
     """Marked, and else as it came."""
     bench.root.lpush("jobs", message)
     dead = bench.consume()
-    until(lambda: dead.channel._arrived or dead.turn(0.05) or bench.reserved, 10, "reserved")
+    until(lambda: dead.fetcher.inbox.arrived or dead.turn(0.05) or bench.reserved, 10, "reserved")
     dead.lease.presence.close()
-    heir = bench.consume("elsewhere").lease
+    heir = bench.consume("elsewhere").renewal.takeover
     assert heir.take_over(dead.lease.owner, "gone", CLOSED) == 1
     expected = json.loads(message)
     expected["headers"] |= {"redelivered": True, dead_letters.DELIVERIES: 1}
@@ -81,10 +81,10 @@ def test_what_is_no_message_goes_back_as_it_is(bench: Bench) -> None:
         bench.root.lpush("jobs", raw)
     dead = bench.consume(prefetch=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dead.channel, "_hand_out", lambda: True)
+        patch.setattr(dead.fetcher.inbox, "hand_out", lambda: True)
         until(lambda: dead.turn(0.05) or bench.reserved == 3, 10, "reserved")
     dead.lease.presence.close()
-    heir = bench.consume("elsewhere").lease
+    heir = bench.consume("elsewhere").renewal.takeover
     assert heir.take_over(dead.lease.owner, "gone", CLOSED) == 3
     assert bench.root.lrange("jobs", 0, -1)[::-1] == [
         b"\xff no message",
@@ -98,15 +98,16 @@ def test_one_worker_takes_over_at_a_time(bench: Bench) -> None:
     bench.send("one")
     dead = bench.consume()
     dead.get(1)
-    heirs = [bench.consume("elsewhere").lease for _ in range(2)]
+    heirs = [bench.consume("elsewhere") for _ in range(2)]
     for heir in heirs:
-        heir.beat()
+        heir.renewal.beat()
     took: list[str] = []
     for heir in heirs:
-        heir.take_over = lambda *_, name=heir.owner: took.append(name)
+        heir.renewal.takeover.take_over = lambda *_, name=heir.lease.owner: took.append(name)
     dead.lease.presence.close()
     bench.root.zadd("celerykit.owners", {dead.lease.owner: 1})
     for heir in (*heirs, *heirs):
-        heir.beat()
-    assert took == [heirs[0].owner] * 2
-    until(lambda: (heirs[1].beat(), heirs[1].owner in took)[1], 10, "the other one's turn")
+        heir.renewal.beat()
+    first, other = (heir.lease.owner for heir in heirs)
+    assert took == [first] * 2
+    until(lambda: (heirs[1].renewal.beat(), other in took)[1], 10, "the other one's turn")

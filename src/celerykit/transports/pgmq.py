@@ -8,13 +8,9 @@ it would wait until the visibility timeout is over. What a worker has is renewed
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import time
-from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +18,14 @@ import psycopg
 from celery.utils.time import maybe_iso8601
 from celery.worker import state
 from kombu.transport import pgmq
-from pgmq import PGMQueue
 from pgmq.install import get_embedded_install_sql
-from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import ConnectionPool
 
 from celerykit.brokers import postgresql
 from celerykit.config.settings import patience
 from celerykit.errors import ConfigurationError, Finding
+from celerykit.transports.account import Account, Debt, account_for
 from celerykit.transports.reaching import Reaching
-from celerykit.transports.renewal import Renewal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,76 +46,12 @@ CREATE FUNCTION pgmq.send_topic(routing_key text, msg jsonb, headers jsonb) RETU
 AS $$ SELECT pgmq.send_topic(routing_key, msg, headers, 0) $$"""
 """What the client calls and PGMQ 1.13 lacks: without it, topic exchanges take nothing."""
 MAY_CREATE = "SELECT has_schema_privilege('pgmq', 'CREATE')"
-STILL_OURS = "UPDATE {} SET vt = clock_timestamp() WHERE msg_id = %s AND read_ct = %s"
 
 AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 """What PostgreSQL says that will take jobs again: it is away, full, or read-only until a failover is over."""
 
 SHOWN = frozenset({"argsrepr", "kwargsrepr"})
 """Headers by which people see what a job is for."""
-
-
-@dataclass(frozen=True)
-class Debt:
-    """A job that has ended, or is to be given back, when PostgreSQL answers again."""
-
-    queue: str
-    number: int
-    reads: int
-    """How often it had been fetched by then: if it was fetched once more, it is somebody else's."""
-    ended: bool
-
-    def pay(self, client: Any) -> None:
-        """Delete the job, or let others fetch it."""
-        if self.ended:
-            client.delete(self.queue, self.number)
-            return
-        table = sql.Identifier("pgmq", f"q_{self.queue}".lower())
-        with client.pool.connection() as connection:
-            connection.execute(sql.SQL(STILL_OURS).format(table), [self.number, self.reads])
-
-
-class Account:
-    """The one client of a process for a server, which outlives the connections of Kombu; and what it owes."""
-
-    def __init__(self, conninfo: str, options: dict[str, Any], seconds: float):
-        pool = ConnectionPool(
-            conninfo, min_size=1, max_size=options.get("pool_size", 10), max_idle=60, timeout=seconds, open=False
-        )
-        self.debts: deque[Debt] = deque()
-        self.renewal = Renewal(self)
-        self._pool = pool
-        self._process = os.getpid()
-        # Its threads would hold up the end of the process.
-        atexit.register(self.close)
-        self._client = PGMQueue(conn_string=conninfo, pool=pool, init_extension=False)
-
-    @property
-    def client(self) -> Any:
-        """The client, its pool open."""
-        if self._pool.closed:
-            self._pool.open()
-        return self._client
-
-    def close(self) -> None:
-        """End the pool's connections and threads; a fork that ends leaves those of its parent alone."""
-        self.renewal.stop()
-        if os.getpid() == self._process:
-            self._pool.close()
-
-    def settle(self) -> None:
-        """Pay what is owed; what cannot be paid now stays."""
-        while self.debts:
-            debt = self.debts.popleft()
-            try:
-                debt.pay(self.client)
-            except psycopg.Error:
-                self.debts.append(debt)
-                raise
-
-
-_accounts: dict[tuple[int, str], Account] = {}
-"""By process, which may be a fork, and server."""
 
 
 class Channel(Reaching, pgmq.Channel):
@@ -252,11 +181,7 @@ class Transport(pgmq.Transport):
     @property
     def account(self) -> Account:
         """The account of this process and server."""
-        conninfo = self._conninfo()
-        key = os.getpid(), conninfo
-        if key not in _accounts:
-            _accounts.setdefault(key, Account(conninfo, self.client.transport_options, patience()))
-        return _accounts[key]
+        return account_for(self._conninfo(), self.client.transport_options, patience())
 
     def establish_connection(self) -> Any:
         """Connect once without the pool, whose own errors do not say why.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import cache
 from typing import Any, NamedTuple
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
@@ -62,8 +63,7 @@ class Request(CeleryRequest):  # type: ignore[misc]
     def gave_up(self) -> bool:
         """Give the job up if as many workers were lost with it as it may be started, and say whether."""
         deliveries = dead_letters.deliveries(self.message) - 1
-        # Nearly every job comes for the first time, and the settings are read anew.
-        if not deliveries or deliveries < _limit(DIED):
+        if not deliveries or deliveries < _limit(DIED):  # nearly every job comes for the first time
             return False
         reason = _reason(LOST, deliveries)
         self._bury(reason)
@@ -243,7 +243,12 @@ def _words(exc: BaseException) -> str:
 def _limit(cause: Cause) -> int:
     """Return how many deliveries may end like this, the last included."""
     # A task that puts its job back waits for something: it may as often as RabbitMQ lets it.
-    return DELIVERY_LIMIT if cause is REJECTED else settings.from_environment(os.environ).max_deliveries
+    return DELIVERY_LIMIT if cause is REJECTED else _most_deliveries()
+
+
+@cache
+def _most_deliveries() -> int:
+    return settings.from_environment(os.environ).max_deliveries
 
 
 def _reason(cause: Cause, deliveries: int) -> str:

@@ -18,7 +18,7 @@ from celerykit.brokers import postgresql
 if releases.lacks("pgmq"):
     pytest.skip("kombu lacks PGMQ as a broker", allow_module_level=True)
 
-from celerykit.transports import pgmq
+from celerykit.transports import account
 from celerykit.worker.acknowledgement import acknowledge
 from celerykit.worker.events import Dispatcher
 
@@ -55,7 +55,7 @@ def test_anything_else_is_left_as_it_is() -> None:
 def message(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A message of a server that does not answer any more; afterwards nothing tries to reach it."""
     monkeypatch.setenv("CELERYKIT_STUCK_AFTER", "18")  # for little patience
-    monkeypatch.setattr(pgmq, "_accounts", {})
+    monkeypatch.setattr(account, "_accounts", {})
     transport = Connection("pgmq://celery:secret@127.0.0.1:1/celery", transport="celerykit.transports.pgmq:Transport")
     channel = transport.transport.create_channel(transport.transport)
     told = {"delivery_tag": "tag", "delivery_info": {"pgmq_queue": "celery", "pgmq_msg_id": 1}}
@@ -83,14 +83,14 @@ def test_a_job_that_has_ended_is_no_error_while_the_server_is_away(message: Any)
 
 def test_a_fork_that_ends_leaves_its_parent_s_connections_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server of web pages forks processes; one that ends by itself would tell PostgreSQL to end its parent's."""
-    account = pgmq.Account("host=127.0.0.1 port=1", {}, 1.0)
+    own = account.Account("host=127.0.0.1 port=1", {}, 1.0)
     closed = []
-    monkeypatch.setattr(account._pool, "close", lambda: closed.append(os.getpid()))
-    account._process = os.getppid()
-    account.close()
+    monkeypatch.setattr(own._pool, "close", lambda: closed.append(os.getpid()))
+    own._process = os.getppid()
+    own.close()
     assert closed == []
-    account._process = os.getpid()
-    account.close()
+    own._process = os.getpid()
+    own.close()
     assert closed == [os.getpid()]
 
 

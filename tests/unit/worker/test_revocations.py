@@ -12,8 +12,9 @@ from celery.worker import state
 from kombu import Connection
 
 from celerykit.messages.enqueue_time import SENT
-from celerykit.worker import revocations
-from celerykit.worker.revocations import Keeper, Revoked
+from celerykit.worker import revocation_keeper, revocations
+from celerykit.worker.revocation_keeper import Keeper
+from celerykit.worker.revocations import Revoked
 from tests.rig.waiting import until
 
 if TYPE_CHECKING:
@@ -113,8 +114,8 @@ def test_a_broker_that_keeps_nothing_costs_no_job(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Jobs run, what was heard holds, it is said once, and what was to be kept is kept when the broker takes it."""
-    monkeypatch.setattr(revocations, "PAUSE", 0.05)
-    monkeypatch.setattr(revocations, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(revocation_keeper, "PAUSE", 0.05)
+    monkeypatch.setattr(revocation_keeper, "LONGEST_PAUSE", 0.1)
     store = Store()
     store.fails = True
     known = revoked(store)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from celerykit.transports.redis.maxmemory import Memory
+from celerykit.transports.redis.renewal import Renewal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,9 @@ WEIGH = 60.0
 class Keeper:
     """A thread, or a greenlet where the standard library is patched."""
 
-    def __init__(self, lease: Lease):
+    def __init__(self, lease: Lease, visibility_timeout: float):
+        """:param visibility_timeout: the stock workers', in seconds."""
+        self.renewal = Renewal(lease, visibility_timeout)
         self._lease = lease
         self._memory = Memory(lease.client)
         self._thread: threading.Thread | None = None
@@ -47,6 +50,10 @@ class Keeper:
     def runs(self) -> bool:
         """Whether it has begun and not ended."""
         return self._thread is not None and self._thread.is_alive() and not self._stopped.is_set()
+
+    def renew(self) -> None:
+        """Renew the lease at once."""
+        self.renewal.beat()
 
     def start(self) -> None:
         """Begin, unless it runs."""
@@ -72,27 +79,27 @@ class Keeper:
                 self._fail(exc)
                 turn = self._turns()
                 stopped.wait(BEAT)
-            stopped.wait(self._lease.seconds_to_look(TICK))
+            stopped.wait(self._lease.due_jobs.seconds_to_look(TICK))
         self._lease.presence.close()
 
     def _turns(self) -> Iterator[None]:
         lease = self._lease
         beat_at = look_at = audit_at = weigh_at = time.monotonic()
         self._beat()
-        lease.take_over_former_self()
+        self.renewal.takeover.take_over_former_self()
         waiting = False
         while True:
-            lease.return_unwanted()
-            if waiting and lease.has_news:
+            lease.requeuer.return_unwanted()
+            if waiting and lease.outbox.has_news:
                 lease.flush()
-            waiting = lease.has_news
+            waiting = lease.outbox.has_news
             now = time.monotonic()
             if now - beat_at >= BEAT:
                 beat_at = now
                 self._beat()
-                lease.look_at = 0.0  # others may have put off jobs, and be gone
-            if now >= lease.look_at:
-                lease.move_due()
+                lease.due_jobs.look_at = 0.0  # others may have put off jobs, and be gone
+            if now >= lease.due_jobs.look_at:
+                lease.due_jobs.move()
             if now - look_at >= LOOK and lease.workplace.is_alive():
                 look_at = now
                 self._look()
@@ -108,7 +115,7 @@ class Keeper:
     def _beat(self) -> None:
         """Renew the lease; a worker that makes no progress gives up what tells the others that it is there, too."""
         if self._lease.workplace.is_alive():
-            self._lease.beat()
+            self.renewal.beat()
         else:
             self._lease.presence.close()
 
@@ -124,7 +131,7 @@ class Keeper:
         self._unknown = unknown - again
         if again:
             logger.warning("%d jobs were reserved for this worker and never reached it: they go back", len(again))
-            self._lease.requeue(again)
+            self._lease.requeuer.requeue(again)
 
     def _succeeded(self) -> None:
         if self._failed:

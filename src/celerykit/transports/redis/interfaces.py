@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Consumer(Protocol):
-    """A channel, as a lease and its keeper know it."""
+    """Whoever fetches the jobs of a channel, as a lease and its keeper know it."""
 
     def wake(self) -> None:
         """Have a turn soon; from any thread."""
@@ -32,8 +32,19 @@ class Polled(Protocol):
         """What is called when one of its connections can be read, by the kind of that."""
 
     @property
-    def is_leased(self) -> bool:
-        """Whether it reserves jobs under a lease."""
+    def fetcher(self) -> Polling | None:
+        """Who fetches its jobs, if it reserves them under a lease."""
+
+
+class Polling(Protocol):
+    """Whoever fetches the jobs of a channel, as the poller knows it."""
+
+    @property
+    def sources(self) -> Any:
+        """The connections by which it hears of them."""
+
+    def on_turn(self, poller: Any) -> None:
+        """Send what is due."""
 
 
 class Keeping(Protocol):
@@ -42,6 +53,9 @@ class Keeping(Protocol):
     @property
     def runs(self) -> bool:
         """Whether it has begun and not ended."""
+
+    def renew(self) -> None:
+        """Renew it at once."""
 
     def start(self) -> None:
         """Begin, unless it runs."""

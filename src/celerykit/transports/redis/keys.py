@@ -100,6 +100,11 @@ def number_of(job: str) -> int:
     return int(job.rpartition(".")[2])
 
 
+def is_owned_by(owner: str, job: str) -> bool:
+    """Say whether a message was reserved for a worker: nobody reserves those of a fan-out exchange."""
+    return job.startswith(f"{owner}.")
+
+
 def _digest(queues: Iterable[str]) -> str:
     """Return a short name of a set of queues."""
     return hashlib.sha256("\0".join(sorted(queues)).encode()).hexdigest()[:12]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
 
 from celerykit.transports.redis import keys
 from celerykit.transports.redis.heartbeat import Keeper
-from celerykit.transports.redis.lease import PATIENCE, Lease
+from celerykit.transports.redis.lease import Lease
 
 if TYPE_CHECKING:
     from celerykit.transports.redis.consumer_info import Workplace
+
+PATIENCE = 2.0
+"""Seconds that one answer is waited for. Several fit into a lease."""
 
 
 def lease_for(channel: Any, workplace: Workplace) -> Lease:
@@ -31,4 +35,5 @@ def _made(channel: Any, workplace: Workplace) -> Lease:
     pool = channel._get_pool()
     pool.connection_kwargs.update(socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
     client = redis.Redis(connection_pool=pool)
-    return Lease(client, keys.of(channel), workplace, channel.visibility_timeout, Keeper)
+    keep = partial(Keeper, visibility_timeout=channel.visibility_timeout)
+    return Lease(client, keys.of(channel), workplace, keep)

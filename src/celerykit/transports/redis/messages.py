@@ -104,6 +104,20 @@ def read(
     return returned
 
 
+def requeue(client: Any, keys: Keys, owner: str, why: str, push: str, jobs: Sequence[Returned]) -> int:
+    """Put jobs of a worker into lists in one step, and return how many were still its own, or -1 if it lives.
+
+    :param why: ``mine`` if the worker gives them back, ``end`` if it ends; of a dead one ``over`` if its lease is
+        over, ``gone`` if it is not connected.
+    :param push: ``FIRST`` or ``LAST``.
+    """
+    names = [
+        keys.unacked, keys.index, keys.owned_by + owner, keys.owners, keys.patience, keys.heirs + owner,
+    ]  # fmt: skip
+    arguments = (owner, why, keys.present + owner, push, *(part for job in jobs for part in job))
+    return int(scripts.REQUEUE(client, names, arguments))
+
+
 def read_raw(client: Any, keys: Keys, job: str) -> bytes:
     """Return a job's message as it came."""
     return _message(client.hget(keys.unacked, job) or b"")

@@ -23,8 +23,8 @@ class Poller(redis_polling.poller(stock.MultiChannelPoller)):  # type: ignore[mi
         """Send what is due, before the wait."""
         super().on_poll_start()
         for channel in tuple(self._channels):
-            if channel.is_leased:
-                channel.on_turn(self)
+            if channel.fetcher is not None:
+                channel.fetcher.on_turn(self)
 
     def listen(self, channel: Polled, kind: str, source: Any) -> None:
         """Wait for a connection of a channel, too."""
@@ -62,8 +62,8 @@ class Poller(redis_polling.poller(stock.MultiChannelPoller)):  # type: ignore[mi
         """Drop connections on which an answer is overdue."""
         super().maybe_check_brpop_health()
         for channel in tuple(self._channels):
-            if channel.is_leased:
-                channel.check_bell()
+            if channel.fetcher is not None:
+                channel.fetcher.sources.check_bell()
 
     def _on_connection_disconnect(self, connection: Any) -> None:
         for channel, source, kind in list(self._chan_to_sock):
@@ -72,5 +72,5 @@ class Poller(redis_polling.poller(stock.MultiChannelPoller)):  # type: ignore[mi
         super()._on_connection_disconnect(connection)
 
     def _register_BRPOP(self, channel: Polled) -> None:  # noqa: N802  # Kombu's name
-        if not channel.is_leased:
+        if channel.fetcher is None:
             super()._register_BRPOP(channel)

@@ -39,14 +39,14 @@ class QoS(stock.QoS):
 
     def put_back(self, delivery_tag: str, how: Return) -> None:
         """Have a job back in a queue: now, or as soon as Redis takes it."""
-        self.channel.lease.give_back([delivery_tag], how)
+        self.channel.lease.requeuer.give_back([delivery_tag], how)
         self._quick_ack(delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> Iterable[Any]:
         """Put everything back that does not run; what runs stays the worker's, over the connection's end."""
         self._flush()
         running = set(self.channel.lease.workplace.running())
-        self.channel.lease.give_back([job for job in self._delivered if job not in running])
+        self.channel.lease.requeuer.give_back([job for job in self._delivered if job not in running])
         self._delivered.clear()
         return ()
 

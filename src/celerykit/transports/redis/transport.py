@@ -35,7 +35,7 @@ class Transport(stock.Transport):
     @property
     def is_served(self) -> bool:
         """Whether jobs come by each channel that is to get some: a server may let a worker in, and refuse that."""
-        return all(channel.is_served for channel in self.channels if channel.is_leased)
+        return all(channel.fetcher.is_served for channel in self.channels if channel.is_leased)
 
     def close_connection(self, connection: Any) -> None:
         """Close the channels that hold jobs first: where the server is away, the others may fail to close."""
@@ -50,7 +50,7 @@ class Transport(stock.Transport):
         if leased is None:
             super()._reject_inbound_message(raw_message)
         else:
-            leased.lease.requeue([raw_message["properties"]["delivery_tag"]])
+            leased.lease.requeuer.requeue([raw_message["properties"]["delivery_tag"]])
 
 
 class SentinelTransport(Transport):

@@ -34,6 +34,7 @@ class Alarm:
         self._raised = False
 
     def close(self) -> None:
-        """Close both ends."""
+        """Close both ends; raised from now on, it ends no wait."""
+        self._raised = True
         self._sock.close()
         self._writer.close()
