@@ -189,7 +189,7 @@ def _refusals(
         problem = f"{server.name} forgets a job when a worker fetches it, so it is lost when the worker dies"
         remedy = f"Use {server.instead}; or say that jobs may be lost: CELERYKIT_DELIVERY={AT_MOST_ONCE}"
     elif scheme_of(url) == "pgmq" and releases.lacks("pgmq"):
-        problem, remedy = f"{releases.told('kombu')} has no {server.name} yet", f"Require kombu>=5.7, or use {USE}"
+        problem, remedy = f"{releases.describe('kombu')} has no {server.name} yet", f"Require kombu>=5.7, or use {USE}"
     elif missing := _missing(server):
         problem = f"{server.name} needs the module {missing}, which cannot be imported here"
         remedy = f"Add {server.package} to the app's requirements"

@@ -126,7 +126,7 @@ def _of_import(error: ImportError, sought: str) -> str:
     if isinstance(error, ModuleNotFoundError) and f"{sought}.".startswith(f"{missing}."):
         return _not_found(missing)
     if top in CELERYS:
-        installed = releases.told("celery")
+        installed = releases.describe("celery")
         return (
             f"The app is made for another release than {installed}, which is here: have its requirements name that one"
         )
