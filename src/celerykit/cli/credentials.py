@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_passwords(group: Group) -> None:
-    """Add the passwords of a stack."""
+    """Add the command ``passwords``."""
     command = group.add("passwords", "make the passwords of a stack in containers, where there are none", _passwords)
     command.add_argument("folder", nargs="?", default="/secrets", help="default: %(default)s")
     command.add_argument("--server", default="redis:6379", help="where Redis answers, default: %(default)s")
@@ -26,7 +26,7 @@ def add_passwords(group: Group) -> None:
 
 
 def add_certificates(group: Group) -> None:
-    """Add an authority and its servers."""
+    """Add the command ``certificates``."""
     examples = ("celerykit certificates redis rabbitmq=mq.example.org", "celerykit certificates redis --renew")
     summary = "make an authority and its servers' certificates, once"
     command = group.add("certificates", summary, _certificates, examples)
@@ -45,7 +45,7 @@ def _passwords(arguments: argparse.Namespace) -> int:
     who = owner.owner(os.environ, owner.MOUNTS.read_text(encoding="utf-8", errors="replace"))
     if who and owner.claim(Path(arguments.folder), who, os.environ):
         print(f"from now on, this stack is that of {who}")
-    if who:  # nobody's stack is one that was not started by Compose
+    if who:  # without an owner, Compose has not started this stack
         passwords.open_to_group(passwords.KEPT)
     files = Path(owner.CHECKOUT), os.environ.get("COMPOSE_FILE", "")
     for finding in owner.overlooked(*files):

@@ -1,4 +1,4 @@
-"""The command that counts jobs that wait on Redis for their time."""
+"""The command that counts the jobs on Redis that wait for their ETA, countdown or retry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add(group: Group) -> None:
-    """Add it."""
+    """Add the command ``waiting``."""
     examples = ("celerykit waiting", "celerykit waiting --put-back", "celerykit waiting --drop mails")
     command = group.add(
         "waiting", "count the jobs that wait on Redis for their ETA, countdown or retry", _waiting, examples
