@@ -73,7 +73,7 @@ def refusals() -> list[Finding]:
 
 def warnings() -> list[Finding]:
     """Return a finding for each package that is newer than every tested release."""
-    problem = "celerykit was not tried with it, and leaves out what rests on its inner parts"
+    problem = "celerykit was not tried with it, and leaves out the steps that depend on its inner parts"
     findings = [_finding(name, problem, remedy(name)) for name in ("celery", "kombu") if is_unknown(name)]
     if is_unknown("redis"):
         findings.append(_finding("redis", "celerykit was not tried with it", remedy("redis")))

@@ -95,7 +95,7 @@ def _uv(folder: Folder, manifest: str) -> Kind | None:
 
 def _refused(folder: Folder, manifest: str) -> Kind:
     raise AppError(
-        f"{manifest}: nothing here can install what it says. Keep what its tool exports beside it: "
+        f"{manifest}: no tool here can install from it. Keep an export of its own tool beside it: "
         "pdm export --prod --output requirements.txt"
     )
 
@@ -142,11 +142,11 @@ def _elsewhere(folder: Folder) -> Kind | None:
             return _pip(folder, name)
     if listed := [name for name in folder.below("requirements") if name.endswith((".txt", ".in"))]:
         raise AppError(
-            f"{', '.join(listed)}: which of them a server needs, nobody says. "
+            f"{', '.join(listed)}: no file names the ones that a server needs. "
             f"Write a requirements.txt beside them with one line: -r {listed[0]}"
         )
     if foreign := [name for name in ("environment.yml", "environment.yaml") if folder.has(name)]:
-        raise AppError(f"{foreign[0]}: conda is not here. Write what PyPI has of it into a requirements.txt")
+        raise AppError(f"{foreign[0]}: conda is not here. Write its packages of PyPI into a requirements.txt")
     return None
 
 

@@ -107,7 +107,7 @@ def kit_share(pins: Pins, work: Path) -> list[str]:
             for pin in chosen
             if pin.name not in app and pin.version and installed.get(pin.name) != pin.version
         ]
-    raise AppError(f"the app's versions leave none for what celerykit needs: {failure}")
+    raise AppError(f"the app's versions leave no choice for celerykit's own requirements: {failure}")
 
 
 def _needs(installed: dict[str, str], app: dict[str, str]) -> tuple[list[str], list[str]]:

@@ -24,7 +24,7 @@ REMEDIES = {
     r"no pg_hba\.conf entry|pg_hba\.conf rejects": "Let this user into this database from here in the server's "
     "pg_hba.conf, or mend user or database in the URL",
     r"permission denied for database": "Let the user make the schema pgmq: GRANT CREATE ON DATABASE name TO user",
-    r"permission denied for schema": "Make the user the owner of the schema, or name one who is, in the URL",
+    r"permission denied for schema": "Make the user the owner of the schema, or name the owner in the URL",
     r"too many (clients|connections)|connection slots are reserved": "Raise max_connections of the server",
     r"server certificate for .* does not match host name": "Write the host in the URL as its certificate names it, or "
     "give it a certificate for this name",

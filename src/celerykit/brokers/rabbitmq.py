@@ -39,9 +39,9 @@ REMEDIES = {
     r"Login was refused": "Give the user and password that RabbitMQ knows, URL-encoded, in CELERY_BROKER_URL",
     r"vhost .* not found": "Make the virtual host, or mend the name at the end of CELERY_BROKER_URL",
     r"access to vhost": "Give the user rights in the virtual host, or mend the name at the end of CELERY_BROKER_URL",
-    r"access to \w+ '.*' .* refused": "Give the user the right that it lacks, or CELERY_BROKER_URL a user who has it",
+    r"access to \w+ '.*' .* refused": "Give the user the missing right, or name a user with it in CELERY_BROKER_URL",
     r"inequivalent arg": "It was made otherwise: empty and delete it, name another, or give the same in task_queues; "
-    "task_default_queue_type and task_create_missing_queue_type say what the kit asks for",
+    "task_default_queue_type and task_create_missing_queue_type set the kit's own arguments",
     r"exclusive access to locked queue '.*pidbox'": "Another worker has this name, or had until a moment ago: give "
     "each machine a host name of its own, or each worker one in CELERY_WORKER_HOSTNAME",
     r"^RabbitMQ [\d.]+ ": "Upgrade it to 3.10 or later",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from amqp.exceptions import NotFound
 from kombu.common import Broadcast
 from kombu.entity import Exchange, Queue
-from kombu.entity import binding as Binding  # noqa: N812  # a class, whatever its name
+from kombu.entity import binding as Binding  # noqa: N812  # a class in spite of its name
 from kombu.transport import native_delayed_delivery
 
 from celerykit.brokers import catalogue
@@ -40,7 +40,7 @@ _KEPT = (
 class Bound(Queue):
     """A queue with one of the exchanges that it is bound to.
 
-    A connection remembers what it has declared; Kombu tells queues apart by name alone.
+    A connection remembers its declared queues, and Kombu compares them by name alone.
     """
 
     def declare(self, nowait: bool = False, channel: Any = None) -> Any:

@@ -138,7 +138,7 @@ def transport_options(settings: Settings, scheme: str) -> list[Default]:
             Default(
                 "visibility_timeout",
                 math.ceil(settings.visibility_timeout),
-                "The broker hands a job on when this is over, whoever runs it: it follows from CELERYKIT_LONGEST_JOB.",
+                "The broker redelivers even a running job after this time: it follows from CELERYKIT_LONGEST_JOB.",
             ),
         ]
     return []

@@ -25,7 +25,7 @@ CELERYS = ("amqp", "billiard", "celery", "kombu", "vine")
 """Packages whose releases belong together."""
 NO_LIBRARY = "cannot open shared object file"
 OF_SYSTEM = (
-    "Give it what it names. Where that is of the system, CELERYKIT_APT puts packages of Debian into the images, "
+    "Install the library that it names. For one of the system, CELERYKIT_APT puts packages of Debian into the images, "
     "and a file apt.txt of the app's folder has them on hosts"
 )
 EXTENSION = "celery"
@@ -116,7 +116,10 @@ def _diagnose(error: BaseException, name: str) -> tuple[str, str]:
     if isinstance(error, KeyError) and traceback.extract_tb(error.__traceback__)[-1].filename == ENVIRON:
         remedy = f"The app wants {error.args[0]} in its environment: the file of CELERYKIT_APP_ENV_FILE may set it"
         return problem, remedy
-    return problem, "The app raises this itself while it is imported: mend it there, or give it what it lacks"
+    return (
+        problem,
+        "The app's own code raises this during its import: mend it there, or provide the missing requirement",
+    )
 
 
 def _of_import(error: ImportError, sought: str) -> str:

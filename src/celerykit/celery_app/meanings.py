@@ -52,7 +52,7 @@ MEANINGS = (
     ),
     Meaning(
         "worker_state_db",
-        "Beside it, Redis and RabbitMQ keep what is revoked, for all workers.",
+        "Beside it, Redis and RabbitMQ keep revocations, for all workers.",
     ),
     Meaning(
         "task_acks_late",
@@ -70,8 +70,8 @@ MEANINGS = (
     ),
     Meaning(
         "task_acks_on_failure",
-        "With `False` a failed job is also kept in the dead letters; Celery drops it. RabbitMQ does what the queue's "
-        "policy says.",
+        "With `False` a failed job is also kept in the dead letters; Celery drops it. RabbitMQ follows the queue's "
+        "policy.",
     ),
     Meaning(
         "task_acks_on_timeout",

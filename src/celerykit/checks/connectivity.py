@@ -58,7 +58,7 @@ def _problem(enter: Any) -> str:
 
 def _finding(variable: str, url: str, sources: Mapping[str, str], server: str, problem: str) -> Finding:
     if advice := tls.remedy(problem, url.partition(":")[0]):
-        text, remedy = f"the {server} cannot be talked to: {problem.removesuffix(advice).rstrip('. ')}", advice
+        text, remedy = f"cannot connect to the {server}: {problem.removesuffix(advice).rstrip('. ')}", advice
     elif advice := rabbitmq.remedy(problem) or postgresql.remedy(problem):
         text, remedy = f"the {server} refuses: {problem.removesuffix(f'. {advice}')}", advice
     elif REFUSED.search(problem):

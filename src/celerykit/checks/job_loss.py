@@ -79,7 +79,7 @@ def _check_apart(pool: str) -> list[Finding]:
         return [Finding(**item) for item in json.loads(answer.stdout)]
     except ValueError:
         problem = f"the check of this pool ended with exit code {answer.returncode} and no answer"
-        return [Finding("POOL", pool, "celerykit check", problem, f"See what 'celerykit check {pool}' prints")]
+        return [Finding("POOL", pool, "celerykit check", problem, f"See the output of 'celerykit check {pool}'")]
 
 
 def _judge_layer(app: Any, where: str) -> Iterator[Finding]:
@@ -125,7 +125,7 @@ def _judge_task(app: Any, task: Any, attribute: str, problem: str, where: str) -
     if origin == binding.ANNOTATIONS:
         remedy = f"Drop {attribute} from the app's task_annotations"
         return Finding(binding.ANNOTATIONS, f"{attribute}={value}", where, problem, remedy)
-    remedy = f"Set task_{attribute} before anything names the task: it takes what is set at that moment, and keeps it"
+    remedy = f"Set task_{attribute} before anything names the task: the task copies the setting at that moment"
     return Finding(f"task_{attribute}", value, binding.place(task, holder), problem, remedy)
 
 
@@ -145,7 +145,7 @@ def _judge_endings(app: Any, config: settings.Settings, where: str) -> Iterator[
         settings_of = (f"task_{attribute}", "task_acks_on_failure_or_timeout")
         name = next((name for name in settings_of if app.conf.get(name) is False), attribute)
         held = f"{problem}; that holds for {len(names)} of the app's {len(tasks)} tasks ({', '.join(names[:3])})"
-        yield Finding(name, "False", where, held, "Leave it out, and let the task retry what may pass (autoretry_for)")
+        yield Finding(name, "False", where, held, "Leave it out, and let the task retry passing errors (autoretry_for)")
 
 
 def _judge_broadcasts(app: Any, where: str) -> Iterator[Finding]:
@@ -154,7 +154,7 @@ def _judge_broadcasts(app: Any, where: str) -> Iterator[Finding]:
     for name, queue in sorted(app.amqp.queues.items()):
         if isinstance(queue, Broadcast):
             problem = "a broadcast reaches the workers that are connected; no broker keeps it for one that is away"
-            yield Finding("task_queues", name, where, problem, "Send what must be done to a queue of another kind")
+            yield Finding("task_queues", name, where, problem, "Send jobs that must run to a queue of another kind")
 
 
 def _judge_autoscale(ready: process.Launch) -> Iterator[Finding]:

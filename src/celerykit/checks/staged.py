@@ -104,7 +104,7 @@ def _judge_apart(process: Sequence[str], folder: Path, document: dict[str, Any])
         advice, refused = json.loads(answer.stdout.replace(str(folder), document["folder"]))
     except (subprocess.TimeoutExpired, ValueError) as exc:
         problem = "not imported within 90 s" if isinstance(exc, subprocess.TimeoutExpired) else "ends the process"
-        app = Finding("CELERY_APP", "", " ".join(process), problem, "See what it prints: celerykit check")
+        app = Finding("CELERY_APP", "", " ".join(process), problem, "See the output of celerykit check")
         return [], [app]
     return [Finding(**item) for item in advice], [Finding(**item) for item in refused]
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def add(group: Group) -> None:
     """Add the command ``check``."""
     examples = ("celerykit check", "celerykit check imports --format json")
-    command = group.add("check", "judge the configuration for job loss, start nothing", _check, examples)
+    command = group.add("check", "check the configuration for job loss, start nothing", _check, examples)
     command.add_argument("pools", nargs="*", metavar="POOL", help="default: every pool that has an env file")
     command.add_argument("--format", choices=["text", "json"], default="text")
-    help_text = "judge env files, as JSON on standard input, before they are in place; exit with 78 if one cannot run"
+    help_text = "check env files, as JSON on standard input, before they are in place; exit with 78 if one cannot run"
     command.add_argument("--candidate", action="store_true", help=help_text)
 
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 def add_passwords(group: Group) -> None:
     """Add the command ``passwords``."""
-    command = group.add("passwords", "make the passwords of a stack in containers, where there are none", _passwords)
+    command = group.add("passwords", "make the missing passwords of a stack in containers", _passwords)
     command.add_argument("folder", nargs="?", default="/secrets", help="default: %(default)s")
-    command.add_argument("--server", default="redis:6379", help="where Redis answers, default: %(default)s")
-    help_text = "for RabbitMQ, too, with these queues of jobs, such as celery,reports"
+    command.add_argument("--server", default="redis:6379", help="host and port of Redis, default: %(default)s")
+    help_text = "also for RabbitMQ, with these queues of jobs, such as celery,reports"
     command.add_argument("--rabbitmq", metavar="QUEUES", default="", help=help_text)
-    command.add_argument("--postgresql", action="store_true", help="for PostgreSQL, too")
+    command.add_argument("--postgresql", action="store_true", help="also for PostgreSQL")
 
 
 def add_certificates(group: Group) -> None:
@@ -32,9 +32,9 @@ def add_certificates(group: Group) -> None:
     command = group.add("certificates", summary, _certificates, examples)
     command.add_argument("servers", nargs="+", metavar="SERVER[=NAME,...]", help="such as redis, with its other names")
     command.add_argument("--folder", default="/secrets", help="default: %(default)s")
-    help_text = "new certificates by the same authority, which servers read when they are told"
+    help_text = "renew the certificates by the present authority; servers read them at a reload"
     command.add_argument("--renew", action="append_const", dest="steps", const="renew", help=help_text)
-    help_text = "a new authority, trusted beside the old one; --renew has it sign, once all clients have it"
+    help_text = "make a new authority, trusted beside the old one; once all clients trust it, --renew uses it"
     command.add_argument("--new-authority", action="append_const", dest="steps", const="authority", help=help_text)
     command.set_defaults(steps=[])
 

@@ -20,13 +20,13 @@ def add_status(group: Group) -> None:
     """Add the command ``status``."""
     examples = ("celerykit status", "celerykit status --format prometheus")
     command = group.add("status", "list the pools of this machine; exit with 1 if one is not ready", _status, examples)
-    help_text = "prometheus: as metrics, which say by themselves what is not ready, so the exit code is 0"
+    help_text = "prometheus: metrics, with exit code 0 even if a pool is not ready"
     command.add_argument("--format", choices=["text", "json", "prometheus"], default="text", help=help_text)
 
 
 def add_pools(group: Group) -> None:
     """Add the command ``pools``, with the verbs of ``celeryd.service``."""
-    command = group.add("pools", "do what celeryd.service runs: all enabled pools at once, under systemd", _pools)
+    command = group.add("pools", "run a verb of celeryd.service on all enabled pools, under systemd", _pools)
     command.add_argument("verb", choices=["run", "stop", "reload", "revive", "rejoin"])
 
 

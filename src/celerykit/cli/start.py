@@ -36,7 +36,7 @@ def add(group: Group) -> None:
         command.epilog = f"{OTHERS}\n\n{command.epilog}"
         if process == "worker":
             command.add_argument("pool", nargs="?", default=DEFAULT_POOL, help="the worker pool, of worker-POOL.env")
-        help_text = "print what is resolved and from where, start nothing"
+        help_text = "print each resolved value with its source, start nothing"
         command.add_argument("--explain", action="store_true", help=help_text)
 
 
@@ -44,7 +44,7 @@ def add_run(group: Group) -> None:
     """Add the command that becomes any other program."""
     group.add(
         "run",
-        "run a program with what the processes of Celery are told",
+        "run a program with the environment of Celery's processes",
         _run,
         ("celerykit run python manage.py migrate",),
         usage="celerykit run PROGRAM [WORD...]",

@@ -237,7 +237,7 @@ def _refuse_unprefixed(values: Mapping[str, str], sources: Mapping[str, str]) ->
             name,
             envfile.mask(name, values[name]),
             sources[name],
-            f"Celery reads this name before {prefixed}, whoever set it",
+            f"Celery reads this name before {prefixed}, from any source",
             f"Unset it, and use {prefixed}",
         )
         for name, prefixed in option_names.UNPREFIXED.items()

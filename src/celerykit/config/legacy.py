@@ -134,7 +134,7 @@ def _parse(text: str, path: str, findings: list[Finding]) -> Iterator[Assignment
         for word in words[1:] if words[:1] == ["export"] else words:
             name, separator, value = word.partition("=")
             if not separator or not SAFE_NAME.fullmatch(name) or re.search(r"[$`\n]", value):
-                problem = "only a shell could tell what it says"
+                problem = "only a shell can evaluate it"
                 remedy = "Write NAME=value with the value itself, or say it in /etc/celery"
                 findings.append(Finding(re.split(r"[=\s]", line.strip())[0], "", source, problem, remedy))
                 break

@@ -72,7 +72,7 @@ def on_another_broker(checkout: Path, files: str) -> list[Finding]:
             files,
             name,
             "a pool of it extends the worker of compose/stack.yaml, whose broker is Redis: no job reaches it",
-            f"Give each pool there CELERY_BROKER_URL_FILE: /secrets/celery/{url} under its environment, and what else "
+            f"Give each pool there CELERY_BROKER_URL_FILE: /secrets/celery/{url} under its environment, and all that "
             "the worker has in the named files; see compose/examples/pools.yaml",
         )
         for name in names

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 GAUGES: dict[str, tuple[str, Callable[[Status], float | None]]] = {
     "wanted": ("Whether the pool should run: enabled, or simply there.", lambda one: one.wanted),
     "ready": ("Whether its worker consumes.", lambda one: one.ready),
-    "concurrency": ("How many jobs its worker runs at once.", lambda one: one.concurrency or None),
+    "concurrency": ("The number of jobs that its worker runs at once.", lambda one: one.concurrency or None),
     "waiting": (
-        "How many jobs of its queues wait for their time (ETA, countdown, retry) on the broker, in no queue yet.",
+        "The number of jobs of its queues that wait on the broker for their ETA, countdown or retry.",
         lambda one: one.waiting if one.pid else None,
     ),
     "restart_advised": (
-        "Whether jobs wait, lately, for what this worker cannot do while it runs; see celerykit tune.",
+        "Whether recent jobs need a size that only a restart brings; see celerykit tune.",
         lambda one: one.advised if one.pid else None,
     ),
 }

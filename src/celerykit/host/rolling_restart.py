@@ -31,7 +31,7 @@ def restart(names: Iterable[str]) -> Iterator[str]:
             done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
             if done.returncode:
                 output = (done.stderr or done.stdout).strip()
-                remedy = "Mend that, and say it again: what was restarted before has the new values, and nothing else"
+                remedy = "Mend that, and repeat the command: only the workers restarted before have the new values"
                 raise ConfigurationError(Finding("--apply", name, command, f"failed: {output}", remedy))
         yield name
 

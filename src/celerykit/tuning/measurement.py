@@ -124,5 +124,5 @@ def _serve(
 
 
 def _failed(task: str, problem: str) -> Finding:
-    remedy = "Say by --args and --kwargs with what it works; nothing was measured"
+    remedy = "Give arguments that work by --args and --kwargs; nothing was measured"
     return Finding("--task", task, "celerykit tune", problem, remedy)
