@@ -139,7 +139,7 @@ def read(source: Path, app: str) -> Record | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
-        raise _refused(source, f"is no readable record of jobs: {exc!r}") from exc
+        raise _refused(source, f"is not readable as a record of jobs: {exc!r}") from exc
     if record.app != app:
         raise _refused(source, f"is of the app {record.app}, not of {app}")
     return record
