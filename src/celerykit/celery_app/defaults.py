@@ -13,12 +13,12 @@ from celerykit.config.pool_kinds import GREEN_POOLS, PREFORK, SOLO
 from celerykit.config.settings import AT_LEAST_ONCE, Settings
 
 DATABASE = {"pool_pre_ping": True, "pool_recycle": 3600}
-"""Celery's own engine options for SQLAlchemy."""
+"""What Celery tells SQLAlchemy by itself."""
 
 
 @dataclass(frozen=True)
 class Default:
-    """A setting of Celery, the kit's value, and the reason why it differs from Celery's."""
+    """A setting of Celery, the kit's value and why it is not Celery's own."""
 
     name: str
     value: Any
@@ -62,7 +62,7 @@ def app_defaults(settings: Settings, pool_class: str = PREFORK) -> list[Default]
             settings.patience,
             "A result backend on Redis that is cut off holds a job for two minutes at each answer otherwise.",
         ),
-        Default("redis_socket_connect_timeout", min(5.0, settings.patience), "So it is while a connection is made."),
+        Default("redis_socket_connect_timeout", min(5.0, settings.patience), "The same for its connections."),
         Default("redis_socket_keepalive", True, "Lets the kernel notice a result backend that is gone."),
         Default("broker_connection_retry_on_startup", True, "Workers start before brokers do, at every boot."),
         Default("broker_connection_max_retries", None, "After the 100th attempt a worker would end and stay away."),
@@ -138,7 +138,7 @@ def transport_options(settings: Settings, scheme: str) -> list[Default]:
             Default(
                 "visibility_timeout",
                 math.ceil(settings.visibility_timeout),
-                "The broker redelivers even a running job after this time: it follows from CELERYKIT_LONGEST_JOB.",
+                "The broker hands a job on when this is over, whoever runs it: it follows from CELERYKIT_LONGEST_JOB.",
             ),
         ]
     return []
@@ -184,7 +184,7 @@ def broker_defaults(settings: Settings, scheme: str) -> list[Default]:
             QUORUM,
             "A quorum queue has each job on disk before it confirms it, counts deliveries, and can delay jobs.",
         ),
-        Default("task_create_missing_queue_type", QUORUM, "So it is for queues that `-Q` or a route names."),
+        Default("task_create_missing_queue_type", QUORUM, "The same for queues that `-Q` or a route names."),
     ]
 
 
@@ -193,11 +193,11 @@ def backend_defaults(settings: Settings, url: str, pool_class: str = PREFORK) ->
 
     :param pool_class: the alias of the worker pool as ``-P`` takes it.
     """
-    if postgresql.is_of(url) and (connect_args := postgresql.checked(postgresql.options(url), settings.tls_ca)):
+    if postgresql.is_of(url) and (told := postgresql.checked(postgresql.options(url), settings.tls_ca)):
         return [
             Default(
                 "database_engine_options",
-                {**DATABASE, "connect_args": connect_args},
+                {**DATABASE, "connect_args": told},
                 "Without a check of its certificate anybody can stand in for the server. The rest is Celery's own.",
             )
         ]
