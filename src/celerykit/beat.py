@@ -100,7 +100,7 @@ def _watched(ticks: Ticks, pulse: Pulse, window: float, scheduler: Any) -> Calla
         try:
             interval = ticks.tick(*args, **options)
         except away as exc:  # RedBeat keeps its schedule on the broker's server
-            logger.error("Beat cannot look at its schedule: %s. Trying again", exc)
+            logger.error("Beat cannot read its schedule: %s. Trying again", exc)
             interval = SHORTEST_PAUSE
         pulse.ready(f"ticking; {ticks.waiting} jobs wait for the broker" if ticks.waiting else "ticking")
         pulse.hold((interval or 0.0) + window)

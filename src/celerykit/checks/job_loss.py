@@ -215,7 +215,7 @@ def _judge_rabbitmq(app: Any, where: str) -> Iterator[Finding]:
         yield Finding("queues", name, where, problem, "Rename one of the two")
     for name in ("control_queue", "event_queue"):
         if not app.conf.get(f"{name}_exclusive", True) and not app.conf.get(f"{name}_durable"):
-            problem = "RabbitMQ 4.3 refuses a queue that is neither, and the worker cannot start"
+            problem = "RabbitMQ 4.3 refuses a queue that is neither exclusive nor durable, and the worker cannot start"
             yield Finding(f"{name}_exclusive", "False", where, problem, f"Leave it out, or set {name}_durable")
     for name, queue in sorted(app.amqp.queues.items()):
         arguments = queue.queue_arguments or {}

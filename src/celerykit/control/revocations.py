@@ -249,4 +249,4 @@ class Control(celery.app.control.Control):  # type: ignore[misc]
         except Exception as exc:  # after any error, the workers must still get the revocation
             if type(exc).__name__ in REFUSALS:
                 self._refused_at = time.time()
-            logger.info("this revocation is kept by workers alone, for the broker does not take it from here: %r", exc)
+            logger.info("the broker does not keep a revocation of this program, but workers keep it: %r", exc)

@@ -46,5 +46,5 @@ def commands(name: str) -> list[str]:
         if Path(mark.format(**words)).exists():
             return [command.format(**words) for command in templates]
     problem = "nothing here starts workers: no systemd, no program of supervisor and no script in /etc/init.d"
-    remedy = "In containers, give the values to the service's environment, and docker compose up starts it anew"
+    remedy = "In containers, set the values in the service's environment, then restart it: docker compose up --detach"
     raise ConfigurationError(Finding("--apply", name, "this machine", problem, remedy))

@@ -245,7 +245,7 @@ def _growth(now: Situation, state: State) -> Decision:
     if wanted >= ASKED:  # other processes use the rest
         return Decision(0, f"{waiting}, but {wanted:.0%} of the CPUs are asked for".replace("%", " %"))
     if delayed >= DELAYED:
-        return Decision(0, f"{waiting}, but so do those that run, for a CPU")
+        return Decision(0, f"{waiting}, but running jobs wait for a CPU")
     most = now.most if state.bound is None else min(now.most, state.bound)
     if now.size >= most:
         why = now.why_most if most == now.most else "more at once had a bad effect"

@@ -188,7 +188,7 @@ def write(launch: Launch, plan: Plan) -> list[Path]:
             if not link.exists():
                 link.symlink_to(target.name)
     except OSError as exc:
-        remedy = "Run it as the owner of that folder, or copy the lines above to where this worker's environment is"
+        remedy = "Run it as the owner of that folder, or copy the lines above into this worker's environment"
         finding = Finding(target.name, "", str(folder), f"cannot be written: {exc.strerror}", remedy)
         raise ConfigurationError(finding) from exc
     return [target, *links]
