@@ -1,7 +1,7 @@
-"""Set up, start, test and remove the kit on this machine: what the Makefile calls.
+"""Set up, start, test and remove the kit on this machine: the program behind the Makefile.
 
-Run as ``python3 scripts COMMAND`` from the root of the repository. This file must stay readable for old versions of
-Python, which it refuses.
+Run as ``python3 scripts COMMAND`` from the root of the repository. Old versions of Python must be able to parse this
+file, because it refuses them.
 """
 
 import os

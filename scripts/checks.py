@@ -32,6 +32,7 @@ SHELL = (
     "images/postgresql/postgresql-start",
     ".ci/run",
 )
+LINT_ROLES = ("ansible-lint", "-q", "site.yml", "playbooks", "roles", "galaxy.yml")
 CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
@@ -39,28 +40,28 @@ CHECKS = (
     ("yamllint", "--strict", "."),
     ("shellcheck", *SHELL),
     # Ansible runs on these releases of Python only.
-    *([("ansible-lint", "-q", "site.yml", "playbooks", "roles", "galaxy.yml")] * (sys.version_info >= (3, 11))),
+    *((LINT_ROLES,) if sys.version_info >= (3, 11) else ()),
 )
 WITHOUT_CONTAINER = ("tests/unit", "tests/static", "--numprocesses", "auto")
 SECONDS_WITHOUT_CONTAINER = 600.0
-"""Ten times what they take: one of them that hangs says so before CI's own end."""
-# A machine for each process of the tests. Its first test deploys it, which takes over 10 minutes at a load of 20; one
-# that hangs must leave time for all others.
+"""Ten times their usual duration: a hanging test is reported before CI's own time limit."""
+# Each process of the tests has a machine. Its first test deploys it, over 10 minutes at a load of 20. A hanging test
+# must leave time for all others.
 ON_HOSTS = ("pytest", "tests/hosts", "--numprocesses", "2", "--dist", "loadgroup", "--timeout", "900")
 ON_EVERY_HOST = {"CELERYKIT_TEST_SUITES": " ".join(testhosts.KINDS)}
 QUICK = ("-m", "not slow", "--durations", "25", "--durations-min", "5")
-# A run on an empty machine, asked and in earnest, and a second one.
+# A run on an empty machine, in check mode and without, and a second run.
 SITE_ONCE = ("pytest", "tests/hosts/test_site.py", "-k", "empty_machine or second_run")
 # Most of a test in containers is waiting, so several share a core.
 SERVERS, OLDEST_SERVER = ("redis-8", "redis-7", "valkey-8"), "redis-6.2"
 OTHERS = tuple(f"tests/brokers/test_{name}.py" for name in ("others", "backends", "speed"))
-"""On brokers and result backends that are not the kit's own; speed by itself."""
+"""Tests on brokers and result backends that are not the kit's own; the test of speed runs by itself."""
 SLOW_ON_OURS = ("-m", "slow", "tests/containers", "tests/brokers", *(f"--ignore={file}" for file in OTHERS))
 IN_CONTAINERS = ("pytest", "--numprocesses", "5", "--dist", "loadgroup")
 
 
 def check() -> None:
-    """Run every check, to the end even where one fails.
+    """Run every check, even after one has failed.
 
     :raises SetupError: naming those that failed.
     """
@@ -72,7 +73,7 @@ def check() -> None:
 
 
 def in_containers() -> Part:
-    """Return the tests that start containers; where an app is named, those of an app."""
+    """Return the tests that start containers; only those of an app, if an app is named."""
     app = os.environ.get("CELERYKIT_TEST_APP")
     folders = ("tests/install", "tests/transport", "tests/containers", "tests/brokers", "tests/releases")
     tests = ("tests/containers/test_your_app.py",) if app else folders
@@ -89,12 +90,13 @@ def _part(name: str, spread: tuple[str, ...], also: Mapping[str, str] | None = N
 
 
 def test_on_servers(*, oldest: bool) -> None:
-    """Run the tests of the transport on every server that can be had.
+    """Run the tests of the transport on every available server.
 
-    :param oldest: whether Redis 6.2 can.
+    :param oldest: whether Redis 6.2 is available.
     :raises SetupError: if one fails.
     """
-    servers = {"CELERYKIT_TEST_SERVERS": " ".join((*SERVERS, *([OLDEST_SERVER] * oldest)))}
+    names = (*SERVERS, OLDEST_SERVER) if oldest else SERVERS
+    servers = {"CELERYKIT_TEST_SERVERS": " ".join(names)}
     if not oldest:
         say("there is no Redis 6.2 for this processor: it is left out")
     if not _passes((*IN_CONTAINERS, "tests/transport"), servers):
@@ -102,7 +104,7 @@ def test_on_servers(*, oldest: bool) -> None:
 
 
 def test_on_brokers() -> None:
-    """Run the tests on every broker and result backend, and the slow ones on the kit's own; keep what they saw.
+    """Run the tests on every broker and result backend, and the slow ones on the kit's own; record their results.
 
     :raises SetupError: if one fails.
     """
@@ -118,7 +120,7 @@ def test_on_brokers() -> None:
 
 
 def test_on_releases() -> None:
-    """Run the tests of units and of the transport by each release of Celery, and see what its jobs survive.
+    """Run the unit tests and those of the transport on each release of Celery, then restarts and kills under load.
 
     :raises SetupError: if one fails.
     """
@@ -143,7 +145,7 @@ def test_by_kombu(tests: Path) -> None:
 
     :raises SetupError: if one fails.
     """
-    # Their settings and ours have nothing to do with each other.
+    # Kombu's settings of pytest are independent of ours.
     command = ("pytest", "--rootdir", str(tests), "--override-ini", "addopts=--disable-warnings")
     swapped = ("-p", "tests.transport.swapped", str(tests / "t/unit/transport/test_redis.py"))
     if not _passes((*command, *swapped), {"PYTHONPATH": "."}):
@@ -151,7 +153,7 @@ def test_by_kombu(tests: Path) -> None:
 
 
 def test_on_hosts() -> None:
-    """Run every test on hosts, the slow ones too.
+    """Run every test on hosts, the slow ones, too.
 
     :raises SetupError: if one fails.
     """
@@ -169,7 +171,7 @@ def test_site_once(ansible: Path, suite: str) -> None:
 
 
 def run_module(name: str) -> int:
-    """Run what is no test of pass or fail alone, such as the demonstration, and return its exit code."""
+    """Run a module such as the demonstration, and return its exit code."""
     return subprocess.run([BIN / "python", "-m", name], check=False, env=_environment()).returncode
 
 
@@ -182,7 +184,7 @@ def _passes(command: tuple[str, ...], also: Mapping[str, str] | None = None) -> 
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of Compose's calls, with the virtualenv's programs first; an empty APP is none."""
+    """Return the environment of calls of Compose, with the virtualenv's programs first; drop an empty APP."""
     environment = {**stack.environment(), "PATH": f"{BIN.resolve()}{os.pathsep}{os.environ['PATH']}"}
     if not environment.get("CELERYKIT_TEST_APP"):
         environment.pop("CELERYKIT_TEST_APP", None)

@@ -1,4 +1,4 @@
-"""Leave the machine as it was before the kit came."""
+"""The removal of everything that the kit has put on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDERS = (".venv", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", "di
 
 
 def clean() -> None:
-    """Remove the stack, its volumes and images, what was installed, and what was downloaded."""
+    """Remove the stack, its volumes and images, and all installed and downloaded files."""
     try:
         host.require_engine()
     except SetupError as exc:
@@ -48,10 +48,10 @@ def _clean_engine() -> None:
 
 
 def _remove_apps() -> None:
-    """Remove what a run of `make apps` has left that was killed."""
+    """Remove containers, volumes and networks of a killed `make apps`."""
     for kind, listed in (("container", ("--all",)), ("volume", ()), ("network", ())):
-        ask = ("docker", kind, "ls", *listed, "--quiet", "--filter", "name=^celerykit-app-")
-        if names := (output_of(*ask) or "").split():
+        command = ("docker", kind, "ls", *listed, "--quiet", "--filter", "name=^celerykit-app-")
+        if names := (output_of(*command) or "").split():
             with step(f"removed what make apps has left: {len(names)} {kind}s"):
                 removed = ["docker", kind, "rm", *(["--force"] if kind == "container" else []), *names]
                 subprocess.run(removed, check=False, stdout=subprocess.DEVNULL)

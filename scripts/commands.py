@@ -1,4 +1,4 @@
-"""The commands that the Makefile calls, each a list of steps."""
+"""The commands of the Makefile, each a list of steps."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ROOM_FOR_IMAGES = 3.0
-"""GiB: the images and the cache of their build."""
+"""GiB for the images and the cache of their build."""
 OLDEST_FOR_ANSIBLE = (3, 11)
 MINUTES_FOR_TESTS = 85
-"""CI has 90, and the list of what failed must come before its end; CELERYKIT_TEST_MINUTES says otherwise."""
+"""CI has 90, and must still list the failed tests. CELERYKIT_TEST_MINUTES overrides this."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -75,7 +75,7 @@ def _up() -> None:
 
 
 def _in_containers(module: str) -> int:
-    """Run a module of the tests, with the images and the virtualenv that it needs."""
+    """Build the images and the virtualenv, then run a module of the tests."""
     _prepare()
     virtualenv.ensure_virtualenv()
     stack.build()
@@ -92,7 +92,7 @@ def _bench() -> int:
 
 
 def _test() -> int:
-    """Run all tests, those of each part whatever came of the one before; where an app is named, those of an app."""
+    """Run the tests of every part, even after a failed one; only the tests of an app, if an app is named."""
     host.require_engine()
     verdict = Verdict(_minutes_for_tests() * 60)
     if os.environ.get("CELERYKIT_TEST_APP"):
@@ -105,11 +105,11 @@ def _test() -> int:
 
 
 def _minutes_for_tests() -> float:
-    told = os.environ.get("CELERYKIT_TEST_MINUTES") or MINUTES_FOR_TESTS
+    minutes = os.environ.get("CELERYKIT_TEST_MINUTES") or MINUTES_FOR_TESTS
     try:
-        return float(told)
+        return float(minutes)
     except ValueError as exc:
-        raise SetupError(f"CELERYKIT_TEST_MINUTES={told} is no number", "Name minutes, or unset it") from exc
+        raise SetupError(f"CELERYKIT_TEST_MINUTES={minutes} is no number", "Name minutes, or unset it") from exc
 
 
 def _test_in_containers(verdict: Verdict, build: Callable[[], None]) -> None:
@@ -176,7 +176,7 @@ def _test_ansible_oldest() -> None:
 
 
 def _prepare_hosts() -> None:
-    """Have what the tests on hosts need: images of bare machines, Ansible, and a way to log in.
+    """Make the requirements of the tests on hosts: images of bare machines, Ansible, and ssh.
 
     :raises SetupError: if Ansible does not run on this Python.
     """
@@ -199,7 +199,7 @@ def _require_ansible() -> None:
 
 
 def _dist() -> None:
-    """Make a release, for which Ansible builds the collection."""
+    """Make a release; Ansible builds its collection."""
     _require_ansible()
     _prepare()
     virtualenv.ensure_virtualenv()

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees: a line a step with its time, progress of long ones, errors with a remedy."""
+"""Output at the terminal: a line with its time for each step, progress of long steps, errors with a remedy."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 LOGS = Path(".cache/logs")
 SIGN_OF_LIFE = 20.0
-"""Seconds between two lines about a long step where there is no terminal to draw on."""
+"""Seconds between two lines about a long step without a terminal."""
 
 
 class SetupError(Exception):
-    """Something is missing or broken, and the remedy says what to do about it."""
+    """A requirement is missing or broken; holds the remedy."""
 
     def __init__(self, problem: str, remedy: str):
         super().__init__(problem)
@@ -36,7 +36,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def step(text: str) -> Iterator[None]:
-    """Say what is done now, and how long it took."""
+    """Print a step with its duration, once it has ended."""
     began = time.monotonic()
     try:
         yield
@@ -47,7 +47,7 @@ def step(text: str) -> Iterator[None]:
 
 
 def output_of(*command: str, env: Mapping[str, str] | None = None) -> str | None:
-    """Return what a quick command prints, or None if it fails or is not installed."""
+    """Return the output of a quick command, None if it fails or is not installed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     except FileNotFoundError:
@@ -56,9 +56,9 @@ def output_of(*command: str, env: Mapping[str, str] | None = None) -> str | None
 
 
 def run(name: str, command: Sequence[str], remedy: str, env: Mapping[str, str] | None = None) -> None:
-    """Run a long command: its output goes to a log, its progress to the terminal.
+    """Run a long command; write its output to a log, and show its progress at the terminal.
 
-    :raises SetupError: if it fails, after the end of its output.
+    :raises SetupError: if it fails; the last lines of its output are printed before.
     """
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{name}.log"
@@ -76,7 +76,7 @@ def _watch(command: Sequence[str], log: Path, env: Mapping[str, str] | None) -> 
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env
         ) as process,
     ):
-        began = said = time.monotonic()
+        began = reported = time.monotonic()
         for line in _lines(process):
             if line is not None:
                 file.write(f"{line}\n")
@@ -84,8 +84,8 @@ def _watch(command: Sequence[str], log: Path, env: Mapping[str, str] | None) -> 
             now = time.monotonic()
             if sys.stdout.isatty():
                 _draw(now - began, tail[-1] if tail else "")
-            elif now - said > SIGN_OF_LIFE:
-                said = now
+            elif now - reported > SIGN_OF_LIFE:
+                reported = now
                 say(f"           {now - began:4.0f} s so far: {(tail or [''])[-1][:100]}")
         _draw(None, "")
         return process.wait(), tail
@@ -113,7 +113,7 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str | None]:
 
 
 def _draw(elapsed: float | None, text: str) -> None:
-    """Show the latest line of a running step in place, or take it away."""
+    """Show the latest line of a running step in place, or remove it."""
     if not sys.stdout.isatty():
         return
     width = shutil.get_terminal_size().columns - 1

@@ -1,4 +1,4 @@
-"""The base of all images, debian:SUITE-slim: pulled where a registry answers, else made from Debian's archive."""
+"""The base of all images, debian:SUITE-slim: pulled from a registry, else made from Debian's archive."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ import record
 from console import SetupError, output_of, run, say, step
 
 SUITE = "trixie"
-"""The release that the kit's own images are made of."""
+"""The release of Debian in the kit's own images."""
 SUITES = ("trixie", "bookworm")
 IMAGE = f"debian:{SUITE}-slim"
 TOOLS = Path(".cache/debootstrap")
 ROOT = Path(".cache/debian-root")
 KEYRING = Path("usr/share/keyrings/debian-archive-keyring.gpg")
 ARCHIVE = "https://deb.debian.org/debian"
-"""Debian's public archive, asked only on hosts that have neither debootstrap nor an apt that knows a mirror."""
+"""Debian's public archive, used only on hosts without debootstrap and without apt."""
 
 EMPTIED = ("usr/share/groff", "usr/share/info", "usr/share/lintian", "usr/share/locale", "usr/share/man")
 FILES = {
-    # Packages that come later leave out what this image has none of, as in Debian's own -slim images.
+    # Later packages leave these folders out, too, as in Debian's own -slim images.
     "etc/dpkg/dpkg.cfg.d/docker": "".join(f"path-exclude /{folder}/*\n" for folder in (*EMPTIED, "usr/share/doc"))
     + "path-include /usr/share/doc/*/copyright\n",
     "etc/apt/apt.conf.d/docker": 'Acquire::Languages "none";\nAPT::Install-Recommends "false";\n'
@@ -43,7 +43,7 @@ def image(suite: str) -> str:
 
 
 def ensure_image(suite: str = SUITE) -> None:
-    """Have the base image of a release.
+    """Pull or make the base image of a release, if it is missing.
 
     :raises SetupError: if it can neither be pulled nor made.
     """
@@ -77,7 +77,7 @@ def _bootstrap(suite: str) -> None:
         [*root, "env", *variables, *command, "--variant=minbase", suite, str(ROOT)],
         "Look at its last lines above: mostly the network, or a folder on a file system that allows no devices",
     )
-    # The rest needs root as well, and is this same module.
+    # The rest also needs root: this module runs itself.
     subprocess.run([*root, sys.executable, str(Path(__file__).resolve()), str(ROOT), suite], check=True)
     _import(root, suite)
     subprocess.run([*root, "rm", "-rf", "--one-file-system", str(ROOT)], check=True)
@@ -105,10 +105,10 @@ def trim(root: Path, suite: str) -> None:
 
 
 def _write_sources(folder: Path, suite: str) -> None:
-    """Add updates and security updates, from beside the mirror that the system was made from."""
-    own = folder / "sources.list"
-    mirror = own.read_text(encoding="utf-8").split()[1].rstrip("/")
-    own.unlink()
+    """Add updates and security updates to the sources, from the mirror of the installation."""
+    sources = folder / "sources.list"
+    mirror = sources.read_text(encoding="utf-8").split()[1].rstrip("/")
+    sources.unlink()
     signed = f"Components: main\nSigned-By: /{KEYRING}\n"
     (folder / "sources.list.d/debian.sources").write_text(
         f"Types: deb\nURIs: {mirror}\nSuites: {suite} {suite}-updates\n{signed}\n"
@@ -127,7 +127,7 @@ def _import(root: list[str], suite: str) -> None:
 
 
 def _root_command() -> list[str]:
-    """Return what makes a command run as root: nothing, or sudo."""
+    """Return the prefix that runs a command as root: nothing, or sudo."""
     if os.geteuid() == 0:
         return []
     if shutil.which("sudo") and (sys.stdin.isatty() or output_of("sudo", "--non-interactive", "true") is not None):
@@ -139,15 +139,15 @@ def _root_command() -> list[str]:
 
 
 def _fetch(package: str) -> None:
-    """Unpack one of Debian's packages under ``.cache``, installing nothing."""
+    """Unpack one of Debian's packages under ``.cache``, without installing it."""
     TOOLS.mkdir(parents=True, exist_ok=True)
     if shutil.which("apt-get"):
-        # As a relative path: apt writes where it is called. An index that is missing altogether is the usual failure.
-        found = subprocess.run(
+        # apt writes into the working directory. The usual failure is a missing index.
+        done = subprocess.run(
             ["apt-get", "download", "--quiet", package], cwd=TOOLS, capture_output=True, text=True, check=False
         )
         files = sorted(TOOLS.glob(f"{package}_*.deb"))
-        if found.returncode == 0 and files:
+        if done.returncode == 0 and files:
             _unpack(files[-1].read_bytes())
             return
     _unpack(_download(package))
@@ -168,7 +168,7 @@ def _download(package: str) -> bytes:
 
 
 def _unpack(package: bytes) -> None:
-    """Unpack the files of a .deb, which is an ar archive with a tar archive in it."""
+    """Unpack the files of a .deb: an ar archive with a tar archive in it."""
     position = 8
     while position < len(package):
         name = package[position : position + 16].decode().strip().rstrip("/")
@@ -176,7 +176,7 @@ def _unpack(package: bytes) -> None:
         body = package[position + 60 : position + 60 + size]
         if name.startswith("data.tar"):
             with tarfile.open(fileobj=io.BytesIO(body)) as archive:
-                # By attribute, which older releases of Python ignore, rather than by an argument that they refuse.
+                # By attribute: older releases of Python ignore it, but refuse an argument.
                 archive.extraction_filter = getattr(tarfile, "tar_filter", lambda member, _: member)
                 archive.extractall(TOOLS)  # noqa: S202  # checked by apt, or from Debian by https
             return

@@ -1,4 +1,4 @@
-"""A release: everything that is handed out, made of one commit and tried, in ``dist``."""
+"""A release in ``dist``: all its files, made of one commit and tested."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path("dist")
 SOURCE = "src/celerykit/__init__.py"
-"""Says the version first."""
+"""The file with the original of the version."""
 BIN = Path(".venv/bin").absolute()
 IMAGES = ("celery", "installer", "redis", "rabbitmq", "postgresql", "allinone")
 SEE_ABOVE = "See its last lines above"
@@ -28,9 +28,9 @@ PACKAGES = ("dpkg-query", "--show", "--showformat", "${Package} ${Version}\\n")
 
 
 def make() -> None:
-    """Build wheel, source archive, collection, images and their lists of parts, and try each.
+    """Build wheel, source archive, collection, images and their lists of packages, and test each.
 
-    :raises SetupError: if one cannot be built, or is not as it has to be.
+    :raises SetupError: if a build or its test fails.
     """
     version, revision = _version(), _revision()
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -47,14 +47,14 @@ def make() -> None:
 
 
 def _version() -> str:
-    """Return the version, which is one everywhere.
+    """Return the version, after a check that all files have it.
 
-    :raises SetupError: naming each file that has another one.
+    :raises SetupError: naming a file with another version.
     """
-    said = re.search(r'^__version__ = "(.+)"$', Path(SOURCE).read_text(encoding="utf-8"), re.MULTILINE)
-    if not said:
+    match = re.search(r'^__version__ = "(.+)"$', Path(SOURCE).read_text(encoding="utf-8"), re.MULTILINE)
+    if not match:
         raise SetupError(f"{SOURCE} does not say __version__", 'Say it there as __version__ = "1.2.3"')
-    version = said[1]
+    version = match[1]
     wanted = {"galaxy.yml": rf"^version: {re.escape(version)}$", "CHANGELOG.md": rf"^## \[{re.escape(version)}\] - "}
     for name, line in wanted.items():
         if not re.search(line, Path(name).read_text(encoding="utf-8"), re.MULTILINE):
@@ -63,7 +63,7 @@ def _version() -> str:
 
 
 def _revision() -> str:
-    """Return the commit that is released.
+    """Return the commit of the release.
 
     :raises SetupError: if there is none.
     """
@@ -77,7 +77,7 @@ def _revision() -> str:
 
 @contextmanager
 def _exported(revision: str) -> Iterator[Path]:
-    """Have the files of a commit in a folder, and nothing else: neither passwords nor what tests have left."""
+    """Export the files of a commit into a folder, without untracked files such as passwords and results of tests."""
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "source.tar")
         subprocess.run(["git", "archive", "--output", str(archive), revision], check=True)
@@ -87,9 +87,9 @@ def _exported(revision: str) -> Iterator[Path]:
 
 
 def _wheel(source: Path, version: str) -> Path:
-    """Build the wheel and the source archive, and the wheel again from the latter.
+    """Build the wheel and the source archive, and a second wheel from the archive.
 
-    :raises SetupError: if that is another wheel.
+    :raises SetupError: if the two wheels differ.
     """
     with step("wheel and source archive, and the one made of the other"):
         _build_wheel(source, FOLDER, "--target", "sdist")
@@ -108,17 +108,17 @@ def _build_wheel(source: Path, folder: Path, *also: str) -> None:
 
 
 def _try_wheel(wheel: Path, version: str) -> None:
-    """Install the wheel into an empty virtualenv, and ask it for its version.
+    """Install the wheel into an empty virtualenv, and check its ``--version``.
 
-    :raises SetupError: if it says another one.
+    :raises SetupError: if it prints another version.
     """
     with step("wheel in an empty virtualenv"), tempfile.TemporaryDirectory() as folder:
         uv = str(BIN / "uv")
         run("dist-venv", [uv, "venv", "--clear", "--python", sys.executable, folder], SEE_ABOVE)
         run("dist-install", [uv, "pip", "install", "--python", folder, str(wheel)], SEE_ABOVE)
-        said = output_of(f"{folder}/bin/celerykit", "--version")
-        if said != f"celerykit {version}":
-            raise SetupError(f"its celerykit --version says {said}", "Run the wheel in a virtualenv of your own")
+        output = output_of(f"{folder}/bin/celerykit", "--version")
+        if output != f"celerykit {version}":
+            raise SetupError(f"its celerykit --version says {output}", "Run the wheel in a virtualenv of your own")
 
 
 def _collection(source: Path, version: str) -> None:
@@ -133,9 +133,9 @@ def _collection(source: Path, version: str) -> None:
         _run_in(Path(folder), (*galaxy, "install", "--offline", "-p", folder, archive))
         inventory = f"{folder}/ansible_collections/celerykit/kit/playbooks/inventories/single"
         listed = (str(BIN / "ansible-playbook"), "--list-tasks", "--inventory", inventory, "celerykit.kit.site")
-        said = _run_in(Path(folder), ("env", f"ANSIBLE_COLLECTIONS_PATH={folder}", *listed))
+        output = _run_in(Path(folder), ("env", f"ANSIBLE_COLLECTIONS_PATH={folder}", *listed))
         if missing := [
-            path.name for path in (source / "roles").iterdir() if f"celerykit.kit.{path.name} :" not in said
+            path.name for path in (source / "roles").iterdir() if f"celerykit.kit.{path.name} :" not in output
         ]:
             raise SetupError(f"its playbook does not find {', '.join(missing)}", "Look at build_ignore in galaxy.yml")
 
@@ -155,8 +155,8 @@ def _images(version: str, revision: str) -> None:
     stack.build_rabbitmq()
     stack.build_postgresql()
     stack.build_allinone()
-    told = {"version": version, "revision": revision}
-    labels = [word for name, text in told.items() for word in ("--label", f"org.opencontainers.image.{name}={text}")]
+    values = {"version": version, "revision": revision}
+    labels = [word for name, text in values.items() for word in ("--label", f"org.opencontainers.image.{name}={text}")]
     with step(f"images named by version {version}"):
         for name in IMAGES:
             tag = f"celerykit/{name}:{version}"
@@ -175,6 +175,6 @@ def _run_in(folder: Path, command: Sequence[str]) -> str:
     """
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stdout + done.stderr).strip()[-1000:]
-        raise SetupError(f"{Path(command[0]).name} failed: {said}", SEE_ABOVE)
+        output = (done.stdout + done.stderr).strip()[-1000:]
+        raise SetupError(f"{Path(command[0]).name} failed: {output}", SEE_ABOVE)
     return done.stdout

@@ -1,4 +1,4 @@
-"""What this machine must offer before anything is begun."""
+"""The requirements on this machine, checked before any work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def require_engine() -> None:
     :raises SetupError: if it is not installed, not running, out of reach or too old.
     """
     try:
-        asked = subprocess.run(
+        answer = subprocess.run(
             ["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
@@ -29,14 +29,14 @@ def require_engine() -> None:
             "there is no 'docker' command",
             "Install Docker Engine: https://docs.docker.com/engine/install/ (Debian: apt-get install docker.io)",
         ) from None
-    if asked.returncode:
-        raise _engine_error(asked.stderr.strip())
-    if version(asked.stdout) < OLDEST_ENGINE:
-        raise SetupError(f"Docker Engine {asked.stdout.strip()} is too old", "Upgrade it to 20.10 or newer")
+    if answer.returncode:
+        raise _engine_error(answer.stderr.strip())
+    if version(answer.stdout) < OLDEST_ENGINE:
+        raise SetupError(f"Docker Engine {answer.stdout.strip()} is too old", "Upgrade it to 20.10 or newer")
 
 
 def require_disk(gibibytes: float) -> None:
-    """Check that there is room for images where the engine keeps them.
+    """Check that the engine's volume has room for images.
 
     :raises SetupError: if there is not.
     """
@@ -51,9 +51,9 @@ def require_disk(gibibytes: float) -> None:
 
 
 def require_port(port: int, used_by: str) -> None:
-    """Check that nobody listens on a port of this machine's loopback.
+    """Check that no program listens on a port of this machine's loopback.
 
-    :raises SetupError: if somebody does.
+    :raises SetupError: if one does.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -67,7 +67,7 @@ def require_port(port: int, used_by: str) -> None:
 
 
 def ca_bundle() -> str | None:
-    """Return the CA bundle that this machine's own tools are told to trust, for builds on networks that inspect TLS."""
+    """Return the CA bundle in this machine's environment, for builds on networks that inspect TLS."""
     for name in ("CELERYKIT_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT"):
         if path := os.environ.get(name):
             if not Path(path).is_file():
@@ -78,8 +78,8 @@ def ca_bundle() -> str | None:
 
 def version(text: str) -> tuple[int, ...]:
     """Return the first two numbers of a version, ``(0, 0)`` if there are none."""
-    found = re.search(r"(\d+)\.(\d+)", text)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.search(r"(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _engine_error(message: str) -> SetupError:

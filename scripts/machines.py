@@ -1,4 +1,4 @@
-"""Two test hosts to play with: containers that are machines to Ansible, deployed by the playbook that deploys yours."""
+"""Two test hosts: containers that Ansible treats as machines, deployed by the kit's own playbook."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ FOLDER = Path(".hosts")
 KEY = FOLDER / "key"
 INVENTORY = FOLDER / "inventory.yml"
 FILES = Path(".venv/lib")
-"""What the example counts: a folder that all hosts see under one path."""
+"""The folder whose files the example counts: all hosts mount it under one path."""
 MADE_ONCE = "lookup('ansible.builtin.password', inventory_dir ~ '/{}', chars=['hexdigits'], length=48)"
 BOOT_TIMEOUT = 120
 FLAGS = (
-    # What systemd as PID 1 needs, and Debian's own sandboxed units; `--privileged` is not wanted.
+    # The rights for systemd as PID 1 and for Debian's own sandboxed units, without `--privileged`.
     *("--cap-add=SYS_ADMIN", "--cap-add=SYS_PTRACE", "--cap-add=NET_ADMIN", "--security-opt=seccomp=unconfined"),
     *("--cgroupns=private", "--tmpfs=/run", "--tmpfs=/run/lock", "--tmpfs=/tmp"),
 )
 
 
 def up() -> None:
-    """Have both hosts, and deploy to them; what is there already is gone on with."""
+    """Start both hosts and deploy to them; continue an earlier run."""
     FOLDER.mkdir(exist_ok=True)
     with step(f"hosts: {', '.join(HOSTS)} let us in"):
         if not KEY.exists():
@@ -74,12 +74,12 @@ def require_ssh() -> None:
 
 
 def _start(name: str, suite: str) -> None:
-    """Have a host that runs and lets the key in."""
+    """Start a host, and allow the key to log in."""
     state = _state(name)
     if not state:
         _do(
             *("docker", "run", "--detach", "--name", name, "--hostname", name, "--network", NETWORK, *FLAGS),
-            # A port of its own choice would change at each reboot.
+            # A port of Docker's choice would change at each reboot.
             *("--publish", f"127.0.0.1:{_free_port()}:22", "--volume", f"{FILES.resolve()}:/srv/files:ro"),
             testhosts.image(suite),
         )
@@ -88,11 +88,11 @@ def _start(name: str, suite: str) -> None:
     _wait_booted(name)
     public = KEY.with_name("key.pub").read_text(encoding="utf-8")
     login = "install -d -o admin -m 0700 ~admin/.ssh && cat >~admin/.ssh/authorized_keys"
-    _do("docker", "exec", "--interactive", name, "sh", "-c", login, given=public)
+    _do("docker", "exec", "--interactive", name, "sh", "-c", login, text=public)
 
 
 def _state(name: str) -> str:
-    """Return what Docker says of a container, nothing if there is none."""
+    """Return the state of a container by Docker, an empty string if there is none."""
     return output_of("docker", "container", "inspect", "--format", "{{.State.Status}}", name) or ""
 
 
@@ -118,22 +118,22 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _do(*command: str, given: str | None = None) -> None:
+def _do(*command: str, text: str | None = None) -> None:
     """Run a quick command.
 
-    :raises SetupError: with what it said, if it fails.
+    :raises SetupError: with the end of its output, if it fails.
     """
-    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stdout + done.stderr).strip()[-300:]
-        raise SetupError(f"'{' '.join(command[:3])} ...' failed: {said}", "Begin anew: make hosts-down")
+        output = (done.stdout + done.stderr).strip()[-300:]
+        raise SetupError(f"'{' '.join(command[:3])} ...' failed: {output}", "Begin anew: make hosts-down")
 
 
 def _inventory() -> str:
-    """Return the inventory: like one for several machines, but for the ways to reach them."""
+    """Return the inventory, as for several machines apart from their addresses."""
     first, second = HOSTS
     bundle = host.ca_bundle()
-    known = (FOLDER / "known_hosts").resolve()
+    hosts_file = (FOLDER / "known_hosts").resolve()
     return f"""\
 # Written by make hosts: broker, beat, Flower and workers on one host, workers alone on the other.
 all:
@@ -141,7 +141,7 @@ all:
     ansible_host: 127.0.0.1
     ansible_user: admin
     ansible_ssh_private_key_file: "{KEY.resolve()}"
-    ansible_ssh_common_args: -o UserKnownHostsFile={shlex.quote(str(known))} -o StrictHostKeyChecking=accept-new
+    ansible_ssh_common_args: -o UserKnownHostsFile={shlex.quote(str(hosts_file))} -o StrictHostKeyChecking=accept-new
     redis_password: "{{{{ {MADE_ONCE.format("redis")} }}}}"
     redis_results_password: "{{{{ {MADE_ONCE.format("redis-results")} }}}}"
     celery_app: sourcestats
@@ -153,7 +153,7 @@ brokers:
   hosts:
     {first}:
       ansible_port: {_port(first)}
-      # The network of these containers, which nobody else is in.
+      # The network of these containers alone.
       redis_bind: ["*", "-::*"]
 backends:
 workers:

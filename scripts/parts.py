@@ -1,4 +1,4 @@
-"""The parts of the tests: each is a run of pytest with an end and a record of what came of it."""
+"""The parts of the tests: each is a run of pytest with a time limit and a record of its results."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ RECORDED = ("-p", "tests.rig.outcomes", "-p", "tests.rig.groups")
 ALONE = ("--numprocesses", "1")
 """One test at a time, in a process whose crash does not end the run."""
 TO_END = 60.0
-"""Seconds for the end of a run that has been interrupted."""
+"""Seconds for the end of an interrupted run."""
 CRASHED = "???"
-"""The phase of a test whose process has crashed."""
+"""The phase of a test in a crashed process."""
 SOME_FAILED = 1
-"""Pytest's exit code of a run that went through all of its tests."""
+"""Pytest's exit code of a complete run with failed tests."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Part:
     name: str
     program: str
     options: tuple[str, ...]
-    """What a run of some of its tests needs, too."""
+    """Options that a run of some of its tests needs, too."""
     spread: tuple[str, ...]
-    """How its tests share the machine, and which they are."""
+    """The selection of tests, and the options of their parallel run."""
     environment: Mapping[str, str]
 
     def run(self, seconds: float) -> Run:
@@ -47,19 +47,19 @@ class Part:
         return self._run(self.name, self.spread, seconds)
 
     def run_again(self, tests: Sequence[str], seconds: float) -> Run:
-        """Run some of its tests once more, one after the other."""
+        """Run some of its tests again, one after the other."""
         return self._run(f"{self.name}-again", (*ALONE, *tests), seconds)
 
-    def _run(self, name: str, what: tuple[str, ...], seconds: float) -> Run:
+    def _run(self, name: str, selection: tuple[str, ...], seconds: float) -> Run:
         folder = FOLDER / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        command = (self.program, *RECORDED, *self.options, *what)
-        told = {**self.environment, "CELERYKIT_TEST_OUTCOMES": str(folder)}
+        command = (self.program, *RECORDED, *self.options, *selection)
+        environ = {**self.environment, "CELERYKIT_TEST_OUTCOMES": str(folder)}
         began = time.monotonic()
-        code = bounded(command, told, seconds)
-        said = {0: "ok", None: f"not ended within {seconds:.0f} s"}.get(code, "failed")
-        say(f"[{time.monotonic() - began:6.1f} s] {said}: {' '.join((Path(command[0]).name, *command[1:]))}")
+        code = bounded(command, environ, seconds)
+        outcome = {0: "ok", None: f"not ended within {seconds:.0f} s"}.get(code, "failed")
+        say(f"[{time.monotonic() - began:6.1f} s] {outcome}: {' '.join((Path(command[0]).name, *command[1:]))}")
         if code is None:
             for stacks in folder.glob("*.stacks"):
                 say(stacks.read_text(encoding="utf-8"))
@@ -68,46 +68,46 @@ class Part:
 
 @dataclass(frozen=True)
 class Failure:
-    """The first that was seen of a test that failed."""
+    """The first failure of a test."""
 
     test: str
     when: str
-    """The phase: setup, call, teardown, collect, or ``???`` where the process of the test has crashed."""
+    """The phase: setup, call, teardown, collect, or ``???`` after a crash of the process."""
     at: str
-    said: str
+    message: str
     log: str
 
     @property
     def cause(self) -> tuple[str, str]:
-        """What tests have in common that share a broken fixture: each of them fails in the same words."""
-        return (self.when, self.said) if self.when == "setup" else (self.when, self.test)
+        """The cause of the failure: tests that share a broken fixture have an equal cause."""
+        return (self.when, self.message) if self.when == "setup" else (self.when, self.test)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a run."""
+    """The results of a run."""
 
     code: int | None
-    """Pytest's exit code, None if it did not end in time."""
+    """Pytest's exit code, None after a time-out."""
     failures: Mapping[str, Failure]
     passed: frozenset[str]
     missing: frozenset[str]
-    """Those that were found and not run, such as when process after process has crashed."""
+    """The collected tests that did not run, such as after several crashes."""
     running: Mapping[str, float]
-    """How many seconds before the end each of those began that had not ended."""
+    """The unfinished tests, with the seconds from their start to the end of the run."""
     seconds: float
-    """How long the run took."""
+    """The duration of the run."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether all its tests ran, so that it says which of them failed."""
+        """Whether all tests ran, so that the failures are complete."""
         collected = all(failure.when != "collect" for failure in self.failures.values())
         some_failed = self.code == SOME_FAILED and bool(self.failures)
         return (self.code == 0 or some_failed) and collected and not self.missing
 
 
 def read(folder: Path, code: int | None, seconds: float) -> Run:
-    """Return what the record of a run says that has just ended."""
+    """Return the results in the record of a finished run."""
     file = folder / "outcomes.jsonl"
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
     collected = {test for line in lines for test in line.get("collected", ())}
@@ -125,11 +125,11 @@ def read(folder: Path, code: int | None, seconds: float) -> Run:
 
 
 def bounded(command: Sequence[str | Path], environment: Mapping[str, str], seconds: float) -> int | None:
-    """Run a command and return its exit code, None if it did not end in time.
+    """Run a command and return its exit code, None after a time-out.
 
-    Where it does not, each of its processes shows its stacks, as far as it can, and is ended.
+    After a time-out, each of its processes prints its stacks, if it can, and is ended.
     """
-    # A group of its own, so that nothing of it is left.
+    # In a process group of its own, so that no process of it remains.
     with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         try:
             return process.wait(seconds)
@@ -144,7 +144,7 @@ def bounded(command: Sequence[str | Path], environment: Mapping[str, str], secon
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let tests take away what they have started, and pytest say what came of them; then kill what is left."""
+    """Interrupt the tests, so that they clean up and pytest writes its results; then kill all remaining processes."""
     _send(process.pid, signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(TO_END)

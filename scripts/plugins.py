@@ -27,9 +27,9 @@ tar --create --directory usr/libexec/docker/cli-plugins {packages}
 
 
 def ensure_plugins() -> None:
-    """Have both plugins.
+    """Install the missing plugins.
 
-    :raises SetupError: if they cannot be had.
+    :raises SetupError: if the installation fails.
     """
     missing = [name for name, oldest in OLDEST.items() if _installed(name) < oldest]
     if not missing:

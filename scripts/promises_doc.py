@@ -1,4 +1,4 @@
-"""Print ``docs/promises.md`` as ``docs/promises.yaml`` and the tests have it, or write it.
+"""Print ``docs/promises.md``, made from ``docs/promises.yaml`` and the tests, or write it.
 
 ``python scripts/promises_doc.py [--write]``
 """
@@ -50,13 +50,13 @@ def page() -> str:
 
 def _tests() -> dict[str, list[Path]]:
     """Return the files of each test, by its name."""
-    found: dict[str, list[Path]] = {}
+    files: dict[str, list[Path]] = {}
     for folder in PROOFS:
         for path in sorted((ROOT / "tests" / folder).rglob("test_*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                    found.setdefault(node.name, []).append(path.relative_to(ROOT))
-    return found
+                    files.setdefault(node.name, []).append(path.relative_to(ROOT))
+    return files
 
 
 def _table(promises: list[dict[str, Any]], there: Mapping[str, list[Path]]) -> str:

@@ -1,4 +1,4 @@
-"""Packages of PyPI that are looked into, not installed."""
+"""Packages of PyPI that are unpacked, not installed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ REMEDY = "Check the network; behind a CA of your own, name its bundle in PIP_CER
 def download(requirement: str, folder: Path, *options: str) -> Path:
     """Download the one file of a requirement, and return it.
 
-    :raises SetupError: if it cannot be had.
+    :raises SetupError: if the download fails.
     """
-    asked = ("--no-deps", "--dest", str(folder), *options)
-    run(f"pip-{folder.name}", [".venv/bin/pip", "download", *asked, requirement], REMEDY)
+    arguments = ("--no-deps", "--dest", str(folder), *options)
+    run(f"pip-{folder.name}", [".venv/bin/pip", "download", *arguments, requirement], REMEDY)
     (file,) = (path for path in folder.iterdir() if path.name.endswith((".whl", ".tar.gz")))
     return file

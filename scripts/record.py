@@ -1,4 +1,4 @@
-"""What the kit has put on this machine outside its own folder, so that `make clean` removes that and nothing else."""
+"""The record of the kit's files on this machine outside its folder: `make clean` removes these and no others."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ BASE_IMAGE = "base-image"
 
 
 def read(kind: str) -> list[str]:
-    """Return what was recorded of a kind."""
+    """Return the recorded names of a kind."""
     return list(_load().get(kind, []))
 
 
 def add(kind: str, name: str) -> None:
-    """Remember one more thing."""
-    known = _load()
-    if name not in known.setdefault(kind, []):
-        known[kind].append(name)
+    """Record one more name."""
+    installed = _load()
+    if name not in installed.setdefault(kind, []):
+        installed[kind].append(name)
     FILE.parent.mkdir(exist_ok=True)
-    FILE.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    FILE.write_text(json.dumps(installed, indent=2) + "\n", encoding="utf-8")
 
 
 def _load() -> dict[str, list[str]]:

@@ -69,8 +69,8 @@ def page() -> str:
 
 
 def _ranges() -> Iterator[str]:
-    for name, told in releases.RANGES.items():
-        yield f"| {NAMES[name]} | {told} |\n"
+    for name, supported in releases.RANGES.items():
+        yield f"| {NAMES[name]} | {supported} |\n"
 
 
 def _tried() -> Iterator[str]:
@@ -79,9 +79,10 @@ def _tried() -> Iterator[str]:
 
 
 def _lacks() -> Iterator[str]:
-    for told in differences.DIFFERENCES.values():
-        lacks = f"**{told.lacks}**" if told.shows else told.lacks
-        yield f"| {NAMES[told.package]} {'.'.join(map(str, told.since))} | {lacks} | {told.instead} |\n"
+    for difference in differences.DIFFERENCES.values():
+        lacks = f"**{difference.lacks}**" if difference.shows else difference.lacks
+        release = f"{NAMES[difference.package]} {'.'.join(map(str, difference.since))}"
+        yield f"| {release} | {lacks} | {difference.instead} |\n"
 
 
 if __name__ == "__main__":

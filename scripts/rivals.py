@@ -10,7 +10,7 @@ IMAGE = "celerykit/rivals"
 
 
 def build() -> None:
-    """Build it; where nothing has changed, that is quick."""
+    """Build the image; without changes, this is quick."""
     bundle = host.ca_bundle()
     secret = ("--secret", f"id=ca,src={bundle}") if bundle else ()
     with step(f"image: {IMAGE}"):

@@ -73,7 +73,7 @@ def _paragraphs(folder: Path) -> Iterator[str]:
 
 
 def _rows(name: str, option: dict[str, Any], parent: str = "") -> Iterator[tuple[str, str, str]]:
-    default = f"`{_plain(option['default'])}`" if "default" in option else "required" * option.get("required", False)
+    default = f"`{_plain(option['default'])}`" if "default" in option else "required" if option.get("required") else ""
     yield f"`{parent}{name}`", default, _prose(option["description"])
     for key, item in option.get("options", {}).items():
         yield from _rows(key, item, f"{parent}{name}{'[]' if option['type'] == 'list' else ''}.")

@@ -1,4 +1,4 @@
-"""Print ``docs/settings.md`` as the code has it, or write it: ``python scripts/settings_doc.py [--write]``."""
+"""Print ``docs/settings.md``, made from the code, or write it: ``python scripts/settings_doc.py [--write]``."""
 
 from __future__ import annotations
 
@@ -22,33 +22,32 @@ HEAD = """\
 
 # Settings
 
-Everything is said in environment variables. Celery's own options need no table here: each option of `celery worker`
+All settings are environment variables. Celery's own options need no table here: each option of `celery worker`
 is `CELERY_WORKER_` and its name in capitals, with `_` for `-` (`--time-limit` is `CELERY_WORKER_TIME_LIMIT`), of
-`celery beat` `CELERY_BEAT_`, of Flower `FLOWER_`. `celerykit worker --explain` prints each value that is given,
-and where it comes from.
+`celery beat` `CELERY_BEAT_`, of Flower `FLOWER_`. `celerykit worker --explain` prints each value with its source.
 
 ## Where values come from
 
-Later wins:
+A later source overrides an earlier one:
 
-1. `celery.env`: what all processes share
+1. `celery.env`: the variables of all processes
 2. `worker-POOL.env` for `celerykit worker POOL`, `beat.env` for `celerykit beat`, `flower.env` for `celerykit flower`
 3. the environment of the process; an empty variable counts as unset
 
 The files are in `{folder}`, or in the folder that `{config_dir}` names. Where there are none, as in most
-containers, the environment alone speaks. Once a pool has a file, a pool without one is refused. Where no pool is named,
+containers, the environment alone counts. Once a pool has a file, a pool without one is refused. Where no pool is named,
 it is `default`.
 
 A line is `KEY=value`, with no quotes, and a value holds only letters, digits and `_ @ % + = : , . / ? [ ] ~ -`: so
 systemd, `sh`, `docker run --env-file` and Compose read it alike. Lines that start with `#` are comments. Anything
-else is refused with its file and line. What the app reads for itself has [a file of its
-own](#the-apps-own-variables), in which a value may hold anything.
+else is refused with its file and line. The app's own variables have [a file of their
+own](#the-apps-own-variables), with values of any characters.
 
-What is typed wins over all of these: `celerykit worker POOL -A app -Q a,b -c 4 -l info` is `celery -A app worker
+Arguments override all of these: `celerykit worker POOL -A app -Q a,b -c 4 -l info` is `celery -A app worker
 ...`, with or without `--` before Celery's options.
 
 Any `CELERY_*` or `FLOWER_*` variable can be given as a file: `CELERY_BROKER_URL_FILE=/run/secrets/broker-url` sets
-`CELERY_BROKER_URL` to what the file holds, without its last newline. A file that is missing or empty, and a value given
+`CELERY_BROKER_URL` to the file's content, without its last newline. A file that is missing or empty, and a value given
 both ways, are refused.
 
 A name that neither Celery, Flower nor the kit knows is an error in these files and a warning in the environment. These
@@ -57,22 +56,22 @@ names, which Celery reads before the prefixed ones, are refused everywhere: {unp
 APP = """\
 ## The app's own variables
 
-What the app reads for itself, such as `DATABASE_URL`, `SECRET_KEY` or a DSN, goes into a file of its own, which
-`CELERYKIT_APP_ENV_FILE` names: in the stack's `.env` by its path on this machine, in an inventory as
-`celery_app_env_file`. A line is `KEY=value`, and the value is all that follows, whatever is in it: `$`, `#`, `&`,
-spaces and backslashes mean nothing. One pair of quotes around it is left out, as is `export` before it. No
-`docker inspect` shows it. Processes that the kit starts have these variables, and so has a program beside them:
+The app's own variables, such as `DATABASE_URL`, `SECRET_KEY` or a DSN, go into a file of their own. Name it in
+`CELERYKIT_APP_ENV_FILE`: in the stack's `.env` by its path on this machine, in an inventory as
+`celery_app_env_file`. A line is `KEY=value`. The value is the rest of the line: `$`, `#`, `&`, spaces and backslashes
+have no meaning. One pair of quotes around it is left out, as is `export` before the name. No `docker inspect` shows
+it. Processes that the kit starts have these variables, and so has a program beside them:
 `docker compose run --rm client python manage.py migrate`, or `celerykit run python manage.py migrate` on a host.
 
-Whatever else says a variable wins over this file. So a `CELERY_BROKER_URL` in it gives way to the stack's. A name of
+Any other source of a variable overrides this file. So the stack's `CELERY_BROKER_URL` overrides one in it. A name of
 `CELERY_*` that Celery does not know is a warning. A secret of several lines stays a file that the app reads by itself.
 The file must be open to the user of the processes, 10001 in the kit's images; one that is not is refused with the way.
 """
 SIDES = """\
 ## The app's say and the surroundings'
 
-What an app says about its jobs holds, as in Celery. Compose files, roles, units and images set these variables, or
-pass them on; a `_FILE` behind one of them changes nothing. The same order holds for `app.conf`, `Celery(...)`,
+An app's settings of its jobs hold, as in Celery. Compose files, roles, units and images set these variables, or pass
+them on; a `_FILE` behind one of them changes nothing. This order holds for `app.conf`, `Celery(...)`,
 `config_from_object()`, the `CELERY_*` of a Django project and the upper-case names of Celery 3.
 """
 AFTER_SIDES = """\
@@ -105,10 +104,10 @@ def page() -> str:
         config_dir=f"{settings.PREFIX}CONFIG_DIR",
         unprefixed=", ".join(f"`{name}`" for name in option_names.UNPREFIXED),
     )
-    return "\n".join([head, APP, *_own(), *_sides(), START, *_app(), *_transport(), *_meanings()])
+    return "\n".join([head, APP, *_of_kit(), *_sides(), START, *_app(), *_transport(), *_meanings()])
 
 
-def _own() -> Iterator[str]:
+def _of_kit() -> Iterator[str]:
     rows = [
         (
             f"`{settings.variable(item.name)}`",
@@ -119,13 +118,14 @@ def _own() -> Iterator[str]:
     ]
     yield "## Settings of the kit\n"
     yield _table(("variable", "default", "meaning"), rows)
-    own = settings.Settings()
+    config = settings.Settings()
     yield (
-        f"The visibility timeout is `CELERYKIT_LONGEST_JOB` + {own.visibility_timeout - own.presumed_job:g} s, or "
-        f"{own.visibility_timeout:g} s without one. "
+        "The visibility timeout is `CELERYKIT_LONGEST_JOB` + "
+        f"{config.visibility_timeout - config.presumed_job:g} s, or "
+        f"{config.visibility_timeout:g} s without one. "
         f"A stop drains for `CELERYKIT_STOP_TIMEOUT` less a quarter of it, which is at least 3 and at most 10 s: "
-        f"{own.drain:g} s by default. RabbitMQ takes a job away from a worker that holds it for longer than "
-        f"{own.consumer_timeout / 86400:g} days; with a longest job, than twice `CELERYKIT_LONGEST_JOB` and "
+        f"{config.drain:g} s by default. RabbitMQ takes a job away from a worker that holds it for longer than "
+        f"{config.consumer_timeout / 86400:g} days; with a longest job, than twice `CELERYKIT_LONGEST_JOB` and "
         "`CELERYKIT_STOP_TIMEOUT` together: it may wait for its ETA there, then run, then be part of a stop.\n"
     )
 
@@ -133,7 +133,7 @@ def _own() -> Iterator[str]:
 def _sides() -> Iterator[str]:
     yield SIDES
     rows = [
-        (f"`{item.variable}`", f"`{item.setting}`" * bool(item.setting), item.wins, item.note)
+        (f"`{item.variable}`", f"`{item.setting}`" if item.setting else "", item.wins, item.note)
         for item in precedence.SIDES
     ]
     yield _table(("variable", "the app's own", "wins", ""), rows)

@@ -24,24 +24,24 @@ ALLINONE = ("docker", "compose", "--project-directory", ".", "--file", "compose/
 OTHER_REDIS = {"bookworm": "SUITE=bookworm", "valkey": "REDIS=valkey"}
 UP_TIMEOUT = 180
 EXAMPLE = "sourcestats"
-"""Enough to watch for some seconds."""
+"""The example app; its jobs run for some seconds."""
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of every call of Compose: the caller's, with the CA bundle that this machine trusts."""
+    """Return the environment of every call of Compose: the caller's, with this machine's CA bundle."""
     bundle = host.ca_bundle()
     return {**os.environ, **({"CELERYKIT_CA_BUNDLE": bundle} if bundle else {})}
 
 
 def build() -> None:
-    """Build the kit's images; where nothing has changed, that is quick."""
+    """Build the kit's images; without changes, this is quick."""
     with step("images: celerykit/celery, celerykit/installer, celerykit/redis"):
         _build("build", COMPOSE)
         remove_untagged_images()
 
 
 def build_other_redis() -> None:
-    """Build what the transport is tested with beside the kit's own server: an older Redis, and Valkey."""
+    """Build the other servers for tests of the transport: an older Redis, and Valkey."""
     for tag, argument in OTHER_REDIS.items():
         with step(f"image: celerykit/redis:{tag}"):
             run(
@@ -67,7 +67,7 @@ def build_postgresql() -> None:
 
 
 def build_allinone() -> None:
-    """Build the image that holds everything; it stands on the others."""
+    """Build the all-in-one image, on top of the others."""
     with step("image: celerykit/allinone"):
         _build("build-allinone", ALLINONE)
 
@@ -82,27 +82,27 @@ def _build(log: str, compose: Sequence[str], *services: str) -> None:
 
 
 def remove_untagged_images() -> None:
-    """Remove what earlier builds have left without a name, unless a container uses it."""
+    """Remove unnamed images of earlier builds, unless a container uses them."""
     output_of("docker", "image", "prune", "--force", "--filter", "label=org.opencontainers.image.vendor=celerykit")
 
 
 def require_port() -> None:
-    """Check that Flower can be published, or is.
+    """Check that Flower's port is free, or Flower's own.
 
-    :raises SetupError: if somebody else has its port.
+    :raises SetupError: if another program has its port.
     """
     if not _running("flower"):
         host.require_port(flower_port(), "Flower")
 
 
 def require_own() -> None:
-    """Check that no other folder has started the stack of this name, whose jobs and passwords it would take over.
+    """Check that no other folder has started a stack of this name: this one would take over its jobs and passwords.
 
     :raises SetupError: if one has.
     """
     for compose in (COMPOSE, ALLINONE):
-        told = json.loads(output_of(*compose, "config", "--format", "json", env=environment()) or "{}")
-        project = told.get("name", "celerykit")
+        config = json.loads(output_of(*compose, "config", "--format", "json", env=environment()) or "{}")
+        project = config.get("name", "celerykit")
         label = "com.docker.compose.project"
         shown = ("--format", f'{{{{.Label "{label}.working_dir"}}}}')
         started = output_of("docker", "ps", "--all", "--filter", f"label={label}={project}", *shown) or ""
@@ -120,15 +120,15 @@ def require_own() -> None:
 
 
 def warn_of_override() -> None:
-    """Say that an override file is not read, which Compose does not, where COMPOSE_FILE names other files only."""
-    files = os.environ.get("COMPOSE_FILE") or _told_in_file("COMPOSE_FILE")
+    """Print a warning if Compose does not read the override file, because COMPOSE_FILE omits it."""
+    files = os.environ.get("COMPOSE_FILE") or _read_from_file("COMPOSE_FILE")
     name = "compose.override.yaml"
     if files and Path(name).exists() and name not in (Path(file).name for file in files.split(":")):
         say(f"warning: COMPOSE_FILE={files} does not name {name}, so Compose does not read it. Let it end in :{name}")
 
 
-def _told_in_file(name: str) -> str:
-    """Return what the file .env says of a variable, nothing if it does not."""
+def _read_from_file(name: str) -> str:
+    """Return the value of a variable in the file .env, an empty string if it is not there."""
     lines = Path(".env").read_text(encoding="utf-8").splitlines() if Path(".env").exists() else []
     return next((line.partition("=")[2].strip("'\" ") for line in lines if line.startswith(f"{name}=")), "")
 
@@ -138,7 +138,7 @@ def start() -> None:
     with step("stack: redis, worker, beat and Flower take work"):
         run(
             "up",
-            # Not the client: it is for commands that somebody gives.
+            # Without the client: it is for commands of a user.
             [
                 *(*COMPOSE[:4], "--progress", "plain", "up", "--detach", "--scale", f"worker={_workers()}"),
                 *("--wait", "--wait-timeout", str(UP_TIMEOUT)),
@@ -149,14 +149,14 @@ def start() -> None:
 
 
 def _workers() -> int:
-    """Return how many are best for the jobs that they have seen; one where none runs yet."""
-    ask = ("exec", "--no-TTY", "worker", "celerykit", "tune", "--replicas")
-    answer = output_of(*COMPOSE, *ask, env=environment()) or ""
+    """Return the best number of workers for their recorded jobs; 1 if no worker runs yet."""
+    arguments = ("exec", "--no-TTY", "worker", "celerykit", "tune", "--replicas")
+    answer = output_of(*COMPOSE, *arguments, env=environment()) or ""
     return int(answer) if answer.isdigit() else 1
 
 
 def open_example() -> None:
-    """Let containers read the example app, whatever umask it was cloned under: none of them runs as you or as root."""
+    """Make the example app readable for containers, even after a clone with a strict umask: their user differs."""
     folder = Path("examples", EXAMPLE)
     for path in (folder, *folder.rglob("*")):
         mode = path.stat().st_mode
@@ -164,7 +164,7 @@ def open_example() -> None:
 
 
 def run_example() -> None:
-    """Run the jobs of the example app, with its own progress bar and summary; an app of one's own has its own.
+    """Run the jobs of the example app, with its progress bar and summary; skip them if CELERY_APP is another app.
 
     :raises SetupError: if they do not all succeed.
     """
@@ -179,13 +179,13 @@ def run_example() -> None:
 
 
 def _app() -> str:
-    """Return the app that Compose starts, named by the caller's environment, a .env file or nobody."""
-    told = json.loads(output_of(*COMPOSE, "config", "--format", "json", env=environment()) or "{}")
-    return str(told["services"]["worker"]["environment"]["CELERY_APP"]) if told else EXAMPLE
+    """Return the app that Compose starts: from the caller's environment, a .env file, or the example."""
+    config = json.loads(output_of(*COMPOSE, "config", "--format", "json", env=environment()) or "{}")
+    return str(config["services"]["worker"]["environment"]["CELERY_APP"]) if config else EXAMPLE
 
 
 def explain() -> None:
-    """Say what can be done with the stack that is up now."""
+    """Print the next steps with the running stack."""
     port = flower_port()
     say("")
     say("The stack is up. Run the jobs again: docker compose run --rm client python -m sourcestats")
@@ -203,7 +203,7 @@ def down() -> None:
 
 
 def remove_with_volumes() -> None:
-    """Take the stack down with all it has kept, and the one that is a single container."""
+    """Remove the stack and the all-in-one container, with their volumes."""
     with step("stack: removed with its volumes"):
         for compose in (WITH_EVERYTHING, ALLINONE):
             run(

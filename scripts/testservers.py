@@ -1,4 +1,4 @@
-"""The images of servers that the kit reaches and does not stand up, for its tests."""
+"""The images of further servers for tests: the kit supports them, but does not deploy them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FILE = "images/testservers.Dockerfile"
 
 
 def build(target: str) -> None:
-    """Build memcached by itself, or all of them."""
+    """Build the image of memcached, or that of all servers."""
     bundle = host.ca_bundle()
     secret = ("--secret", f"id=ca,src={bundle}") if bundle else ()
     with step(f"image: celerykit/testservers:{target}"):

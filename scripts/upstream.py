@@ -1,4 +1,4 @@
-"""Kombu's own tests, of the release that is in the virtualenv: its package has none, its source has them."""
+"""Kombu's own tests, of the release in the virtualenv: its source archive has them, its package does not."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ ASK = "import kombu; print(kombu.__version__)"
 
 
 def ensure_tests() -> Path:
-    """Have them, and return the folder of the source.
+    """Download them, and return the folder of the source.
 
-    :raises SetupError: if it cannot be downloaded.
+    :raises SetupError: if the download fails.
     """
     version = output_of(".venv/bin/python", "-c", ASK)
     if not version:

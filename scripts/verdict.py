@@ -1,4 +1,4 @@
-"""Whether a run of all tests is green: what failed once is tried again by itself, and listed."""
+"""The verdict on a run of all tests: each failed test runs again by itself, and flaky ones are listed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 LIST = Path(".cache/flaky.txt")
 MOST = 10
-"""Failures that may be noise: with more of them, something is broken."""
+"""The most failures that count as noise: more of them show a real fault."""
 SHARES = {"containers": 0.6, "hosts": 1.0, "again": 0.2}
-"""Of all the time; more in sum than there is, as hardly ever two of them are slow. No part comes after the hosts."""
+"""Shares of the whole time; their sum exceeds 1, because two parts are seldom slow. The hosts are the last part."""
 LOGS = "See above; the log of each container, or the journal of the host, is beside its failure"
 
 
 class Verdict:
-    """Adds up the parts of a run.
+    """Collects the results of the parts of a run.
 
-    :param seconds: for all of them.
+    :param seconds: the time limit of all parts together.
     """
 
     def __init__(self, seconds: float):
@@ -35,11 +35,11 @@ class Verdict:
         self._flaky: list[Failure] = []
 
     def bound(self, name: str) -> float:
-        """Return how many seconds a part may take: its share, and what is left."""
+        """Return the time limit of a part in seconds: its share, or the remaining time if that is less."""
         return max(1.0, min(SHARES[name] * self._seconds, self._end - time.monotonic()))
 
     def attempt(self, step: Callable[[], None]) -> None:
-        """Do a step whose failure does not keep the next one from being done."""
+        """Run a step; record its failure, so that the next step runs."""
         try:
             step()
         except SetupError as exc:
@@ -47,11 +47,11 @@ class Verdict:
             self._errors.append(exc)
 
     def run(self, part: Part) -> None:
-        """Run a part; what failed in it is judged at the end."""
+        """Run a part; :meth:`end` judges its failures."""
         self._runs.append((part, part.run(self.bound(part.name))))
 
     def end(self) -> int:
-        """Try again what failed, say what came of it, the flaky tests last, and return the exit code."""
+        """Run the failed tests again, print the results, the flaky tests last, and return the exit code."""
         failures = [failure for _, run in self._runs for failure in run.failures.values()]
         too_many = len({failure.cause for failure in failures}) > MOST
         if too_many:
@@ -68,7 +68,7 @@ class Verdict:
     def _judge(self, part: Part, first: Run, *, again: bool) -> None:
         if first.code is None:
             self._fail(
-                f"the tests of {part.name} did not end within {first.seconds:.0f} s: {told(first)}",
+                f"the tests of {part.name} did not end within {first.seconds:.0f} s: {describe(first)}",
                 "Where one of them runs for long, it hangs: its stacks are above. Otherwise give them more time",
             )
         elif not first.is_whole:
@@ -81,8 +81,8 @@ class Verdict:
         self._flaky += [first.failures[test] for test in tests if test in passed]
         broken = [test for test in tests if test not in passed]
         if broken:
-            more = f" and {len(broken) - MOST} more" * (len(broken) > MOST)
-            self._fail(f"failed{' twice' * again}: {', '.join(broken[:MOST])}{more}", LOGS)
+            more = f" and {len(broken) - MOST} more" if len(broken) > MOST else ""
+            self._fail(f"failed{' twice' if again else ''}: {', '.join(broken[:MOST])}{more}", LOGS)
 
     def _fail(self, problem: str, remedy: str) -> None:
         self._errors.append(SetupError(problem, remedy))
@@ -94,15 +94,15 @@ class Verdict:
         say(f"{text}(kept in {LIST})")
 
 
-def told(run: Run) -> str:
-    """Return how far a run came whose time was over."""
+def describe(run: Run) -> str:
+    """Return the progress of a run at its time-out, in words."""
     begun = [f"{test} ran for {ago:.0f} s" for test, ago in run.running.items()]
     return ", ".join([f"{len(run.passed)} passed", f"{len(run.missing)} had no turn", *begun])
 
 
 def listed(flaky: Sequence[Failure]) -> str:
-    """Return the list of the tests that failed, and passed by themselves."""
+    """Return the list of the tests that passed in their second run."""
     if not flaky:
         return "flaky tests: none\n"
-    lines = [f"{one.test}\n    {one.at} {one.said}\n    {one.log}\n" for one in flaky]
+    lines = [f"{one.test}\n    {one.at} {one.message}\n    {one.log}\n" for one in flaky]
     return f"flaky tests: {len(lines)}; each failed, then passed by itself, and is a fault to mend\n{''.join(lines)}"

@@ -16,9 +16,9 @@ INPUTS = (TOOLS, Path("pyproject.toml"), Path("uv.lock"))
 
 
 def ensure_virtualenv() -> None:
-    """Have the virtualenv as the lock file wants it.
+    """Make or update the virtualenv by the lock file.
 
-    :raises SetupError: if it cannot be made.
+    :raises SetupError: if that fails.
     """
     wanted = hashlib.sha256(sys.version.encode() + b"".join(path.read_bytes() for path in INPUTS)).hexdigest()
     if STAMP.exists() and STAMP.read_text(encoding="utf-8") == wanted:

@@ -1,4 +1,4 @@
-"""What the site does to pages of the repository: MkDocs calls these by their names, see its docs on hooks."""
+"""Hooks of MkDocs for pages of the repository: it calls these functions by their names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 BESIDE = {name: f"{name.partition('.')[0].lower()}.md" for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")}
 BESIDE["README.md"] = "index.md"
-"""Pages of the repository's own folder, and what they are on the site."""
+"""Pages in the repository's root, with their names on the site."""
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
 
 
@@ -28,7 +28,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Have links lead to pages of the site, and leave the text of those that lead to a file of the repository."""
+    """Point links to pages of the site; replace a link to another file of the repository by its text."""
     folder = ROOT if page.file.src_uri in BESIDE.values() else ROOT / "docs"
 
     def replaced(link: re.Match[str]) -> str:

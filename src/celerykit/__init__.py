@@ -1,4 +1,4 @@
-"""A deployment kit for Celery: no accepted job is lost, whatever is restarted or killed.
+"""A deployment kit for Celery: no accepted job is lost by a restart or a kill.
 
 The names of ``__all__`` are public. Every other module, and every name in it, may change with each release.
 """
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ("DeliveriesExceeded", "__version__", "configure")  # __getattr__ has the first
 _EXCEPTION = "celerykit.worker.request:DeliveriesExceeded"
-"""Imported when it is asked for: its module imports Celery, and results name that module."""
+"""Imported at its first use: its module imports Celery, and results name that module."""
 
 
 def configure(app: Any) -> None:
     """Give a Celery app the kit's safe defaults; the app's own settings win.
 
-    One line for those who rather not set ``CELERY_LOADER``.
+    It replaces ``CELERY_LOADER`` by one line in the app.
 
     :param app: a :class:`celery.Celery`.
     """

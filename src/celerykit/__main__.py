@@ -9,7 +9,7 @@ SERVICES = ("worker", "beat", "flower")
 
 
 def main() -> int:
-    """Hand over to the command line and return its exit code; a probe takes the short way."""
+    """Run the command line and return its exit code; run a probe without the other imports."""
     _end_by_term(0 if sys.argv[1:2] and sys.argv[1] in SERVICES else 128 + TERM)
     if sys.argv[1:2] == ["probe"]:
         from celerykit.health import probe
@@ -21,12 +21,12 @@ def main() -> int:
 
 
 def _end_by_term(code: int) -> None:
-    """Let a TERM end this process, until Celery has handlers of its own.
+    """End this process at a TERM, until Celery installs handlers of its own.
 
-    PID 1 of a container would ignore it. The image starts it with TERM blocked, so that one which has come before this
-    is waiting now.
+    PID 1 of a container would ignore it. The image starts this process with TERM blocked, so that an earlier TERM is
+    still pending here.
     """
-    # Not by an exception: whatever is imported then, as an app, may catch it.
+    # Not by an exception: code under import, such as an app's, may catch it.
     signal.signal(TERM, lambda *_: os._exit(code))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {TERM})
 

@@ -1,4 +1,4 @@
-"""Beat under the kit: its signs of life, what is due sent once and not lost, and no second beat beside it."""
+"""Beat under the kit: progress reports, due jobs sent once and not lost, and a lock against a second beat."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
 LONGEST_SLEEP = 30
-"""Seconds between two looks at the schedule at most, unless a scheduler or the app has a bound of its own.
+"""The most seconds between two ticks of the schedule, unless a scheduler or the app has a bound of its own.
 
-It bounds how late a stuck beat is noticed, and how soon RedBeat's standby has the lock of one that died.
+It bounds the time until a stuck beat is noticed, and until RedBeat's standby has the lock of a dead beat.
 """
 
 UNWRITTEN = (
@@ -41,13 +41,13 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class PersistentScheduler(beat.PersistentScheduler):  # type: ignore[misc]
-    """Celery's own scheduler, holding a lock on its schedule file, and outliving a full volume."""
+    """Celery's own scheduler, with a lock on its schedule file; it survives a full volume."""
 
     max_interval = LONGEST_SLEEP
     _unwritten = False
 
     def setup_schedule(self) -> None:
-        """Take the lock before the file is opened: two writers would spoil it."""
+        """Take the lock before the file is opened: two writers would corrupt it."""
         due_times.install()
         self._lock = lock_schedule(self.schedule_filename)
         super().setup_schedule()
@@ -56,7 +56,7 @@ class PersistentScheduler(beat.PersistentScheduler):  # type: ignore[misc]
         return ScheduleFile(self.schedule_filename)
 
     def sync(self) -> None:
-        """Write the schedule down; where that cannot be, go on with what is in memory, and try again later."""
+        """Write the schedule; if that fails, continue from memory and retry at the next sync."""
         try:
             super().sync()
         except OSError as exc:
@@ -70,23 +70,23 @@ class PersistentScheduler(beat.PersistentScheduler):  # type: ignore[misc]
 
 
 def watch_over_beat() -> None:
-    """Make ready for the beat service of this process, whatever scheduler its app has."""
+    """Prepare this process for the beat service, with any scheduler of its app."""
     due_times.install()
     beat.Scheduler.max_interval = LONGEST_SLEEP
     signals.beat_init.connect(_on_beat_init, weak=False, dispatch_uid="celerykit")
 
 
 def _on_beat_init(sender: Any, **_: Any) -> None:
-    own = settings.from_environment(os.environ)
-    pulse = starting.pulse_of("beat", "", own)
+    config = settings.from_environment(os.environ)
+    pulse = starting.pulse_of("beat", "", config)
     pulse.starting("connecting to the broker")
     reconnect.watch(sender.app, pulse.beat)
     scheduler = sender.scheduler
     if redbeat.is_of(scheduler):
         redbeat.mend_times(scheduler.Entry)
-        redbeat.watch_lock(pulse, own.stuck_after)
+        redbeat.watch_lock(pulse, config.stuck_after)
     ticks = Ticks(scheduler, pulse.beat)
-    scheduler.tick = _watched(ticks, pulse, own.stuck_after, scheduler)
+    scheduler.tick = _watched(ticks, pulse, config.stuck_after, scheduler)
 
 
 def _watched(ticks: Ticks, pulse: Pulse, window: float, scheduler: Any) -> Callable[..., float | None]:
@@ -99,8 +99,8 @@ def _watched(ticks: Ticks, pulse: Pulse, window: float, scheduler: Any) -> Calla
             lock.hold(pulse.beat)
         try:
             interval = ticks.tick(*args, **options)
-        except away as exc:  # RedBeat's schedule is where the broker is
-            logger.error("Beat cannot look at its schedule: %s. Trying again", exc)
+        except away as exc:  # RedBeat keeps its schedule on the broker's server
+            logger.error("Beat cannot read its schedule: %s. Trying again", exc)
             interval = SHORTEST_PAUSE
         pulse.ready(f"ticking; {ticks.waiting} jobs wait for the broker" if ticks.waiting else "ticking")
         pulse.hold((interval or 0.0) + window)
@@ -112,7 +112,7 @@ def _watched(ticks: Ticks, pulse: Pulse, window: float, scheduler: Any) -> Calla
 def lock_schedule(schedule: str) -> Any:
     """Take the lock beside the schedule file, held until the process ends; two beats send every job twice.
 
-    :returns: the open lock file, which is to be kept.
+    :returns: the open lock file; the caller must keep it.
     :raises ConfigurationError: if another beat has it.
     """
     path = Path(f"{schedule}.lock")
@@ -134,9 +134,9 @@ def _opened(path: Path) -> Any:
         return path.open("w")
     except PermissionError:
         if os.access(path, os.R_OK) and os.access(path.parent, os.W_OK):
-            return path.open()  # another user has made it, as in another image: a lock needs no more
+            return path.open()  # another user has made it, as in another image: to lock it, reading is enough
         raise
     except OSError as exc:
         if exc.errno not in NO_ROOM:
             raise
-        return os.open(path.parent, os.O_RDONLY)  # another beat would have made the file: nobody has its lock
+        return os.open(path.parent, os.O_RDONLY)  # without the file, no other beat holds its lock: lock the folder

@@ -1,4 +1,4 @@
-"""What older releases of Celery, Kombu and redis-py lack, by names that the rest of the code asks by."""
+"""Features that older releases of Celery, Kombu and redis-py lack, by the names that :mod:`celerykit.releases` uses."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ Version = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Difference:
-    """What a package lacks before some release."""
+    """A feature that a package lacks before some release."""
 
     package: str
     since: Version
     lacks: str
-    """What is not there before, for people."""
+    """The missing feature, in words."""
     instead: str
-    """What the kit does about it."""
+    """The kit's replacement, in words."""
     shows: bool = False
-    """Whether it can be noticed in spite of that."""
+    """Whether users can notice the difference in spite of it."""
 
 
 DIFFERENCES = {
@@ -38,7 +38,7 @@ DIFFERENCES = {
     "stored success": Difference(
         "celery",
         (5, 7),
-        "the look whether a job had succeeded when its pool child died",
+        "a check whether a job had succeeded when its child died",
         "such a job runs once more",
         shows=True,
     ),
@@ -63,7 +63,7 @@ DIFFERENCES = {
     "settings by any name": Difference(
         "celery",
         (5, 7),
-        "an answer whether an app has a setting, whatever style it is written in",
+        "an answer whether an app has a setting, in any style of names",
         "the kit looks for old and namespaced names, too",
     ),
     "exclusive control queues": Difference(
@@ -89,7 +89,7 @@ DIFFERENCES = {
     "one retry for all": Difference(
         "celery",
         (5, 7),
-        "retries of whatever is asked of a result backend",
+        "retries of every call to a result backend",
         "the kit waits where a result is stored or read",
     ),
     "scheduled requests": Difference(
@@ -113,20 +113,20 @@ DIFFERENCES = {
     "known prefetch": Difference(
         "celery",
         (5, 7),
-        "word of a prefetch that a consumer keeps as it began",
+        "an answer whether the broker keeps a consumer's first prefetch count",
         "the kit asks Celery's own step",
     ),
     "merged revocations": Difference(
         "celery",
         (5, 7),
-        "a way of its own for what was revoked elsewhere",
-        "the kit adds it to what is revoked",
+        "a function for jobs that were revoked elsewhere",
+        "the kit adds them to the revoked jobs",
     ),
     "links told apart": Difference(
         "celery",
         (5, 7),
-        "a step of its own for what a job leads to",
-        "the kit knows a link, a chain and a group by who sends them",
+        "a step of its own for the links of a job",
+        "the kit recognizes a link, a chain and a group by the code that sends them",
     ),
     "steady polling": Difference(
         "kombu",
@@ -149,8 +149,8 @@ DIFFERENCES = {
     "retry hook": Difference(
         "celery",
         (5, 6),
-        "word of each attempt to reach the result backend",
-        "each pause between two is the sign of life",
+        "a hook for each attempt to reach the result backend",
+        "each pause between two attempts counts as progress",
     ),
     "eta limit": Difference(
         "celery",
@@ -168,4 +168,4 @@ ON_INNER_PARTS = (
     "celerykit.worker.termination:Answers",
     "celerykit.worker.waiting:Scheduled",
 )
-"""Steps of a worker without which no job is lost."""
+"""The worker steps that a newer Celery may break; without them no job is lost."""

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said so that the reader can mend it."""
+"""Errors of a configuration, each with its variable, value, source and remedy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EX_CONFIG = 78
-"""Exit code of a process that cannot start as configured, ``sysexits.h``: it needs somebody to mend that first."""
+"""Exit code of a process that cannot start as configured, by ``sysexits.h``: a restart alone does not help."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: where it stands, why it hurts and how to mend it."""
+    """One error or warning: the variable and its value, their source, the problem and the remedy."""
 
     variable: str
     value: str
@@ -34,7 +34,7 @@ class Finding:
 
 
 class ConfigurationError(Exception):
-    """The process cannot start as configured; ``findings`` say why."""
+    """The process cannot start as configured; ``findings`` hold the reasons."""
 
     def __init__(self, *findings: Finding):
         super().__init__("\n".join(map(str, findings)))
@@ -42,5 +42,5 @@ class ConfigurationError(Exception):
 
 
 def look_up(remedies: Mapping[str, str], problem: str) -> str:
-    """Return the first remedy whose regular expression is found in what a server or client says, nothing if none is."""
+    """Return the first remedy whose regular expression matches an error message, an empty string if none does."""
     return next((remedy for pattern, remedy in remedies.items() if re.search(pattern, problem)), "")

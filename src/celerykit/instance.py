@@ -1,7 +1,7 @@
-"""Which of a host's apps this kit serves: the kit in ``/opt/celery-shop`` serves the app ``shop``.
+"""The app of a host that this kit serves: the kit in ``/opt/celery-shop`` serves the app ``shop``.
 
-Each app has a kit of its own there. So the place of a kit says whose it is, and no caller has to. Anywhere else it is
-the app without a name.
+Each app of a host has a kit of its own, so the kit's path names the app. A kit in any other place serves the app
+without a name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT = "/opt/celery-"
 
 
 def of(prefix: str) -> str:
-    """Return the name of the app that a virtualenv serves, nothing for the app without a name."""
+    """Return the name of the app that a virtualenv serves, an empty string for the app without a name."""
     return prefix.removeprefix(ROOT).partition("/")[0] if prefix.startswith(ROOT) else ""
 
 
@@ -25,18 +25,18 @@ NAME = of(sys.prefix)
 
 
 def named(word: str) -> str:
-    """Return what a unit, folder or user of this app is called: ``celeryd``, or ``celeryd-shop``."""
+    """Return the name of a unit, folder or user of this app: ``celeryd``, or ``celeryd-shop``."""
     return f"{word}-{NAME}" if NAME else word
 
 
 STATE_DIR = named("/run/celery")
-"""The folder in which each process of this app says how it is."""
+"""The folder of the state files of this app's processes."""
 
 
 def state_folder(environ: Mapping[str, str]) -> str:
-    """Return where state files are: as told, else of the unit, else ``/run/celery``, else of this user."""
-    if told := environ.get("CELERYKIT_STATE_DIR"):
-        return told
+    """Return the folder of state files: the configured one, else the unit's, else ``/run/celery``, else this user's."""
+    if folder := environ.get("CELERYKIT_STATE_DIR"):
+        return folder
     if runtime := environ.get("RUNTIME_DIRECTORY"):
         return runtime.partition(":")[0]
     if os.access(STATE_DIR, os.W_OK):

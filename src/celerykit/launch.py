@@ -1,4 +1,4 @@
-"""The one way in which a worker, beat or Flower starts: resolve, refuse what is wrong, then be Celery."""
+"""The start of a worker, beat or Flower: resolve the configuration, refuse errors, then become Celery."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from celerykit.config.environment import Environment
 
 LOADER = "celerykit.loader:Loader"
-OWN = "celerykit"
-"""Where what the kit gives by itself is from."""
+KIT = "celerykit"
+"""The source of the kit's own values."""
 THREADS_POOL = "celerykit.worker.threads:TaskPool"
 AUTO = "auto"
 
@@ -35,23 +35,23 @@ AUTO = "auto"
 def prepare(
     process: str, environ: Mapping[str, str], pool: str, arguments: Sequence[str]
 ) -> tuple[Launch, list[Finding]]:
-    """Resolve what a process is told and judge it; also patch the standard library for green pools.
+    """Resolve and check the configuration of a process; also patch the standard library for green pools.
 
-    :param arguments: Celery's, its global options among them, wherever they stand.
+    :param arguments: Celery's options, with its global options in any place.
     :returns: the launch, and findings that are only warnings.
-    :raises ConfigurationError: if the process must not start like this.
+    :raises ConfigurationError: if the process must not start with this configuration.
     """
-    said, arguments = command_line.split_global(arguments)
-    resolved = environment.resolve(process, environ, pool, said)
+    options, arguments = command_line.split_global(arguments)
+    resolved = environment.resolve(process, environ, pool, options)
     values, sources = dict(resolved.values), dict(resolved.sources)
     for name, value in _own_values(process, pool, environ).items():
         if not values.get(name):
-            values[name], sources[name] = value, OWN
+            values[name], sources[name] = value, KIT
     arguments = _counted(values, sources, arguments) if releases.lacks("auto") else arguments
     resolved = environment.Environment(values, sources)
-    told = Launch(process, pool, list(arguments), resolved, settings.from_environment(values, sources))
-    launch = replace(told, pool_class=told.told_pool or startup.kind_of_pool(told))
-    os.environ["REMAP_SIGTERM"] = values.get("REMAP_SIGTERM", "")  # billiard reads it when it is imported
+    draft = Launch(process, pool, list(arguments), resolved, settings.from_environment(values, sources))
+    launch = replace(draft, pool_class=draft.requested_pool or startup.kind_of_pool(draft))
+    os.environ["REMAP_SIGTERM"] = values.get("REMAP_SIGTERM", "")  # billiard reads it at its import
     _require_pool_class(launch)
     _patch_for_green_pools(launch)
     errors, warnings = environment.unknown_names(resolved)
@@ -69,7 +69,7 @@ def prepare(
 
 
 def enter(launch: Launch) -> None:
-    """Make this process's environment, working directory and import path those of the launch.
+    """Set this process's environment, working directory and import path to those of the launch.
 
     :raises ConfigurationError: if the working directory cannot be entered.
     """
@@ -79,42 +79,44 @@ def enter(launch: Launch) -> None:
     os.environ["CELERY_LOADER"] = LOADER
     os.environ[settings.POOL] = launch.pool
     if remapped := launch.environment.values.get("REMAP_SIGTERM"):
-        # A worker that starts itself anew inherits the kit's own.
+        # A worker that restarts itself inherits the kit's value.
         os.environ.setdefault(
-            settings.REMAPPED, OWN if launch.environment.sources["REMAP_SIGTERM"] == OWN else remapped
+            settings.REMAPPED, KIT if launch.environment.sources["REMAP_SIGTERM"] == KIT else remapped
         )
     if launch.process == "worker":
         os.environ["CELERY_WORKER_POOL"] = launch.pool_class
         if not releases.is_unknown("celery"):
             _replace_threads()
     _enter_folder(launch.environment)
-    # Celery imports from the working directory, and a console script does not have it on its path.
+    # Celery imports from the working directory; a console script does not have that on its path.
     sys.path.insert(0, str(Path.cwd()))
 
 
 def _replace_threads() -> None:
-    """Have ``-P threads`` mean the kit's pool: the size of Celery's own cannot change."""
+    """Make ``-P threads`` select the kit's pool: the size of Celery's own cannot change."""
     from celery import concurrency
 
     concurrency.ALIASES[pool_kinds.THREADS] = THREADS_POOL
 
 
-def _enter_folder(told: Environment) -> None:
-    if not (folder := told.values.get("CELERY_WORKDIR")):
+def _enter_folder(resolved: Environment) -> None:
+    if not (folder := resolved.values.get("CELERY_WORKDIR")):
         return
     try:
         os.chdir(folder)
     except OSError as exc:
         problem = f"cannot be entered: {exc.strerror}"
-        finding = Finding("CELERY_WORKDIR", folder, told.sources["CELERY_WORKDIR"], problem, "Name the app's folder")
+        finding = Finding(
+            "CELERY_WORKDIR", folder, resolved.sources["CELERY_WORKDIR"], problem, "Name the app's folder"
+        )
         raise ConfigurationError(finding) from exc
 
 
 def load_app(launch: Launch) -> Any:
-    """Import and return the app that ``CELERY_APP`` names; Celery finds it imported.
+    """Import and return the app that ``CELERY_APP`` names.
 
-    :raises ConfigurationError: with the last line of the traceback, where it happened and what to do; or if its broker
-        or result backend cannot be had, or cannot keep what is promised, or its messages cannot be written.
+    :raises ConfigurationError: with the last line of the traceback, its place and a remedy, if the import fails; or if
+        the broker or result backend is refused, or an option, or the serializer of its messages.
     """
     try:
         app = lookup.find(launch.environment.values["CELERY_APP"])
@@ -130,7 +132,7 @@ def load_app(launch: Launch) -> Any:
 
 
 def tune(launch: Launch, app: Any) -> model.Tuning | None:
-    """Give the options that nobody has set to a worker of ``app``, and return what and why.
+    """Set the unset options of size on a worker of ``app``, and return them with their reasons.
 
     :raises ConfigurationError: if there is no room for a single job.
     """
@@ -141,14 +143,14 @@ def tune(launch: Launch, app: Any) -> model.Tuning | None:
 
 
 def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
-    """Become Celery, in this process; ends with Celery's exit code.
+    """Become Celery in this process, and end with Celery's exit code.
 
-    :param warn: is told what keeps nothing from running.
+    :param warn: receives each finding that does not prevent the start.
     """
     _require_flower(launch)
     enter(launch)
     app, tuned = _started(launch)
-    from celerykit.brokers import tls  # and with them Kombu, after green pools have patched what that imports
+    from celerykit.brokers import tls  # imports Kombu: only after green pools have patched the standard library
     from celerykit.celery_app import precedence
 
     for finding in tls.unchecked(app, f"app {app.main or launch.environment.values['CELERY_APP']}"):
@@ -157,7 +159,7 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
         warn(finding)
     for finding in precedence.differing(app, launch.environment):
         warn(finding)
-    celery = celery_cli.whole() if launch.process == "flower" else celery_cli.own()
+    celery = celery_cli.whole() if launch.process == "flower" else celery_cli.stock()
     celery_cli.hand_over(celery, app)
     if launch.process == "beat":
         from celerykit.beat import watch_over_beat
@@ -168,7 +170,7 @@ def run(launch: Launch, warn: Callable[[Finding], None]) -> NoReturn:
 
 
 def _started(launch: Launch) -> tuple[Any, model.Tuning | None]:
-    """Import the app, and tune its worker, watched over as the rest of the start is."""
+    """Import the app and tune its worker, under the watchdog of the start."""
     if launch.process not in {"worker", "beat"}:
         return load_app(launch), None
     pulse = starting.begin(launch.process, launch.pool, launch.settings)
@@ -194,16 +196,16 @@ def _own_values(process: str, pool: str, environ: Mapping[str, str]) -> dict[str
         **stock,
         # The node is named after its pool, so that two pools of one host never share a name.
         "CELERY_WORKER_HOSTNAME": f"{pool}@%h",
-        # To ask the others what they know takes a second, at each start and each reconnect, for which jobs wait.
+        # Mingling with other workers takes a second at each start and each reconnect, and jobs wait meanwhile.
         "CELERY_WORKER_WITHOUT_MINGLE": "true",
-        # A pool's children must ignore a TERM to the whole process group; celerykit.worker.shutdown puts a handler of
-        # its own over what this does to the worker.
+        # Children must ignore a TERM to the whole process group; in the worker itself, celerykit.worker.shutdown
+        # replaces the handler that this sets.
         "REMAP_SIGTERM": "SIGQUIT",
     }
 
 
 def _counted(values: dict[str, str], sources: dict[str, str], arguments: Sequence[str]) -> list[str]:
-    """Put a number into the place of ``auto``, which this Celery does not know; return the arguments with it."""
+    """Replace ``auto`` by a number, because this Celery does not know it; return the new arguments."""
     number = str(limits.auto_concurrency())
     name = "CELERY_WORKER_CONCURRENCY"
     if values.get(name, "").lower() == AUTO:
@@ -211,15 +213,15 @@ def _counted(values: dict[str, str], sources: dict[str, str], arguments: Sequenc
     counted = []
     for before, argument in zip(("", *arguments), arguments, strict=False):
         flag, separator, value = argument.partition("=")
-        is_told = (flag == "--concurrency" and separator and value == AUTO) or argument == f"-c{AUTO}"
-        if is_told or (argument == AUTO and before in {"-c", "--concurrency"}):
+        is_auto = (flag == "--concurrency" and separator and value == AUTO) or argument == f"-c{AUTO}"
+        if is_auto or (argument == AUTO and before in {"-c", "--concurrency"}):
             argument = argument.removesuffix(AUTO) + number
         counted.append(argument)
     return counted
 
 
 def _require_flower(launch: Launch) -> None:
-    """Refuse what Celery would say of a command that it does not know."""
+    """Refuse a missing Flower with a remedy: Celery would only name an unknown command."""
     if launch.process == "flower" and find_spec("flower") is None:
         source, remedy = (
             f"installed in {sys.prefix}",
@@ -231,12 +233,12 @@ def _require_flower(launch: Launch) -> None:
 def _require_pool_class(launch: Launch) -> None:
     from celery.concurrency import get_available_pool_names
 
-    known = get_available_pool_names()
-    if launch.process != "worker" or launch.pool_class in known:
+    names = get_available_pool_names()
+    if launch.process != "worker" or launch.pool_class in names:
         return
     source = launch.environment.sources.get("CELERY_WORKER_POOL", environment.ARGUMENTS)
-    remedy = f"Celery has {', '.join(known)}"
-    if near := option_names.closest(launch.pool_class, known):
+    remedy = f"Celery has {', '.join(names)}"
+    if near := option_names.closest(launch.pool_class, names):
         remedy += f"; did you mean {near}?"
     raise ConfigurationError(
         Finding("CELERY_WORKER_POOL", launch.pool_class, source, "no worker pool of Celery", remedy)
@@ -244,7 +246,7 @@ def _require_pool_class(launch: Launch) -> None:
 
 
 def _patch_for_green_pools(launch: Launch) -> None:
-    """Patch before anything imports sockets: Celery does so from the command line alone."""
+    """Patch the standard library before any import of sockets: Celery itself looks at the command line only."""
     from celery import maybe_patch_concurrency
 
     if launch.process == "worker":

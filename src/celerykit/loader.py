@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from celerykit import releases
 
-# Before anything is imported that an older release lacks: whoever asks for this module gets one line about it.
+# Before imports that fail on an older release: the import of this module then raises one clear error.
 NEWER = releases.require()
 
 from celery.app.base import PendingConfiguration
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
-if settings.POOL not in os.environ:  # a worker has been told at its start
+if settings.POOL not in os.environ:  # a worker has logged them at its start
     for _finding in NEWER:
         logger.warning("%s", _finding)
 
@@ -62,19 +62,19 @@ class Loader(AppLoader):  # type: ignore[misc]
             environment.Environment(inherited, dict.fromkeys(inherited, environment.INHERITED))
         )
         os.environ.update({name: value for name, value in resolved.values.items() if inherited.get(name) != value})
-        # The next app of this process, and programs it starts, find the value alone and not given twice.
+        # Without the _FILE variable, the next app of this process and its child programs do not see a value twice.
         for name in set(inherited) - set(resolved.values):
             del os.environ[name]
         configure(app)
 
     def read_configuration(self, env: str = "CELERY_CONFIG_MODULE") -> Any:
-        """Return the settings of an app that names none; Celery's own default app has them in ``celeryconfig``."""
+        """Return the settings of an app without any; Celery's own default app reads ``celeryconfig``."""
         if self.app.main == "default" and not self.app.set_as_current:
             return DefaultLoader(self.app).read_configuration()
         return super().read_configuration(env)
 
     def on_worker_init(self) -> None:
-        """Do what has to wait until the app's modules are imported: they may make settings, and set up Django."""
+        """Apply the steps that need the app's modules: these may add settings, and set up Django."""
         merge_options(self.app)
         django_results.install(self.app)
 
@@ -82,11 +82,11 @@ class Loader(AppLoader):  # type: ignore[misc]
 def configure(app: Any) -> None:
     """Give ``app`` the kit's safe defaults and worker parts; the app's own settings win.
 
-    May be called before, while or after the app is configured, more than once, and before the app has its signals.
+    It may be called before, during or after the configuration of the app, more than once, and before its signals exist.
     """
     app = app._get_current_object() if isinstance(app, Proxy) else app
     if getattr(app.prepare_config, "func", None) is not _prepare_config:
-        # Celery calls what is named there when it makes the app, and so for one that is unpickled, too.
+        # Celery calls each fixup when it makes the app, also for an unpickled one.
         app.fixups = {*app.fixups, SELF}
         app.prepare_config = functools.partial(_prepare_config, app, app.prepare_config)
         app.steps["worker"].update(step for step in WORKER_STEPS if step not in releases.left_out())
@@ -102,16 +102,16 @@ def configure(app: Any) -> None:
 
 
 def _prepare_config(app: Any, prepare: Callable[[Any], Any], conf: Any) -> Any:
-    """Prepare ``app`` for its settings, which Celery makes next, and each time anew when they are loaded again."""
+    """Prepare ``app`` for its settings; Celery calls this before each load of them."""
     _be_first(app)
     return prepare(conf)
 
 
 def _be_first(app: Any) -> None:
-    """Have the layer inserted as soon as there are settings.
+    """Insert the layer as soon as there are settings.
 
-    Lazy defaults are the first that may look at them, and bind tasks; receivers of signals come later. What an app
-    gives by such defaults is there before its options are merged, and that before a receiver sends a job.
+    Lazy defaults are the first code that may read the settings, and bind tasks; receivers of signals come later. So the
+    options are merged after the app's own lazy defaults, and before a receiver sends a job.
     """
     app._pending_defaults.appendleft(functools.partial(_insert_early, app))
     app._pending_defaults.append(functools.partial(_merge_early, app))
@@ -128,7 +128,7 @@ def _merge_early(app: Any) -> dict[str, Any]:
 
 
 def _insert_late(app: Any) -> None:
-    """Insert the layer into settings that are in use, and let what was made of them be made anew."""
+    """Insert the layer into settings in use, and drop cached objects that were made from them."""
     insert_layer(app, app.conf)
     merge_options(app)
     binding.renew(app, set(layer_of(app.conf) or {}))

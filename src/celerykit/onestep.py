@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def write(
     target: str | PathLike[str], text: str, *, rights: Callable[[int], None] | None = None, sync: bool = False
 ) -> None:
-    """Put a text into a file, in place of the one that is there.
+    """Write a text into a file, and replace an existing one.
 
-    :param rights: sets owner and mode by the file's descriptor, before anybody else may read it. Without it the umask
-        does, and the file is this user's.
-    :param sync: whether the text must be on the disk first, so that a power cut leaves one of both.
+    :param rights: sets owner and mode by the file's descriptor, before any other user may read it. Without it the umask
+        sets the mode, and the file is this user's.
+    :param sync: whether to write the text to the disk first, so that a power cut leaves the old text or the new one.
     :raises OSError: if the folder cannot be written.
     """
     folder, name = os.path.split(os.fspath(target))

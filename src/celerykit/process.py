@@ -1,4 +1,4 @@
-"""A process that is ready to become Celery: what it was told, and what the jobs of its pool were seen to do."""
+"""A process that is ready to become Celery: its configuration, and the record of its pool's jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from celerykit.sizing.model import Tuning
 
 POOL_ALIAS = {"prefork": "processes"}
-"""``-P prefork`` gives way to an app's ``worker_pool``; its alias does not (``celery.bin.worker.WorkersPool``)."""
+"""An app's ``worker_pool`` overrides ``-P prefork``, but not this alias (``celery.bin.worker.WorkersPool``)."""
 
 
 @dataclass(frozen=True)
@@ -33,25 +33,25 @@ class Launch:
     environment: Environment
     settings: settings.Settings
     pool_class: str = ""
-    """The worker pool's alias, as ``-P`` takes it: the one that is told, or else what fits; nothing before that."""
+    """The worker pool's alias for ``-P``: the requested one, else the one that fits; empty until it is chosen."""
 
     @property
-    def told_pool(self) -> str:
-        """The alias that the arguments or the environment say, nothing if none of them says it."""
+    def requested_pool(self) -> str:
+        """The alias in the arguments or the environment, an empty string if there is none."""
         return command_line.split_pool(self.arguments)[0] or self.environment.values.get("CELERY_WORKER_POOL", "")
 
     @property
     def profile_file(self) -> Path:
-        """The file with what jobs of this pool were seen to do: by this worker, or else by the pool's first one."""
+        """The file with the record of this pool's jobs: this worker's, else that of the pool's first worker."""
         values = self.environment.values
-        own = history.path(values, self.pool)
-        if os.access(own, os.F_OK):
-            return own
+        file = history.path(values, self.pool)
+        if os.access(file, os.F_OK):
+            return file
         return history.path(values, environment.pool_behind(environment.config_dir(values), self.pool))
 
     @cached_property
     def seen(self) -> tuple[history.Record | None, list[Finding]]:
-        """The record in :attr:`profile_file` at the start, or the reason that it cannot be used."""
+        """The record in :attr:`profile_file` at the start, or the finding why it is unusable."""
         if self.process != "worker" or self.settings.tune == settings.OFF:
             return None, []
         try:
@@ -61,16 +61,16 @@ class Launch:
 
     @property
     def argv(self) -> list[str]:
-        """The command line that Celery gets: the pool, and what the caller added."""
+        """The arguments for Celery: the command, the pool kind, and the caller's options."""
         if self.process != "worker":
             return [self.process, *self.arguments]
         alias = POOL_ALIAS.get(self.pool_class, self.pool_class)
         return [self.process, "-P", alias, *command_line.split_pool(self.arguments)[1]]
 
     def explain(self, tuned: Tuning | None = None, app: Any = None) -> Iterator[str]:
-        """Yield what was resolved and where each value comes from, a line each, secrets masked.
+        """Yield each resolved value with its source, a line each, secrets masked.
 
-        :param app: whose own settings are named, too, if they mean something else than in Celery.
+        :param app: its settings with another meaning than in Celery are listed, too.
         """
         for name, shown, source in self.environment:
             yield f"{name}={shown}  # {source}"
@@ -89,7 +89,7 @@ class Launch:
 
 
 def _shown(argument: str) -> str:
-    """Return an argument as it may be shown; ``--name=value`` is masked as a variable of that name is."""
+    """Return an argument for the log; mask ``--name=value`` like a variable of that name."""
     name, separator, value = argument.partition("=")
     if not separator:
         return envfile.mask("", argument)

@@ -1,6 +1,6 @@
-"""The releases of Celery, Kombu and redis-py that the kit runs on, and what those that are installed lack.
+"""The supported releases of Celery, Kombu and redis-py, and the missing features of the installed ones.
 
-The rest of the code asks by the names of :mod:`celerykit.differences`.
+Other modules ask for a feature by its name in :mod:`celerykit.differences`.
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ class Range:
 
     oldest: Version
     next: Version
-    """The first release that nobody has tried."""
+    """The first untested release."""
 
     def __str__(self) -> str:
-        return f"{_told(self.oldest)} or later, before {_told(self.next)}"
+        return f"{_text(self.oldest)} or later, before {_text(self.next)}"
 
 
 RANGES = {"celery": Range((5, 5), (5, 8)), "kombu": Range((5, 5), (5, 8)), "redis": Range((5, 2), (9,))}
-"""Which releases the kit is for; redis-py matters where Redis is the broker."""
+"""The supported releases; redis-py matters where Redis is the broker."""
 REFUSED_BY_KOMBU = ((5, 7), (6, 1))
 """The release of Kombu from which on it refuses an older redis-py than the second one."""
 
 
-# Which releases there are, and whether they will do.
+# The installed releases, and whether the kit supports them.
 
 
 @cache
 def version_of(package: str) -> Version:
-    """Return a package's release, nothing if it is not installed or does not say."""
+    """Return a package's release, an empty tuple if it is not installed or has no version."""
     return parsed(_installed(package))
 
 
 def parsed(version: str) -> Version:
-    """Return a release as numbers that compare."""
+    """Return a release as a tuple of numbers."""
     return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
 def lacks(difference: str) -> bool:
-    """Say whether the installed releases lack something of :data:`DIFFERENCES`."""
-    told = DIFFERENCES[difference]
-    return () < version_of(told.package) < told.since
+    """Say whether the installed releases lack a feature of :data:`DIFFERENCES`."""
+    needed = DIFFERENCES[difference]
+    return () < version_of(needed.package) < needed.since
 
 
 def is_unknown(package: str) -> bool:
-    """Say whether a package is newer than what the kit was tried with: its inner parts may be others."""
+    """Say whether a package is newer than every tested release: its inner parts may differ."""
     return version_of(package) >= RANGES[package].next
 
 
 def refusals() -> list[Finding]:
-    """Return what is too old to run on: Celery, whose requirement brings Kombu with it, or Kombu."""
+    """Return the finding for a release that is too old: of Celery, which requires Kombu itself, else of Kombu."""
     if find_spec("celery") is None:
         return [_finding("celery", "it cannot be imported", remedy("celery"))]
     old = [name for name in ("celery", "kombu") if () < version_of(name) < RANGES[name].oldest][:1]
@@ -72,16 +72,18 @@ def refusals() -> list[Finding]:
 
 
 def warnings() -> list[Finding]:
-    """Return what is newer than anything that was tried."""
-    problem = "celerykit was not tried with it, and leaves out what rests on its inner parts"
-    found = [_finding(name, problem, remedy(name)) for name in ("celery", "kombu") if is_unknown(name)]
-    return [*found, *([_finding("redis", "celerykit was not tried with it", remedy("redis"))] * is_unknown("redis"))]
+    """Return a finding for each package that is newer than every tested release."""
+    problem = "celerykit was not tried with it, and leaves out the steps that depend on its inner parts"
+    findings = [_finding(name, problem, remedy(name)) for name in ("celery", "kombu") if is_unknown(name)]
+    if is_unknown("redis"):
+        findings.append(_finding("redis", "celerykit was not tried with it", remedy("redis")))
+    return findings
 
 
 def require() -> list[Finding]:
-    """Check what is installed, and return what is only to be warned of.
+    """Check the installed releases, and return the warnings.
 
-    :raises ConfigurationError: if it is too old.
+    :raises ConfigurationError: if one is too old.
     """
     if refused := refusals():
         raise ConfigurationError(*refused)
@@ -89,45 +91,42 @@ def require() -> list[Finding]:
 
 
 def is_refused_by_kombu(redis: Version, kombu: Version) -> bool:
-    """Say whether this Kombu does not take this redis-py for a broker on Redis."""
+    """Say whether this Kombu refuses this redis-py for a broker on Redis."""
     since, needed = REFUSED_BY_KOMBU
     return () < redis < needed and kombu >= since
 
 
 def redis_refusals() -> Iterator[Finding]:
-    """Yield why the installed redis-py will not do for a broker on Redis."""
+    """Yield a finding if the installed redis-py does not suit a broker on Redis."""
     there, (since, needed) = version_of("redis"), REFUSED_BY_KOMBU
     if not there:
         return
     if there < RANGES["redis"].oldest:
         yield _finding("redis", f"celerykit needs {RANGES['redis']}", remedy("redis"))
     elif is_refused_by_kombu(there, version_of("kombu")):
-        problem = f"kombu {_installed('kombu')} refuses it, and needs {_told(needed)} or later"
-        older = f", or kombu<{_told(since)} beside it" if version_of("celery") < (5, 7) else ""
-        yield _finding("redis", problem, f"Require redis>={_told(needed)}{older}")
+        problem = f"kombu {_installed('kombu')} refuses it, and needs {_text(needed)} or later"
+        older = f", or kombu<{_text(since)} beside it" if version_of("celery") < (5, 7) else ""
+        yield _finding("redis", problem, f"Require redis>={_text(needed)}{older}")
 
 
-def told(package: str) -> str:
-    """Return a package's name and release, for people."""
+def describe(package: str) -> str:
+    """Return a package's name and installed release, such as ``celery 5.6.3``."""
     return f"{package} {_installed(package)}"
 
 
 def left_out() -> tuple[str, ...]:
-    """Return the steps of a worker that are left out, for they rest on inner parts that nobody has seen."""
+    """Return the worker steps to leave out: they depend on inner parts of Celery, unknown in a newer release."""
     return ON_INNER_PARTS if is_unknown("celery") else ()
 
 
 def shortcomings() -> str:
-    """Return what the installed releases lack that whoever sends or runs jobs can notice, nothing if that is nothing.
-
-    In one line, for a worker's log.
-    """
+    """Return a line for a worker's log: the missing features that users can notice; an empty string if none is."""
     missing = [
         difference.lacks.replace("`", "")
         for name, difference in DIFFERENCES.items()
         if difference.shows and lacks(name)
     ]
-    return f"{told('celery')} with {told('kombu')} lacks {', '.join(missing)}" if missing else ""
+    return f"{describe('celery')} with {describe('kombu')} lacks {', '.join(missing)}" if missing else ""
 
 
 def _finding(package: str, problem: str, remedy: str) -> Finding:
@@ -135,9 +134,9 @@ def _finding(package: str, problem: str, remedy: str) -> Finding:
 
 
 def remedy(package: str) -> str:
-    """Return what to do about a release that will not do."""
-    told = RANGES[package]
-    return f"Have the app's requirements say {package}>={_told(told.oldest)},<{_told(told.next)}"
+    """Return the remedy for an unsupported release."""
+    supported = RANGES[package]
+    return f"Have the app's requirements say {package}>={_text(supported.oldest)},<{_text(supported.next)}"
 
 
 def _installed(package: str) -> str:
@@ -147,5 +146,5 @@ def _installed(package: str) -> str:
         return ""
 
 
-def _told(version: Version) -> str:
+def _text(version: Version) -> str:
     return ".".join(map(str, version))

@@ -1,4 +1,4 @@
-"""Files whose readers get in by their group, replaced in one step."""
+"""Secret files: readable by a group, and replaced in one step."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def read(path: Path) -> str:
-    """Return what the file holds, nothing if there is none."""
+    """Return the content of a file, an empty string if there is none."""
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def write(path: Path, content: str, mode: int = 0o640) -> bool:
-    """Put the content there in one step, if it is not; readers get in by the group that the folder hands down.
+    """Write the content in one step, if it differs; the folder's group may read the file.
 
     :returns: whether the file was written.
     """
@@ -29,11 +29,11 @@ def write(path: Path, content: str, mode: int = 0o640) -> bool:
 
 
 def permit(path: Path) -> str:
-    """Return how the user of this process gets to read a path."""
+    """Return the remedy that lets the user of this process read a path."""
     user = os.geteuid()
     try:
-        found = path.stat()
-        owner = f"It is of user {found.st_uid}, mode {found.st_mode & 0o7777:04o}. "
+        status = path.stat()
+        owner = f"It is of user {status.st_uid}, mode {status.st_mode & 0o7777:04o}. "
     except OSError:
         owner = ""
     ways = f"setfacl -R -m u:{user}:rX {path}, or chmod -R o+rX, on the host if it is mounted from there"

@@ -186,7 +186,7 @@ def test_results_of_a_django_project_survive_their_server(rig: Rig, backend: str
         server.start()
         until(lambda: server.answers("postgresql-health"), 30, "the server")
         with read_only(server):
-            worker.wait_log("refuses what jobs leave there: 25006;", 60)
+            worker.wait_log("refuses results: 25006;", 60)
         rig.ledger.wait_accepted(5, 30)
     rig.assert_nothing_lost()
     jobs = sorted(rig.ledger.account().accepted)

@@ -62,17 +62,17 @@ def unbroken(worker: Process) -> Iterator[None]:
 
 def assert_said(worker: Process, word: str, times: int = 3) -> None:
     """Look that a refusal has its line in each process that waited, the main one included, and is over."""
-    began = worker.logs.count(f"refuses what jobs leave there: {word};")
+    began = worker.logs.count(f"refuses results: {word};")
     assert 1 <= began <= times, worker.logs[-6000:]
     until(
-        lambda: worker.logs.count("takes results again") == worker.logs.count("refuses what jobs leave there"),
+        lambda: worker.logs.count("accepts results again") == worker.logs.count("refuses results"),
         *(30, lambda: worker.logs[-6000:]),
     )
 
 
 def wait_refused(worker: Process, word: str) -> None:
     """Wait until a job has ended whose result is refused."""
-    worker.wait_log(f"refuses what jobs leave there: {word};", 60)
+    worker.wait_log(f"refuses results: {word};", 60)
 
 
 @pytest.mark.parametrize("pool_class", ["prefork", pytest.param("threads", marks=pytest.mark.slow)])

@@ -136,7 +136,7 @@ def test_pickle_is_refused_unless_the_app_names_it(stack: Rig) -> None:
     process.wait_log("Refusing to deserialize untrusted content of type pickle")
     process.stop()
     process = worker(stack, accept_content=["json", "pickle"])
-    process.wait_log("accept_content=json,pickle (app content): whoever reaches the broker can run any code")
+    process.wait_log("accept_content=json,pickle (app content): anybody who reaches the broker can run any code")
     assert json.loads(process.sh(f"python -m exchange '{pickled}'")) == [["pickle", None]]
 
 

@@ -106,7 +106,7 @@ def test_what_cannot_be_installed_is_refused_with_the_remedy(
     installer.app(files)
     with pytest.raises(AppError) as refused:
         installer.install()
-    assert problem in str(refused.value) and remedy in refused.value.told(CONTAINER)
+    assert problem in str(refused.value) and remedy in refused.value.describe(CONTAINER)
     assert not installer.current.exists()
 
 
@@ -239,4 +239,4 @@ def test_a_login_for_an_index_serves_and_stays_nowhere(installer: Installer, mon
     assert installer.versions() == {"acmelib": "1.0", "other": "1.0"}
     found = subprocess.run(["grep", "-rl", "s3cret", installer.root], capture_output=True, text=True, check=False)
     assert found.stdout == "" and "s3cret" not in said
-    assert "CELERYKIT_NETRC" in refused.value.told(CONTAINER)
+    assert "CELERYKIT_NETRC" in refused.value.describe(CONTAINER)

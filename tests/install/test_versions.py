@@ -77,7 +77,7 @@ def test_a_conflict_of_the_app_s_own_is_told_as_such(installer: Installer) -> No
     with pytest.raises(AppError) as refused:
         installer.install()
     assert "celery==5.6.3 depends on kombu>=5.6" in str(refused.value)
-    assert "none of the kit's is among them" in refused.value.told(CONTAINER)
+    assert "none of the kit's is among them" in refused.value.describe(CONTAINER)
 
 
 def test_what_another_day_may_change_is_said_before_it_is_installed(installer: Installer) -> None:

@@ -51,7 +51,7 @@ class Outcomes:
         told = {"test": plain(report.nodeid), "when": when, "outcome": report.outcome, "seconds": seconds}
         if report.failed:
             at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            told |= {"at": at, "said": first_line(report), "log": self._log(report, when)}
+            told |= {"at": at, "message": first_line(report), "log": self._log(report, when)}
         self._write(told)
 
     def _write(self, told: dict[str, Any]) -> None:

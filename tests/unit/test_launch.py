@@ -33,7 +33,7 @@ def launched(process: str, *arguments: str, **values: str) -> Launch:
     """Return the launch of a process that is told ``values``."""
     told = environment.Environment(values, dict.fromkeys(values, "environment"))
     made = Launch(process, "default", list(arguments), told, settings.from_environment(values))
-    return replace(made, pool_class=made.told_pool or PREFORK)
+    return replace(made, pool_class=made.requested_pool or PREFORK)
 
 
 def prepared(*arguments: str, process: str = "worker", pool: str = "default", **environ: str) -> Launch:

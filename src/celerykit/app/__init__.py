@@ -1,4 +1,4 @@
-"""The app: what kind of folder it is, what its own tool installs, and the release that is made of both.
+"""The app: the kind of its folder, the packages that its own tool would install, and the release made of both.
 
-Containers and hosts alike come through here, see :mod:`celerykit.app.release`.
+Containers and hosts both use this, see :mod:`celerykit.app.release`.
 """

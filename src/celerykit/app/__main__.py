@@ -17,15 +17,15 @@ def main(command: str, source: str, target: str) -> int:
         _log_in()
         {"release": release.make, "image": release.make_image}[command](Path(source), Path(target))
     except AppError as exc:
-        print(f"install: error: {exc.told(CONTAINER)}", file=sys.stderr)
+        print(f"install: error: {exc.describe(CONTAINER)}", file=sys.stderr)
         return 1
     return 0
 
 
 def _log_in() -> None:
-    """Let git know the logins that uv knows: it looks for them in the home folder alone.
+    """Link uv's logins into the home folder: git looks for them nowhere else.
 
-    :raises AppError: if the file is there and cannot be read.
+    :raises AppError: if the file exists and this user cannot read it.
     """
     logins = os.environ.get("NETRC", "")
     if not Path(logins).is_file():

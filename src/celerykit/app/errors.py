@@ -1,4 +1,4 @@
-"""Why an app cannot be installed, with what helps where it is to run."""
+"""The reasons why an app cannot be installed, with the remedies for containers and for hosts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SIGNS = {
     r"Failed to fetch|error sending request|[Nn]etwork|Could not resolve host|unable to access": NETWORK,
     r"dns error|timed out|certificate": NETWORK,
 }
-"""What uv says, by what is behind it: the first that is found."""
+"""Causes of uv's failures, by a regular expression of its output; the first match counts."""
 
 CONTAINER = {
     NETWORK: "The package index must be reachable; behind a CA of your own, name its bundle in CELERYKIT_CA_BUNDLE",
@@ -48,7 +48,7 @@ CONTAINER = {
     "app's Python in CELERYKIT_BASE, such as python:3.12-slim, and build again: docker compose build",
     OWN: "The app's own requirements cannot all be met, see above; none of the kit's is among them",
 }
-"""What helps where the app is installed by a container of the kit."""
+"""The remedy for each cause, for an app that a container of the kit installs."""
 
 HOST = {
     **CONTAINER,
@@ -63,19 +63,19 @@ HOST = {
     PACKAGES: "Deploy with the tag packages, too, which installs them",
     GIT: "Write git into a file apt.txt of the app's folder",
 }
-"""What helps on a host that the role deploys."""
+"""The remedy for each cause, for a host that the role deploys."""
 
 PASSWORD = re.compile(r"(://)[^@/\s'\"]*@")
 
 
 class AppError(Exception):
-    """The app cannot be installed; the message says why, and what helps unless that depends on the place."""
+    """The app cannot be installed; the message gives the reason, and ``cause`` selects a remedy, if there is one."""
 
     def __init__(self, problem: str, cause: str = ""):
         super().__init__(problem)
         self.cause = cause
 
-    def told(self, remedies: Mapping[str, str]) -> str:
+    def describe(self, remedies: Mapping[str, str]) -> str:
         """Return the problem with its remedy, for people.
 
         :param remedies: :data:`CONTAINER` or :data:`HOST`.
@@ -83,9 +83,9 @@ class AppError(Exception):
         return "\n".join(filter(None, (str(self).rstrip(), remedies.get(self.cause, ""))))
 
 
-def cause_of(said: str) -> str:
-    """Return what is behind a failure by what uv says of it, nothing if that is not known."""
-    return next((cause for sign, cause in SIGNS.items() if re.search(sign, said)), "")
+def cause_of(output: str) -> str:
+    """Return the cause of a failure from uv's output, an empty string if it is unknown."""
+    return next((cause for sign, cause in SIGNS.items() if re.search(sign, output)), "")
 
 
 def mask(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The files of an app's folder: which of them belong to the app, and their copy.
+"""The files of an app's folder: the selection of those that belong to the app, and their copy.
 
 It runs on the machine that runs Ansible, too, and needs nothing but Python.
 """
@@ -26,44 +26,44 @@ ENV_FILE = re.compile(r"\.env(\..*)?")
 
 @dataclass
 class Folder:
-    """What belongs to an app, by its name below the folder."""
+    """The files and folders of an app, by their names below its folder."""
 
     path: Path
     files: dict[str, Path] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    """Why something is not taken that one might expect to be; caches and histories go without saying."""
+    """The reason why a file is left out, by its name; caches and histories are left out without a reason."""
 
     def has(self, name: str) -> bool:
         """Say whether the app has a file."""
         return name in self.files
 
     def text(self, name: str) -> str:
-        """Return what a file says, nothing if it is not there."""
+        """Return the text of a file, an empty string if there is none."""
         return self.files[name].read_text(encoding="utf-8", errors="replace") if name in self.files else ""
 
     def below(self, name: str) -> list[str]:
-        """Return the files of a folder of it, or the file of that name."""
+        """Return the files below one of its folders, or the file of that name."""
         return [each for each in self.files if not name or each == name or each.startswith(f"{name}/")]
 
 
 def read(path: Path) -> Folder:
-    """Look through a folder; links are followed.
+    """Read the names of a folder's files, and follow links.
 
-    :raises AppError: if some of it cannot be read.
+    :raises AppError: if this user cannot read one of them.
     """
-    found = Folder(path)
-    _walk(found, path, "", frozenset())
-    return found
+    folder = Folder(path)
+    _walk(folder, path, "", frozenset())
+    return folder
 
 
 def is_left_out(name: str) -> bool:
-    """Say whether something of this name belongs to no app: a cache, a history, a virtualenv."""
+    """Say whether a file or folder of this name belongs to no app: a cache, a history, a virtualenv."""
     return name in LEFT_OUT or bool(CACHES.fullmatch(name))
 
 
 def digest(folder: Folder, names: Iterable[str]) -> str:
-    """Return a value for the names, rights and content of some files."""
+    """Return a SHA-256 of the names, rights and content of some files."""
     total = hashlib.sha256()
     for name in sorted(names):
         file = folder.files[name]
@@ -72,9 +72,9 @@ def digest(folder: Folder, names: Iterable[str]) -> str:
 
 
 def copy(folder: Folder, target: Path, change: Callable[[str, bytes], bytes] = lambda _, content: content) -> None:
-    """Copy it to a folder that is not there yet; others may read the copy, its owner may write.
+    """Copy the app to a new folder; others may read the copy, its owner may write.
 
-    :param change: returns a file's content in the copy, from its name and what it holds.
+    :param change: returns a file's content in the copy, from its name and its content.
     """
     target.mkdir(mode=0o755)
     for name in folder.folders:
@@ -85,33 +85,33 @@ def copy(folder: Folder, target: Path, change: Callable[[str, bytes], bytes] = l
         file.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
 
 
-def _walk(found: Folder, path: Path, name: str, above: frozenset[Path]) -> None:
+def _walk(folder: Folder, path: Path, name: str, above: frozenset[Path]) -> None:
     if not os.access(path, os.R_OK | os.X_OK):
         raise _unreadable(name)
     above |= {path.resolve()}
     for entry in sorted(path.iterdir()):
         if not is_left_out(entry.name):
-            _take(found, entry, f"{name}/{entry.name}".lstrip("/"), above)
+            _take(folder, entry, f"{name}/{entry.name}".lstrip("/"), above)
 
 
-def _take(found: Folder, entry: Path, name: str, above: frozenset[Path]) -> None:
+def _take(folder: Folder, entry: Path, name: str, above: frozenset[Path]) -> None:
     try:
         mode = entry.stat().st_mode
     except OSError:
-        found.left_out[name] = "a link to what is not there"
+        folder.left_out[name] = "a link to what is not there"
         return
     if stat.S_ISDIR(mode):
         if entry.resolve() in above:
-            found.left_out[name] = "a link to a folder that it lies in"
+            folder.left_out[name] = "a link to a folder that it lies in"
             return
-        found.folders.append(name)
-        _walk(found, entry, name, above)
+        folder.folders.append(name)
+        _walk(folder, entry, name, above)
     elif not stat.S_ISREG(mode):
-        found.left_out[name] = KINDS.get(stat.S_IFMT(mode), "no file")
+        folder.left_out[name] = KINDS.get(stat.S_IFMT(mode), "no file")
     elif os.access(entry, os.R_OK):
-        found.files[name] = entry
+        folder.files[name] = entry
     elif ENV_FILE.fullmatch(entry.name):
-        found.left_out[name] = "only its owner may read it; if the app is to read it by itself: chmod a+r"
+        folder.left_out[name] = "only its owner may read it; if the app is to read it by itself: chmod a+r"
     else:
         raise _unreadable(name)
 

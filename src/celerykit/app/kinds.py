@@ -1,4 +1,4 @@
-"""What kind of folder an app's is: which file says what it needs, and which tool it was written for."""
+"""The kind of an app's folder: the file that lists its requirements, and the tool of that file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PIP, PROJECT, UV, POETRY, PIPENV = "pip", "project", "uv", "poetry", "pipenv"
 PRODUCTION = ("requirements/production.txt", "requirements/prod.txt")
-"""Where templates for Django keep what a server needs."""
+"""The files in which templates for Django list a server's requirements."""
 MANIFESTS = (
     "requirements.txt",
     "uv.lock",
@@ -33,25 +33,25 @@ MANIFESTS = (
 
 @dataclass(frozen=True)
 class Kind:
-    """How an app says what it needs."""
+    """The tool and the files by which an app states its requirements."""
 
     tool: str
     manifest: str
-    """The file that decides."""
+    """The file that decides on the requirements."""
     inputs: frozenset[str]
-    """All files that what is installed depends on."""
+    """All files that determine the installed packages."""
     is_package: bool = False
-    """Whether its tool installs the folder itself, too."""
+    """Whether the tool installs the folder itself, too."""
     is_locked: bool = False
-    """Whether the app has said every version by itself."""
+    """Whether the app itself pins every version."""
     others: tuple[str, ...] = ()
-    """Files that say what an app needs, too, and do not count."""
+    """Further files with requirements, which do not count."""
 
 
 def find(folder: Folder) -> Kind | None:
-    """Return how an app says what it needs; nothing if it does not.
+    """Return the kind of an app's folder, None if it states no requirements.
 
-    :raises AppError: if it says so in a way that nothing here can read.
+    :raises AppError: if no tool here can read its requirements.
     """
     if folder.has("requirements.txt"):
         return _pip(folder, "requirements.txt")
@@ -69,19 +69,19 @@ def find(folder: Folder) -> Kind | None:
 
 
 def project_name(folder: Folder) -> str:
-    """Return the name that the app's folder has as a package, nothing if it says none."""
-    told = re.search(
+    """Return the name of the app's folder as a package, an empty string if it has none."""
+    match = re.search(
         r"^name *= *[\"']?([\w.-]+)", folder.text("pyproject.toml") + folder.text("setup.cfg"), re.MULTILINE
     )
-    return told[1] if told else ""
+    return match[1] if match else ""
 
 
 def _pip(folder: Folder, manifest: str) -> Kind:
     files = requirements.files(folder, manifest)
     inputs = {*files, *requirements.local(folder, files)} & folder.files.keys()
-    asked = requirements.names(folder, files)
+    pinned = requirements.names(folder, files)
     text = "".join(map(folder.text, files))
-    locked = bool(asked) and all(asked.values()) and "--hash" in text
+    locked = bool(pinned) and all(pinned.values()) and "--hash" in text
     return Kind(PIP, manifest, frozenset(inputs), is_locked=locked, others=_others(folder, {*files, "pyproject.toml"}))
 
 
@@ -95,7 +95,7 @@ def _uv(folder: Folder, manifest: str) -> Kind | None:
 
 def _refused(folder: Folder, manifest: str) -> Kind:
     raise AppError(
-        f"{manifest}: nothing here can install what it says. Keep what its tool exports beside it: "
+        f"{manifest}: no tool here can install from it. Keep an export of its own tool beside it: "
         "pdm export --prod --output requirements.txt"
     )
 
@@ -142,11 +142,11 @@ def _elsewhere(folder: Folder) -> Kind | None:
             return _pip(folder, name)
     if listed := [name for name in folder.below("requirements") if name.endswith((".txt", ".in"))]:
         raise AppError(
-            f"{', '.join(listed)}: which of them a server needs, nobody says. "
+            f"{', '.join(listed)}: no file names the ones that a server needs. "
             f"Write a requirements.txt beside them with one line: -r {listed[0]}"
         )
     if foreign := [name for name in ("environment.yml", "environment.yaml") if folder.has(name)]:
-        raise AppError(f"{foreign[0]}: conda is not here. Write what PyPI has of it into a requirements.txt")
+        raise AppError(f"{foreign[0]}: conda is not here. Write its packages of PyPI into a requirements.txt")
     return None
 
 

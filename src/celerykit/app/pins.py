@@ -1,4 +1,4 @@
-"""The versions that an app gets: chosen by its own requirements, and by the kit's lock where those leave it open."""
+"""The versions that an app gets: by its own requirements, and by the kit's lock where those leave a choice."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ COMPILE = ("pip", "compile", "--quiet", "--no-header", "--annotation-style", "li
 POETRY = ("poetry", "poetry-plugin-export")
 FROM_POETRY = (
     "from pathlib import Path; from poetry.core.factory import Factory; "
-    "told = Factory().create_poetry(Path()).package.requires; "
-    "print(*(each.to_pep_508() for each in told if not each.is_optional()), sep='\\n')"
+    "requires = Factory().create_poetry(Path()).package.requires; "
+    "print(*(each.to_pep_508() for each in requires if not each.is_optional()), sep='\\n')"
 )
 SHOWN = 8
 
@@ -37,13 +37,13 @@ class Pin:
 
     name: str
     version: str
-    """Nothing where it is a file, a folder or a repository."""
+    """An empty string for a file, a folder or a repository."""
     asked_by: str
 
 
 @dataclass(frozen=True)
 class Pins:
-    """All that an app gets, and the requirements that say so to uv."""
+    """All packages that an app gets, and the requirements file for uv."""
 
     manifest: str
     """A file of the folder that uv reads."""
@@ -56,16 +56,16 @@ class Pins:
 
 
 def kit() -> dict[str, str]:
-    """Return the versions that the kit's own environment has."""
+    """Return the versions in the kit's own environment, by package."""
     return {requirements.normal(each.name): each.version for each in metadata.distributions() if each.name != KIT}
 
 
 def resolve(folder: Folder, kind: Kind, work: Path, before: Iterable[str]) -> Pins:
-    """Choose the version of each package that the app asks for.
+    """Choose a version of each package that the app requires.
 
-    :param work: a copy of the folder, which may be written to.
-    :param before: the lines of pins from the same requirements: a second choice keeps them.
-    :raises AppError: if there is no such choice, or the kit does not run on it.
+    :param work: a writable copy of the folder.
+    :param before: the pins of an earlier choice from equal requirements, which this choice keeps.
+    :raises AppError: if no choice satisfies the requirements, or the kit does not run on it.
     """
     print(f"requirements: {kind.manifest}", flush=True)
     if kind.others:
@@ -82,20 +82,20 @@ def resolve(folder: Folder, kind: Kind, work: Path, before: Iterable[str]) -> Pi
 
 
 def kit_share(pins: Pins, work: Path) -> list[str]:
-    """Return what the kit needs beside these versions and does not have: lines of a requirements file.
+    """Return the kit's requirements that these versions do not satisfy, as lines of a requirements file.
 
     :raises AppError: if the kit cannot run beside them.
     """
-    here, app = kit(), {pin.name: pin.version for pin in pins.chosen}
-    if all(here.get(name, version) == version for name, version in app.items()):
+    installed, app = kit(), {pin.name: pin.version for pin in pins.chosen}
+    if all(installed.get(name, version) == version for name, version in app.items()):
         return []
     failure: AppError | None = None
-    needs, extras = _needs(here, app)
+    needs, extras = _needs(installed, app)
     for optional in (extras, extras[:-1] if "redis" not in app else [], []):
         wanted = work / ".celerykit-needs.txt"
         wanted.write_text("".join(f"{line}\n" for line in [*needs, *optional, *pins.lines]), encoding="utf-8")
         try:
-            found = _chosen(_compile(work, [*_lines(here), *pins.lines], wanted.name))
+            chosen = _chosen(_compile(work, [*_lines(installed), *pins.lines], wanted.name))
         except AppError as exc:
             failure = failure or exc
             continue
@@ -104,21 +104,21 @@ def kit_share(pins: Pins, work: Path) -> list[str]:
             print(f"  left out, for the app's versions do not go with it: {lost}")
         return [
             f"{pin.name}=={pin.version}\n"
-            for pin in found
-            if pin.name not in app and pin.version and here.get(pin.name) != pin.version
+            for pin in chosen
+            if pin.name not in app and pin.version and installed.get(pin.name) != pin.version
         ]
-    raise AppError(f"the app's versions leave none for what celerykit needs: {failure}")
+    raise AppError(f"the app's versions leave no choice for celerykit's own requirements: {failure}")
 
 
-def _needs(here: dict[str, str], app: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Return what the kit asks for, and what its optional parts do that are installed."""
+def _needs(installed: dict[str, str], app: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Return the kit's requirements, and those of its installed optional parts."""
     needs = [str(line) for line in metadata.requires(KIT) or () if ";" not in line]
-    extras = [name for name in ("flower", "gevent") if name in here and name not in app]
-    return needs, [*extras, *(["celery[redis]"] if "redis" in here and "redis" not in app else [])]
+    extras = [name for name in ("flower", "gevent") if name in installed and name not in app]
+    return needs, [*extras, *(["celery[redis]"] if "redis" in installed and "redis" not in app else [])]
 
 
 def _manifest(kind: Kind, work: Path) -> str:
-    """Return a file that uv can read; what another tool has locked is exported by that tool."""
+    """Return the name of a file for uv; another tool's lock file is exported by that tool."""
     exported = work / EXPORTED
     if kind.tool == kinds.UV:
         if not uv.has_mirror():
@@ -139,7 +139,7 @@ def _manifest(kind: Kind, work: Path) -> str:
 
 
 def _compile(work: Path, preferred: list[str], *manifests: str) -> str:
-    """Have uv choose; it prefers the versions of a file that was there before, wherever it can."""
+    """Return uv's choice of versions; uv keeps the versions in ``preferred`` where it can."""
     chosen = work / ".celerykit-chosen.txt"
     chosen.write_text("".join(preferred), encoding="utf-8")
     uv.run(work, *COMPILE, "--python", sys.executable, "--output-file", chosen.name, *manifests)
@@ -152,9 +152,9 @@ def _has_refused_redis(chosen: tuple[Pin, ...]) -> bool:
 
 
 def _with_client(work: Path, preferred: list[str], manifest: str, chosen: tuple[Pin, ...]) -> tuple[Pin, ...]:
-    """Choose once more with the client of Redis as Celery asks for it: an older Kombu takes an older redis-py.
+    """Choose again with Celery's own requirement of redis-py: an older Kombu accepts an older redis-py.
 
-    :returns: the choice that there was, where the app's requirements leave no other.
+    :returns: the earlier choice, where the app's requirements leave no other.
     """
     client = work / ".celerykit-client.txt"
     client.write_text("celery[redis]\n", encoding="utf-8")
@@ -165,7 +165,7 @@ def _with_client(work: Path, preferred: list[str], manifest: str, chosen: tuple[
 
 
 def _tell_of_redis(chosen: tuple[Pin, ...]) -> None:
-    """Say which releases go together, or that none do."""
+    """Print the chosen releases of Celery and Kombu with redis-py, or a warning if Kombu refuses it."""
     versions = {pin.name: pin.version for pin in chosen}
     together = " and ".join(f"{name} {versions[name]}" for name in ("celery", "kombu") if name in versions)
     if _has_refused_redis(chosen):
@@ -177,20 +177,20 @@ def _tell_of_redis(chosen: tuple[Pin, ...]) -> None:
 
 
 def _chosen(text: str) -> tuple[Pin, ...]:
-    found = []
+    pins = []
     for line in text.splitlines():
-        said, _, asked = line.partition("# via ")
-        if told := re.match(r"([A-Za-z0-9][\w.-]*)(?:\[.*?\])?==(\S+)", said):
-            found.append(Pin(requirements.normal(told[1]), told[2], asked.strip()))
-        elif told := re.match(r"([A-Za-z0-9][\w.-]*) @ ", said):
-            found.append(Pin(requirements.normal(told[1]), "", asked.strip()))
-        elif said.strip() and not said.startswith(("#", " ")):
-            found.append(Pin(said.strip(), "", asked.strip()))
-    return tuple(found)
+        requirement, _, source = line.partition("# via ")
+        if match := re.match(r"([A-Za-z0-9][\w.-]*)(?:\[.*?\])?==(\S+)", requirement):
+            pins.append(Pin(requirements.normal(match[1]), match[2], source.strip()))
+        elif match := re.match(r"([A-Za-z0-9][\w.-]*) @ ", requirement):
+            pins.append(Pin(requirements.normal(match[1]), "", source.strip()))
+        elif requirement.strip() and not requirement.startswith(("#", " ")):
+            pins.append(Pin(requirement.strip(), "", source.strip()))
+    return tuple(pins)
 
 
 def _check(chosen: tuple[Pin, ...]) -> None:
-    """Refuse what the kit does not run on, before anything is downloaded."""
+    """Refuse versions that the kit does not run on, before any download."""
     for pin in chosen:
         takes = releases.RANGES.get(pin.name) if pin.name in {"celery", "kombu"} else None
         if takes and pin.version and releases.parsed(pin.version) < takes.oldest:
@@ -202,13 +202,13 @@ def _check(chosen: tuple[Pin, ...]) -> None:
 
 
 def _tell(folder: Folder, kind: Kind, chosen: tuple[Pin, ...]) -> None:
-    """Say before the downloads begin what another day may bring."""
+    """Print the packages without a pin, before the downloads begin."""
     if kind.is_locked or not chosen:
         return
     pinned: set[str] = set()
     if kind.tool == kinds.PIP:
-        asked = requirements.names(folder, requirements.files(folder, kind.manifest))
-        pinned = {name for name, is_pinned in asked.items() if is_pinned}
+        packages = requirements.names(folder, requirements.files(folder, kind.manifest))
+        pinned = {name for name, is_pinned in packages.items() if is_pinned}
     free = [f"{pin.name} {pin.version}" for pin in chosen if pin.version and pin.name not in pinned]
     if free:
         more = f" and {len(free) - SHOWN} more" if len(free) > SHOWN else ""

@@ -1,9 +1,9 @@
-"""An app's release: its code with the packages that it needs, never changed once it is there.
+"""An app's release: its code with its packages, never changed once it exists.
 
-Running workers keep theirs until they are restarted, whatever happens to the source meanwhile.
+A running worker keeps its release until it is restarted; changes of the source do not reach it.
 ``python -m celerykit.app release SOURCE ROOT`` makes ``ROOT/current`` the app in ``SOURCE``;
-``python -m celerykit.app image SOURCE TARGET`` makes a folder of it that an image can have.
-Hosts use :func:`stage`, which puts a release beside the current one and leaves that as it is.
+``python -m celerykit.app image SOURCE TARGET`` makes a folder of it for an image.
+Hosts use :func:`stage`: it puts a release beside the current one, and leaves the current one in place.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def make(source: Path, root: Path) -> None:
 
 
 def stage(source: Path, root: Path, name: str) -> None:
-    """Put the app in a folder beside the current release, under a name that the caller has for this content.
+    """Install the app in a folder beside the current release, under the caller's name for its content.
 
     :raises AppError: if it cannot be installed.
     """
@@ -76,20 +76,20 @@ def make_image(source: Path, target: Path) -> None:
 
 
 def tell(folder: Folder) -> None:
-    """Say what of a folder is left out, and why."""
+    """Print each file that is left out of a folder, with the reason."""
     for name, reason in folder.left_out.items():
         print(f"left out: {name}: {reason}")
 
 
 def _build(folder: Folder, root: Path, release: Path) -> None:
-    """Copy the code, link the requirements to it, and give it its name as the last step."""
+    """Copy the code, link its virtualenv, and rename the draft to the release as the last step."""
     _keep_cache(root)
     draft = root / f".draft-{release.name}"
     _remove(draft)
     print(f"installing {release.name}", flush=True)
     needs = venv.ensure(folder, root, _remove)
-    told = {*kinds.MANIFESTS, *requirements.files(folder, "requirements.txt"), *folder.below("requirements")}
-    folders.copy(folder, draft, lambda name, content: _without_logins(content) if name in told else content)
+    manifests = {*kinds.MANIFESTS, *requirements.files(folder, "requirements.txt"), *folder.below("requirements")}
+    folders.copy(folder, draft, lambda name, content: _without_logins(content) if name in manifests else content)
     if needs:
         (draft / path.DEPS).symlink_to(Path("..", needs.name))
     compileall.compile_dir(draft, quiet=2, rx=re.compile(rf"/{re.escape(path.DEPS)}/"))
@@ -97,20 +97,20 @@ def _build(folder: Folder, root: Path, release: Path) -> None:
 
 
 def _without_logins(content: bytes) -> bytes:
-    """Return what a file says without the logins of package indexes, which no release needs."""
+    """Return a file's content without the logins of package indexes; no release needs them."""
     return LOGIN.sub(rb"\1", content)
 
 
 def _keep_cache(root: Path) -> None:
-    """Have uv's cache beside what is made of it, which then takes no room of its own."""
+    """Keep uv's cache on the volume of the virtualenvs: then uv links its files there, and they take no more room."""
     if not os.environ.get("UV_CACHE_DIR"):
         os.environ["UV_CACHE_DIR"] = str(root.resolve() / ".cache")
 
 
 def _digest(folder: Folder) -> str:
-    known = "".join(f"{name}=={version}\n" for name, version in sorted(pins.kit().items()))
+    versions = "".join(f"{name}=={version}\n" for name, version in sorted(pins.kit().items()))
     return hashlib.sha256(
-        f"{sys.version}\n{known}{folder.folders}{folders.digest(folder, folder.files)}".encode()
+        f"{sys.version}\n{versions}{folder.folders}{folders.digest(folder, folder.files)}".encode()
     ).hexdigest()[:12]
 
 
@@ -119,12 +119,12 @@ def _point(link: Path, target: str) -> None:
     draft.unlink(missing_ok=True)
     draft.symlink_to(target)
     if link.is_dir() and not link.is_symlink():
-        link.rmdir()  # made by an engine that creates working directories before anything has run
+        link.rmdir()  # a container engine creates missing working directories at its start
     draft.replace(link)
 
 
 def _prune(root: Path) -> None:
-    """Remove all but the latest releases: a worker that was not restarted since may still run the one before."""
+    """Remove all but the latest releases: a worker that was not restarted may still run an earlier one."""
     current = (root / "current").resolve()
     for draft in root.glob(".draft-*"):
         _remove(draft)
@@ -139,7 +139,7 @@ def _prune(root: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder of this program's own, if it is there."""
+    """Remove a folder of the kit's, if it exists."""
     if folder.is_dir():
         for parent in (folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())):
             parent.chmod(parent.stat().st_mode | stat.S_IRWXU)

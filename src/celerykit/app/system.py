@@ -1,4 +1,4 @@
-"""Packages of the system that an app wants: a name a line in ``apt.txt`` of its folder."""
+"""The system packages that an app needs: one name a line in ``apt.txt`` of its folder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ FILE = "apt.txt"
 
 
 def listed(text: str) -> list[str]:
-    """Return the names in a text of such a file."""
+    """Return the package names in the text of an ``apt.txt``."""
     return [name for line in text.splitlines() if (name := line.partition("#")[0].strip())]
 
 
 def check(folder: Folder) -> None:
-    """Refuse an app whose packages are not here.
+    """Refuse an app if its system packages are not installed.
 
     :raises AppError: if some are missing.
     """
@@ -32,5 +32,5 @@ def _is_installed(package: str) -> bool:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        return True  # no Debian: its packages have other names, and whoever made it knows
+        return True  # not Debian: package names differ there, so leave them to the maker of that system
     return done.stdout == "installed"

@@ -14,37 +14,37 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PIP_NAMES = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX", "PIP_FIND_LINKS": "UV_FIND_LINKS"}
-"""What pip reads, by the variable of uv's that means the same."""
+"""uv's variable for each variable of pip."""
 MIRRORS = ("UV_DEFAULT_INDEX", "UV_OFFLINE")
 SHOWN = 60
-"""Lines of a failure that are shown; the last ones say why."""
+"""The number of last lines of a failure to show."""
 
 
 def run(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run uv where the app is, and return what it printed; what it says of its work goes to the log, without logins.
+    """Run uv in the app's folder and return its output without logins; print its progress.
 
     :raises AppError: if it fails.
     """
-    told = {**_environment(), **(environment or {})}
+    environ = {**_environment(), **(environment or {})}
     command = ["uv", *arguments]
     with subprocess.Popen(
-        command, cwd=folder, env=told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
         assert process.stdout  # noqa: S101
-        said = []
+        lines = []
         for line in process.stdout:
-            said.append(mask(line))
+            lines.append(mask(line))
             if line.startswith(("Resolved", "   Building", "Prepared", "Downloading", " Downloading", "Installed")):
-                print(f"  {said[-1].strip()}", flush=True)
-    text = "".join(said)
+                print(f"  {lines[-1].strip()}", flush=True)
+    text = "".join(lines)
     if process.returncode:
-        shown = "".join(said[-SHOWN:]).strip()
+        shown = "".join(lines[-SHOWN:]).strip()
         raise AppError(f"uv {arguments[0]} {arguments[1]} failed:\n{shown}", cause_of(text))
     return text
 
 
 def tool(folder: Path, *arguments: str, packages: tuple[str, ...]) -> str:
-    """Run another tool's exporter, which uv fetches for this once, and return what it printed.
+    """Run another tool's exporter, fetched by uv for this one call, and return its output.
 
     :raises AppError: if it fails.
     """
@@ -62,13 +62,13 @@ def tool(folder: Path, *arguments: str, packages: tuple[str, ...]) -> str:
 
 
 def has_mirror() -> bool:
-    """Say whether packages are had from elsewhere than where an app's lock file says."""
+    """Say whether the environment names another index than an app's lock file."""
     return any(_environment().get(name) for name in MIRRORS)
 
 
 def _environment() -> dict[str, str]:
-    told = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    environ = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     for pip, uv in PIP_NAMES.items():
-        if told.get(pip) and not told.get(uv):
-            told[uv] = told[pip] if uv != "UV_FIND_LINKS" else ",".join(told[pip].split())
-    return {**told, "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "GIT_TERMINAL_PROMPT": "0"}
+        if environ.get(pip) and not environ.get(uv):
+            environ[uv] = environ[pip] if uv != "UV_FIND_LINKS" else ",".join(environ[pip].split())
+    return {**environ, "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "GIT_TERMINAL_PROMPT": "0"}

@@ -1,6 +1,6 @@
-"""The virtualenv of an app's requirements: made once for the same requirements, and never changed.
+"""The virtualenv of an app's requirements: made once for each set of requirements, and never changed.
 
-What the app does not ask for is the kit's, which lies behind it on the path.
+The kit's own packages come after it on Python's path.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from celerykit.app.pins import Pins
 
 PINS = "celerykit-pins.txt"
-"""What was chosen, under a line that names the requirements by their digest."""
+"""The file of the chosen versions, under a line with the digest of the requirements."""
 OTHER_PYTHON = re.compile(r"incompatible with the project's Python requirement: (.*)")
-"""What uv warns of as it makes a virtualenv for a project; other tools refuse such a Python."""
+"""uv's warning about a project for another Python; other tools refuse that Python."""
 BEHIND = "~celerykit.pth"
-"""After all others by its name: the kit's packages are the last."""
+"""A ``.pth`` file whose name sorts last, so that the kit's packages are last on the path."""
 
 
 def ensure(folder: Folder, root: Path, remove: Callable[[Path], None]) -> Path | None:
-    """Return the virtualenv of the app, made unless it is there; nothing if the app asks for nothing.
+    """Return the virtualenv of the app, made unless it exists; None if the app has no requirements.
 
-    :param root: where the virtualenvs are.
-    :param remove: removes a folder, whatever its rights.
+    :param root: the folder of the virtualenvs.
+    :param remove: removes a folder, even a read-only one.
     :raises AppError: if it cannot be made.
     """
     system.check(folder)
@@ -58,11 +58,11 @@ def ensure(folder: Folder, root: Path, remove: Callable[[Path], None]) -> Path |
 
 
 def _make(folder: Folder, kind: Kind, work: Path, draft: Path) -> None:
-    asked = _digest(folder, kind.inputs & {*kinds.MANIFESTS}) if kind.is_package else _digest(folder, kind.inputs)
-    said = uv.run(work, "venv", "--relocatable", "--python", sys.executable, str(draft.resolve()))
-    if kind.tool != kinds.PIP and (refused := OTHER_PYTHON.search(said)):
+    digest = _digest(folder, kind.inputs & {*kinds.MANIFESTS}) if kind.is_package else _digest(folder, kind.inputs)
+    output = uv.run(work, "venv", "--relocatable", "--python", sys.executable, str(draft.resolve()))
+    if kind.tool != kinds.PIP and (refused := OTHER_PYTHON.search(output)):
         raise AppError(f"{kind.manifest}: the app wants another Python: {refused[1]}", PYTHON)
-    chosen = pins.resolve(folder, kind, work, _before(draft.parent, asked))
+    chosen = pins.resolve(folder, kind, work, _before(draft.parent, digest))
     share = pins.kit_share(chosen, work)
     _install(kind, chosen, work, draft)
     if share:
@@ -70,17 +70,17 @@ def _make(folder: Folder, kind: Kind, work: Path, draft: Path) -> None:
         wanted.write_text("".join(share), encoding="utf-8")
         uv.run(work, *_into(draft), "--no-deps", "--requirements", wanted.name)
     (draft / ".lock").unlink(missing_ok=True)  # uv's, and open to everybody
-    (draft / PINS).write_text(f"# {asked}\n" + "".join([*chosen.lines, *share]), encoding="utf-8")
+    (draft / PINS).write_text(f"# {digest}\n" + "".join([*chosen.lines, *share]), encoding="utf-8")
     behind = dict.fromkeys((path.OWN, sysconfig.get_path("purelib"), "import celerykit.app.path"))
     Path(path.packages(str(draft)), BEHIND).write_text("".join(f"{line}\n" for line in behind), encoding="utf-8")
     compileall.compile_dir(draft / "lib", quiet=2)
 
 
 def _install(kind: Kind, chosen: Pins, work: Path, draft: Path) -> None:
-    """Install what the app's tool would, in the versions that were chosen."""
+    """Install the packages that the app's tool would, in the chosen versions."""
     version = _version_of_tags(work)
     if kind.tool == kinds.UV and not uv.has_mirror():
-        # The lock file names the place of each file, too; another place is asked by way of an export.
+        # The lock file also names the index of each file; an export leaves the choice of the index to the environment.
         sync = ("sync", "--frozen", "--no-dev", "--no-editable", "--python", sys.executable)
         uv.run(work, *sync, environment={**version, "UV_PROJECT_ENVIRONMENT": str(draft.resolve())})
         return
@@ -97,7 +97,7 @@ def _into(venv: Path) -> tuple[str, ...]:
 
 
 def _version_of_tags(work: Path) -> dict[str, str]:
-    """Return a version for a package that takes its own from git, whose history is not here."""
+    """Return a version for a package that reads its version from git: the history is not in the folder."""
     text = (work / "pyproject.toml").read_text(encoding="utf-8") if (work / "pyproject.toml").exists() else ""
     if not re.search(r"setuptools[_-]scm|hatch-vcs|versioningit", text):
         return {}
@@ -108,15 +108,15 @@ def _version_of_tags(work: Path) -> dict[str, str]:
 
 
 def _digest(folder: Folder, names: frozenset[str]) -> str:
-    known = "".join(f"{name}=={version}\n" for name, version in sorted(pins.kit().items()))
-    told = f"{sys.version}\n{path.OWN}\n{known}{folders.digest(folder, names & folder.files.keys())}"
-    return hashlib.sha256(told.encode()).hexdigest()
+    versions = "".join(f"{name}=={version}\n" for name, version in sorted(pins.kit().items()))
+    content = f"{sys.version}\n{path.OWN}\n{versions}{folders.digest(folder, names & folder.files.keys())}"
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _before(root: Path, asked: str) -> list[str]:
-    """Return what was chosen for the same requirements before, when other files of the app were others."""
+def _before(root: Path, digest: str) -> list[str]:
+    """Return the pins of the latest virtualenv with equal requirements, none if there is none."""
     for file in sorted(root.glob(f"deps-*/{PINS}"), key=lambda path: path.stat().st_mtime, reverse=True):
         first, *lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        if first == f"# {asked}\n":
+        if first == f"# {digest}\n":
             return lines
     return []

@@ -1,1 +1,1 @@
-"""Brokers and result backends: which there are, how they are reached, and what they say when they refuse."""
+"""Brokers and result backends: their catalogue, their connections and the remedies for their refusals."""

@@ -1,4 +1,4 @@
-"""Every broker and result backend that Celery has or had: what becomes of a dead worker's jobs, and what it takes."""
+"""Every broker and result backend that Celery has or had, with its promise for a dead worker's jobs and its package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Promise(Enum):
-    """What a broker keeps of a job whose worker ends while it runs."""
+    """The promise of a broker for a job when its worker ends while the job runs."""
 
     REDELIVERS = "A job runs again after its worker's death"
     GRACEFUL = "A job runs again after a graceful stop alone, and is lost after a kill"
@@ -47,8 +47,7 @@ BACKEND = "CELERY_RESULT_BACKEND"
 REDIS = ("redis", "rediss", "sentinel")
 AMQP = ("amqp", "amqps", "pyamqp")
 TIMED = ("sqs",)
-"""Those that give a job to somebody else after a time, whatever its worker does."""
-"""Those that give a job away when its time is over, whoever runs it."""
+"""Schemes of brokers that redeliver a job when its visibility timeout expires, even while a worker runs it."""
 USE = "RabbitMQ (amqp://) or Redis (redis://)"
 PGMQ = "PGMQ (pgmq://), which keeps them in PostgreSQL"
 REDELIVERS, GRACEFUL, UNTESTED, GONE = Promise
@@ -86,7 +85,7 @@ BACKENDS = (
     Server("Django", ("django-db", "django-cache"), REDELIVERS, "django-celery-results", ("django_celery_results",)),
     Server("memcached", ("cache",), REDELIVERS, "celery[pymemcache]", ("pymemcache",)),
     Server("MongoDB", ("mongodb",), REDELIVERS, "celery[mongodb]", ("pymongo",)),
-    # The client that the extra installs since 9 knows nothing of an argument that Celery passes.
+    # From release 9 on, the client that the extra installs rejects an argument that Celery passes.
     Server("Elasticsearch, OpenSearch", ("elasticsearch",), REDELIVERS, "elasticsearch<7.14", ("elasticsearch",)),
     Server("Amazon S3", ("s3",), REDELIVERS, "celery[s3]", ("boto3",)),
     Server("Amazon DynamoDB", ("dynamodb",), REDELIVERS, "celery[dynamodb]", ("boto3",)),
@@ -108,9 +107,9 @@ BACKENDS = (
 
 
 def refusals(app: Any, delivery: str, sources: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield why processes of ``app`` must not start with its broker or its result backend.
+    """Yield the reasons why no process of ``app`` may start with its broker or result backend.
 
-    :param delivery: what the operator promises of jobs, as ``Settings.delivery``.
+    :param delivery: the promise for jobs, as in ``Settings.delivery``.
     :param sources: where each variable comes from, for messages.
     """
     if any(scheme_of(url) in REDIS for url in broker_urls(app.conf)):
@@ -123,7 +122,7 @@ def refusals(app: Any, delivery: str, sources: Mapping[str, str]) -> Iterator[Fi
 
 
 def advice(app: Any, where: str) -> Iterator[Finding]:
-    """Yield what nobody knows of the broker of ``app``."""
+    """Yield a finding for each broker of ``app`` that was never tested."""
     for url in broker_urls(app.conf):
         server = find(BROKERS, url)
         if server is not None and server.promise is UNTESTED:
@@ -132,7 +131,7 @@ def advice(app: Any, where: str) -> Iterator[Finding]:
 
 
 def broker_urls(conf: Any, name: str = "broker_read_url") -> list[str]:
-    """Return the URLs of the brokers that workers with the settings ``conf`` read from, or write to."""
+    """Return the brokers' URLs in a setting of ``conf``: without ``name``, of those that workers read from."""
     return urls(getattr(conf, name) or "amqp://")
 
 
@@ -142,7 +141,7 @@ def urls(value: Any) -> list[str]:
 
 
 def backend_variable(url: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the variable that says, or would say, a result backend: the kit's, if the URL is from there."""
+    """Return the variable that sets the result backend: the kit's if the URL comes from it, else Celery's."""
     kits = settings.variable("result_backend")
     return kits if environ.get(kits) == url and not environ.get(BACKEND) else BACKEND
 
@@ -152,19 +151,19 @@ def is_rabbitmq(app: Any) -> bool:
     return scheme_of(broker_urls(app.conf)[0]) in AMQP
 
 
-def goes_by_time(app: Any, own: Settings) -> bool:
-    """Say whether a job that lasts longer than the visibility timeout runs twice, though its worker is alive."""
+def goes_by_time(app: Any, config: Settings) -> bool:
+    """Say whether the broker redelivers a job after the visibility timeout while its worker is alive."""
     scheme = scheme_of(broker_urls(app.conf)[0])
-    return scheme in TIMED or (scheme in REDIS and own.redis_transport == STOCK)
+    return scheme in TIMED or (scheme in REDIS and config.redis_transport == STOCK)
 
 
 def scheme_of(url: str) -> str:
-    """Return what decides on the kind of server: ``sqla`` of ``sqla+postgresql://host/name``."""
+    """Return the scheme of a URL without its driver: ``sqla`` of ``sqla+postgresql://host/name``."""
     return url.partition("://")[0].partition("+")[0].lower()
 
 
 def find(servers: Sequence[Server], url: str) -> Server | None:
-    """Return the kind of server of a URL, None if it is none of these."""
+    """Return the server among ``servers`` that has the scheme of a URL, None if there is none."""
     scheme = scheme_of(url).partition(".")[0]
     return next((server for server in servers if scheme in server.schemes), None)
 
@@ -173,16 +172,16 @@ def _refusals(
     servers: Sequence[Server],
     variable: str,
     url: str,
-    known: Sequence[str],
+    schemes: Sequence[str],
     delivery: str,
     sources: Mapping[str, str],
 ) -> Iterator[Finding]:
     server = find(servers, url)
     problem, remedy = "", ""
     if server is None:
-        if "://" not in url or scheme_of(url) in known:
-            return  # a name of the app's own, or what somebody has added to Celery
-        near = option_names.closest(scheme_of(url), known)
+        if "://" not in url or scheme_of(url) in schemes:
+            return  # a name of the app's own, or a transport added to Celery
+        near = option_names.closest(scheme_of(url), schemes)
         problem, remedy = f"Celery knows no scheme {scheme_of(url)}://", f"Did you mean {near}://?" if near else USE
     elif server.promise is GONE:
         problem, remedy = f"Celery 5.7 has no {server.name} any more", f"Use {server.instead}"
@@ -190,7 +189,7 @@ def _refusals(
         problem = f"{server.name} forgets a job when a worker fetches it, so it is lost when the worker dies"
         remedy = f"Use {server.instead}; or say that jobs may be lost: CELERYKIT_DELIVERY={AT_MOST_ONCE}"
     elif scheme_of(url) == "pgmq" and releases.lacks("pgmq"):
-        problem, remedy = f"{releases.told('kombu')} has no {server.name} yet", f"Require kombu>=5.7, or use {USE}"
+        problem, remedy = f"{releases.describe('kombu')} has no {server.name} yet", f"Require kombu>=5.7, or use {USE}"
     elif missing := _missing(server):
         problem = f"{server.name} needs the module {missing}, which cannot be imported here"
         remedy = f"Add {server.package} to the app's requirements"
@@ -222,6 +221,6 @@ def _known_backends(app: Any) -> list[str]:
 
 
 EXCHANGE = "celerykit"
-"""The topic exchange that knows every queue on RabbitMQ by its name."""
+"""The topic exchange on RabbitMQ to which every queue is bound by its own name."""
 QUORUM = "quorum"
 DEAD_LETTERS = "celerykit.dead-letters"

@@ -1,4 +1,4 @@
-"""Results in the database of a Django project: one that is away is waited for, as every other result backend is."""
+"""Results in the database of a Django project: a worker waits for the database while it is away."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ PACKAGE = "django_celery_results"
 
 
 def install(app: Any) -> None:
-    """Have the workers of ``app`` store a result anew until the database takes it, if it has them there.
+    """Make the workers of ``app`` retry until the database stores a result, if the app keeps results in Django.
 
-    The package retries what it takes for a closed connection, and a database that is away is another error. To be
-    called once Django is set up: the package's models are imported. An app may keep results among its own records, by
-    a class of its own below the package's.
+    The package retries after a closed connection only; a database that is away raises another error. Call this once
+    Django is set up: it imports the package's models. An app may subclass the package's backend.
     """
     if PACKAGE not in sys.modules or not app.conf.result_backend:
         return
@@ -29,20 +28,20 @@ def install(app: Any) -> None:
         return
     backend.exception_safe_to_retry = _is_away
     backend.on_backend_retryable_error = _let_go
-    # A statement that is refused has made no count of a chord, and counted no part of it.
+    # A refused statement has neither created nor increased the counter of a chord, so a retry counts nothing twice.
     for name in ("apply_chord", "on_chord_part_return"):
         patience.replace(backend, name, patience.waiting)
 
 
 def _is_away(_: Any, exc: BaseException) -> bool:
-    """Say whether the next attempt may succeed."""
+    """Say whether the error may pass, so that the next attempt may succeed."""
     from django.db import InterfaceError, OperationalError
 
     return isinstance(exc, (InterfaceError, OperationalError)) and not refusals.is_final(exc)
 
 
 def _let_go(_: Any, exc: BaseException) -> None:
-    """Let the next attempt have another connection; one to a server that was the primary works, and takes nothing."""
+    """Close connections before the next attempt: one to a former primary still works, and refuses every write."""
     from django.db import close_old_connections, connections
 
     close_old_connections()

@@ -1,7 +1,7 @@
-"""Patience with a result backend that answers and refuses: what a job leaves there waits until it is taken.
+"""Retries of a result backend that answers and refuses: a job's result waits until the backend accepts it.
 
-Celery waits for one that is away, by ``result_backend_always_retry``, and takes any other error for the job's own.
-To be put in place in a worker alone: whoever sends jobs is told at once.
+Celery retries while a backend is away, by ``result_backend_always_retry``, and treats any other error as the job's own.
+Only workers install this: a program that sends jobs gets the error at once.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
-#: Two lines an outage are for the operator, whatever the worker's own log level is.
+#: The operator needs the two lines of an outage at any log level of the worker.
 logger.setLevel(logging.INFO)
 
-SAID_AFTER = 1.0
-"""Seconds after which a refusal is worth a line: what passes by itself, such as a deadlock, has passed by then."""
+LOGGED_AFTER = 1.0
+"""Seconds of refusals before a line is logged: a deadlock, for example, is over by then."""
 
 _returning: ContextVar[Any] = ContextVar("celerykit_chord_part", default=None)
-"""The backend to which a job of a chord returns its part just now."""
+"""The backend to which this context now returns a chord's part, None if it returns none."""
 _refusing: set[str] = set()
-"""The backends of which this process has said that they refuse."""
+"""The names of the backends whose refusal this process has logged."""
 _lock = threading.Lock()
 
 
 def install(app: Any) -> None:
-    """Let this process, which is a worker's, wait for the result backend of ``app`` and of its tasks.
+    """Make this worker process retry while the result backend of ``app`` refuses.
 
-    An app's own ``result_backend_always_retry`` and ``result_backend_max_retries`` hold here, too. May be called more
-    than once. What Celery has imported for its backends is changed, for every app of the process.
+    The app's ``result_backend_always_retry`` and ``result_backend_max_retries`` apply. A second call changes nothing.
+    The patches apply to Celery's backend classes, and so to every app of the process.
     """
     backend = app.backend
     for name in retries.methods_that_retry():
@@ -63,10 +63,10 @@ def install(app: Any) -> None:
 
 
 def wait(backend: Any, call: Callable[[], Any], is_lost: Callable[[Exception], bool] | None = None) -> Any:
-    """Return what ``call`` returns, and make it anew as long as the result backend refuses.
+    """Return the value of ``call()``, repeated as long as the result backend refuses.
 
-    :param is_lost: says of which other errors to wait for the end, too.
-    :raises Exception: what ``call`` raises, if no wait mends that, or if the app wants no more attempts.
+    :param is_lost: says whether another error is a lost connection, after which the call is repeated, too.
+    :raises Exception: the error of ``call``, if no retry can help, or if the app allows no further retry.
     """
     began, attempts = time.monotonic(), 0
     limit = math.inf if backend.max_retries is None else backend.max_retries
@@ -78,18 +78,18 @@ def wait(backend: Any, call: Callable[[], Any], is_lost: Callable[[Exception], b
             if not (refusal or (is_lost and is_lost(exc))) or not backend.always_retry or attempts >= limit:
                 raise
             attempts += 1
-            if refusal and time.monotonic() - began >= SAID_AFTER:
-                _say_refused(backend, refusal)
+            if refusal and time.monotonic() - began >= LOGGED_AFTER:
+                _log_refusal(backend, refusal)
             _prepare(backend, exc, refusal)
             _pause(backend, attempts)
         else:
             if attempts:
-                _say_taken(backend)
+                _log_recovery(backend)
             return result
 
 
 def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    """Put what ``make`` makes of a method in its place, once."""
+    """Replace a method by ``make(method)``, once."""
     method = getattr(owner, name)
     if not hasattr(method, "replaced_by_celerykit"):
         made = wraps(method)(make(method))
@@ -98,7 +98,7 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 
 
 def _ensuring(method: Any) -> Any:
-    """Wait for the end of refusals in whatever Celery retries by itself; it sees to lost connections."""
+    """Retry refusals inside each function that Celery itself retries after a lost connection."""
 
     def ensure(backend: Any, func: Any, *args: Any, **kwargs: Any) -> Any:
         @wraps(func)
@@ -111,12 +111,12 @@ def _ensuring(method: Any) -> Any:
 
 
 def waiting(method: Any) -> Any:
-    """Say again what is refused, such as what a job says of a chord that it starts: nothing of it has been done."""
+    """Repeat a refused call, such as the start of a chord: the backend has done no part of it."""
     return lambda backend, *args, **kwargs: wait(backend, lambda: method(backend, *args, **kwargs))
 
 
 def _returning_part(method: Any) -> Any:
-    """Return a job's part to a chord, each command of which waits: what comes after one must not be given up."""
+    """Retry each command that returns a job's part to a chord: to give up halfway would lose the chord."""
 
     def on_chord_part_return(backend: Any, *args: Any, **kwargs: Any) -> Any:
         before = _returning.set(backend)
@@ -129,22 +129,22 @@ def _returning_part(method: Any) -> Any:
 
 
 def _creating(method: Any) -> Any:
-    """Give every client of Redis patience, in the place where it sees to its own retries."""
+    """Wrap the retry policy of every client of Redis."""
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
     def create_client(backend: Any, **params: Any) -> Any:
         client = method(backend, **params)
-        # As a connection has it that is told nothing.
-        own = client.get_retry() or Retry(NoBackoff(), int(bool(params.get("retry_on_timeout"))))
-        client.set_retry(_patient(own))
+        # The default of a connection without a retry policy.
+        retry = client.get_retry() or Retry(NoBackoff(), int(bool(params.get("retry_on_timeout"))))
+        client.set_retry(_patient(retry))
         return client
 
     return create_client
 
 
 def _patient(retry: Any) -> Any:
-    """Return the retries of a client of Redis, which have no end while a part is returned to a chord."""
+    """Return the retry policy of a client of Redis, without a limit while a job returns a chord's part."""
 
     class Patience(type(retry)):  # type: ignore[misc]
         def call_with_retry(self, do: Any, fail: Any, *args: Any, **kwargs: Any) -> Any:
@@ -158,7 +158,7 @@ def _patient(retry: Any) -> Any:
                     return once(do, fail, *args, **kwargs)
                 except Exception as exc:
                     if refusals.of(exc):
-                        # Whoever has become a replica is not asked again: the next connection goes to the master.
+                        # The server may have become a replica: disconnect, so that the next attempt finds the master.
                         fail(exc, 1) if kwargs.get("with_failure_count") else fail(exc)
                     raise
 
@@ -172,9 +172,9 @@ def _is_lost(backend: Any, exc: BaseException) -> bool:
 
 
 def _listening(method: Any) -> Any:
-    """Wait until the results of a job that was sent can be listened for: the rest of its group is to be sent as well.
+    """Retry the subscription to a sent job's result, so that the rest of its group is sent as well.
 
-    Celery says that by an error of its own or the client's, and believes afterwards that it listens.
+    Celery raises its own error or the client's, and marks the job as subscribed even so.
     """
 
     def consume_from(consumer: Any, task_id: str) -> None:
@@ -192,12 +192,12 @@ def _listening(method: Any) -> Any:
 
 
 def _unless_final(method: Any) -> Any:
-    """Let no slot be held for ever by a value without room: of a database, Celery takes every error for an outage."""
+    """Exclude final errors from retries: Celery retries every error of a database, and would hold a slot for ever."""
     return lambda backend, exc: not refusals.is_final(exc) and method(backend, exc)
 
 
 def _whole(method: Any) -> Any:
-    """Leave no half of a result on a full disk: nobody can read it, the next attempt included."""
+    """Delete a half-written result after an error such as a full disk: no reader can parse it."""
 
     def put(backend: Any, key: Any, value: Any) -> None:
         try:
@@ -211,13 +211,13 @@ def _whole(method: Any) -> Any:
 
 
 def _prepare(backend: Any, exc: Exception, refusal: refusals.Refusal | None) -> None:
-    """Let the next attempt be made anew, and the main thread show that it is alive."""
+    """Drop stale connections before the next attempt, and report progress of the main thread."""
     try:
         retries.retry_hook(backend)(exc)
         if refusal and refusal.word == "READONLY":
-            # The name may have moved to another server, while old connections stay with this one.
+            # The host name may point to another server by now; open connections still lead to the old one.
             backend.client.connection_pool.disconnect(inuse_connections=False)
-    except Exception:  # as Celery has it: the next attempt is worth more than what was to help it
+    except Exception:  # as in Celery: a failed preparation must not prevent the next attempt
         logger.exception("the next attempt to reach the result backend could not be prepared")
 
 
@@ -226,25 +226,25 @@ def _pause(backend: Any, attempts: int) -> None:
     backend._sleep(get_exponential_backoff_interval(base_ms, min(attempts, 30), longest, True) / 1000)
 
 
-def _say_refused(backend: Any, refusal: refusals.Refusal) -> None:
+def _log_refusal(backend: Any, refusal: refusals.Refusal) -> None:
     with _lock:
         if (name := _name(backend)) in _refusing:
             return
         _refusing.add(name)
     logger.warning(
-        "the result backend %s refuses what jobs leave there: %s; their results wait, and hold their slots. %s",
+        "the result backend %s refuses results: %s; they wait, and their jobs hold slots. %s",
         *(name, refusal.word, refusal.remedy),
     )
 
 
-def _say_taken(backend: Any) -> None:
+def _log_recovery(backend: Any) -> None:
     with _lock:
         if (name := _name(backend)) not in _refusing:
             return
         _refusing.discard(name)
-    logger.info("the result backend %s takes results again", name)
+    logger.info("the result backend %s accepts results again", name)
 
 
 def _name(backend: Any) -> str:
-    """Return the URL of a backend without its password, or the name that stands for it."""
+    """Return the URL of a backend without its password, or its setting where it has no URL."""
     return str(backend.as_uri() or backend.app.conf.result_backend)

@@ -1,4 +1,4 @@
-"""TLS to PostgreSQL, what it says when it refuses, and how to mend that."""
+"""TLS to PostgreSQL, and the remedies for its error messages."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FULL = "verify-full"
-"""The one ``sslmode`` in which nobody else can stand in for the server."""
+"""The one ``sslmode`` that verifies both the server's certificate and its host name."""
 RESULTS = re.compile(r"db\+postgresql(\+psycopg2?)?:")
-"""How the URL of a result backend begins whose client takes what PostgreSQL's own library is told."""
+"""Matches the URLs of result backends whose client takes the parameters of PostgreSQL's own library."""
 REMEDIES = {
     r"password authentication failed": "Give the user and password that PostgreSQL knows, URL-encoded, in its URL",
     r'database ".*" does not exist': "Make the database, or mend the name at the end of the URL",
@@ -24,18 +24,18 @@ REMEDIES = {
     r"no pg_hba\.conf entry|pg_hba\.conf rejects": "Let this user into this database from here in the server's "
     "pg_hba.conf, or mend user or database in the URL",
     r"permission denied for database": "Let the user make the schema pgmq: GRANT CREATE ON DATABASE name TO user",
-    r"permission denied for schema": "Make the user the owner of the schema, or name one who is, in the URL",
+    r"permission denied for schema": "Make the user the owner of the schema, or name the owner in the URL",
     r"too many (clients|connections)|connection slots are reserved": "Raise max_connections of the server",
     r"server certificate for .* does not match host name": "Write the host in the URL as its certificate names it, or "
     "give it a certificate for this name",
-    # PostgreSQL's library says no more, whatever is wrong.
+    # PostgreSQL's library gives no closer reason.
     r"certificate verify failed": f"Name the file with the certificate of the server's authority in {AUTHORITY}; an "
     "sslrootcert of the URL or the app goes before it. Renew the server's certificate, and let the server read it, if "
     "it has expired",
     r"server does not support SSL": f"No TLS is spoken there, and {AUTHORITY} asks for it: have the server speak it, "
     "or say sslmode=disable in the URL",
 }
-"""What to do about what PostgreSQL and its library say, as a regular expression."""
+"""The remedy for each message of PostgreSQL and its library, by a regular expression."""
 
 
 def is_of(url: str) -> bool:
@@ -44,27 +44,27 @@ def is_of(url: str) -> bool:
 
 
 def options(url: str) -> dict[str, str]:
-    """Return what a URL tells PostgreSQL's library."""
+    """Return the parameters for PostgreSQL's library in a URL."""
     return dict(parse_qsl(urlsplit(url).query))
 
 
-def checked(told: Mapping[str, Any], authority: str) -> dict[str, str]:
-    """Return what a client has to be told besides, so that it checks certificate and host name.
+def checked(parameters: Mapping[str, Any], authority: str) -> dict[str, str]:
+    """Return the additional parameters with which a client verifies certificate and host name.
 
-    :param told: what it is told already; one that is not to check everything, or to speak no TLS, is left at that.
-    :param authority: the file of certificates to trust; where there is none, nothing says that TLS is wanted.
+    :param parameters: the client's parameters; a weaker ``sslmode`` among them stays in force.
+    :param authority: the file of trusted certificates; without one, no TLS is required.
     """
-    if not authority or told.get("sslmode", FULL) != FULL:
+    if not authority or parameters.get("sslmode", FULL) != FULL:
         return {}
-    return {name: value for name, value in (("sslmode", FULL), ("sslrootcert", authority)) if name not in told}
+    return {name: value for name, value in (("sslmode", FULL), ("sslrootcert", authority)) if name not in parameters}
 
 
 def remedy(problem: str) -> str:
-    """Return what to do about a refusal of PostgreSQL, nothing about anything else."""
+    """Return the remedy for an error of PostgreSQL, an empty string for any other error."""
     return look_up(REMEDIES, problem)
 
 
 def with_remedy(problem: str) -> str:
-    """Return what PostgreSQL says and what to do about it, for a log that has nothing else to say."""
-    said, known = problem.strip().rstrip("."), remedy(problem)
-    return f"{said}. {known}" if known else said
+    """Return an error of PostgreSQL with its remedy, for the log."""
+    message, advice = problem.strip().rstrip("."), remedy(problem)
+    return f"{message}. {advice}" if advice else message

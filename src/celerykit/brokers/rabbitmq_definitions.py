@@ -1,4 +1,4 @@
-"""The definitions of RabbitMQ: virtual host, users and rights, policies, and what jobs need before any worker.
+"""The definitions of RabbitMQ: virtual host, users and rights, policies, and the exchanges and queues of jobs.
 
 Neither Celery nor Kombu is imported: Ansible calls this on a machine that may have none.
 """
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 VHOST = "celery"
 DELIVERY_LIMIT = 20
-"""Returns of a job to its queue, by workers that ended or lost the connection, after which RabbitMQ gives it up."""
+"""Redeliveries of a job, after a worker's end or a lost connection, before RabbitMQ dead-letters it."""
 LEVELS = 28
 """Bits of the longest delay: exchange and queue of level N hold a message for 2 to the power of N seconds."""
 DELIVERY = "celery_delayed_delivery"
-"""Where delays end. Kombu's, as are the levels and their names: a test compares."""
+"""The exchange where delays end. Kombu's, as are the levels and their names: a test compares."""
 EXPIRED = "celerykit.expired"
-"""Where jobs go that nobody began before they expired: it holds none. A letter that fits nowhere would stay."""
+"""The queue of jobs that expired before their start; it drops them. Without a queue, RabbitMQ would keep them."""
 REVOKED = "celerykit.revoked"
-"""The stream of what is revoked: whoever reads it, the others find it as it was."""
+"""The stream of revocations: each worker can read all of it, because a read removes nothing."""
 REVOKED_ARGUMENTS = {
     "x-queue-type": "stream",
     "x-max-length-bytes": 16_000_000,  # some 80,000 messages; the oldest are dropped by whole segments
@@ -37,14 +37,14 @@ REVOKED_ARGUMENTS = {
 _JOBS = r"(?!amq\.|celeryev|celery_delayed_|celerykit\.|.*celery\.pidbox$).*"
 """Names of queues and exchanges for jobs: no events, no remote control, nothing of the server's or the kit's own."""
 RIGHTS = {
-    # A worker gives jobs up to the dead letters, but neither reads nor empties what others have put there.
+    # A worker may dead-letter jobs, but may neither read nor purge the dead letters.
     "worker": {
         "configure": r"^(?!amq\.).*$",
         "write": r"^(amq\.default|(?!amq\.).*)$",
         "read": r"^(?!amq\.|celerykit\.(?!revoked$)).*$",
     },
-    # Without the default exchange, by which a command could be put straight into a worker's own queue. It binds queues
-    # to the two exchanges that it may read.
+    # Without the default exchange: it would let a producer write commands into a worker's own queue. To bind a queue,
+    # a producer needs the right to read the exchange.
     "producer": {
         "configure": f"^{_JOBS}$",
         "write": f"^(celery_delayed_{LEVELS - 1}|{_JOBS})$",
@@ -52,20 +52,20 @@ RIGHTS = {
     },
     "operator": {"configure": ".*", "write": ".*", "read": ".*"},
 }
-"""What each user may do, by name."""
+"""The rights of each user, by name."""
 
 
-def definitions(passwords: Mapping[str, str], queues: Sequence[str], own: Settings) -> str:
-    """Return the file that RabbitMQ imports at each start.
+def definitions(passwords: Mapping[str, str], queues: Sequence[str], settings: Settings) -> str:
+    """Return the JSON text that RabbitMQ imports at each start.
 
     :param passwords: of each user in :data:`RIGHTS`.
-    :param queues: all queues of jobs: a delayed one that falls due before its worker's first start finds them.
+    :param queues: all queues of jobs, so that a delayed job finds its queue before any worker has started.
     """
     content = {
         "vhosts": [{"name": VHOST, "metadata": {"default_queue_type": catalogue.QUORUM}}],
         "users": [_user(name, passwords[name]) for name in RIGHTS],
         "permissions": [{"user": name, "vhost": VHOST, **rights} for name, rights in RIGHTS.items()],
-        "policies": [_policy_of_jobs(own), _policy_of_letters()],
+        "policies": [_policy_of_jobs(settings), _policy_of_letters()],
         "exchanges": [
             *(_exchange(name, "topic") for name in (catalogue.EXCHANGE, DELIVERY, *map(level_name, range(LEVELS)))),
             _exchange(catalogue.DEAD_LETTERS, "headers"),
@@ -87,7 +87,7 @@ def definitions(passwords: Mapping[str, str], queues: Sequence[str], own: Settin
 
 
 def _user(name: str, password: str) -> dict[str, Any]:
-    # The salt follows from the password, so that the same passwords make the same file.
+    # The salt follows from the password, so that equal passwords make an equal file.
     salt = hashlib.sha256(f"{name}:{password}".encode()).digest()[:4]
     digest = salt + hashlib.sha256(salt + password.encode()).digest()
     return {
@@ -98,13 +98,13 @@ def _user(name: str, password: str) -> dict[str, Any]:
     }
 
 
-def _policy_of_jobs(own: Settings) -> dict[str, Any]:
-    """Return the policy of all queues of jobs: as arguments, they would have to be the same in every program."""
+def _policy_of_jobs(settings: Settings) -> dict[str, Any]:
+    """Return the policy of all queues of jobs: arguments of a queue would have to be equal in every program."""
     return _policy(
         "celerykit-jobs",
         f"^{_JOBS}$",
         {
-            "consumer-timeout": round(own.consumer_timeout * 1000),
+            "consumer-timeout": round(settings.consumer_timeout * 1000),
             "dead-letter-exchange": catalogue.DEAD_LETTERS,
             "dead-letter-strategy": "at-least-once",
             "delivery-limit": DELIVERY_LIMIT,
@@ -114,7 +114,7 @@ def _policy_of_jobs(own: Settings) -> dict[str, Any]:
 
 
 def _policy_of_letters() -> dict[str, Any]:
-    """Return the policy by which a dead letter may be looked at, and put back, as often as somebody likes."""
+    """Return the policy that lets a reader requeue a dead letter without a limit."""
     return _policy("celerykit-dead-letters", r"^celerykit\.dead-letters$", {"delivery-limit": -1})
 
 
@@ -130,7 +130,7 @@ def _policy(name: str, pattern: str, definition: Mapping[str, Any]) -> dict[str,
 
 
 def _bindings(queues: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the way of each message: by one bit of its routing key after the other, then to its queue."""
+    """Yield the bindings of delays, one bit of the routing key after the other, then those of each queue."""
     for level in range(LEVELS):
         bits = "*." * (LEVELS - 1 - level)
         below = level_name(level - 1) if level else DELIVERY
@@ -143,12 +143,12 @@ def _bindings(queues: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def level_name(level: int) -> str:
-    """Return what exchange and queue of a level of delays are called."""
+    """Return the name of the exchange and the queue of a delay level."""
     return f"celery_delayed_{level}"
 
 
 def _sorts(reason: str, queue: str) -> dict[str, Any]:
-    """Return the binding that puts what died of ``reason`` into ``queue``."""
+    """Return the binding that leads messages dead-lettered for ``reason`` into ``queue``."""
     arguments = {"x-match": "all-with-x", "x-first-death-reason": reason}
     return {**_binding(catalogue.DEAD_LETTERS, queue, ""), "arguments": arguments}
 

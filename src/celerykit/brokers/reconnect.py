@@ -1,4 +1,4 @@
-"""Waiting for a broker or a result backend: patient, never long between two attempts, and with signs of life."""
+"""Reconnecting to a broker or a result backend: without an end, with short pauses, and with reports of progress."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_PAUSE = 5.0
-"""Seconds between two attempts at most. Kombu backs off to 30 s, which an outage then costs once more."""
+"""The most seconds between two attempts. Kombu backs off to 30 s, and so prolongs an outage by that."""
 
 FIRST_PAUSE = 0.5
 """Seconds before the third attempt, if the second has failed as soon as it was connected."""
 
 
 class Rest:
-    """The pause before a worker connects anew, which grows while it is refused as soon as it has connected."""
+    """The pause before a worker reconnects; it grows while connections fail right after they open."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic):
         self._now = now
@@ -31,7 +31,7 @@ class Rest:
         self._pause = 0.0
 
     def seconds(self) -> float:
-        """Return the seconds to wait after an error that has come now: none after the first in a while."""
+        """Return the seconds to wait after an error that comes now, 0 after the first error in a while."""
         now = self._now()
         soon = now - self._until < 2 * LONGEST_PAUSE
         self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE) if soon else 0.0
@@ -40,7 +40,7 @@ class Rest:
 
 
 def watch(app: Any, progress: Callable[[], None]) -> None:
-    """Let every connection that ``app`` makes from now on call ``progress`` while it waits for the broker.
+    """Make each new connection of ``app`` call ``progress`` while it waits for the broker.
 
     Each attempt is progress, and so is each second between two: jobs, events and remote control have connections of
     their own, and a worker is not stuck because one of them waits.
@@ -51,8 +51,8 @@ def watch(app: Any, progress: Callable[[], None]) -> None:
 def watch_results(app: Any, progress: Callable[[], None]) -> None:
     """Let the main thread call ``progress`` at each attempt to reach the result backend of ``app``.
 
-    There a prefork worker stores what it has to say of jobs itself: that they took too long, or have been given up.
-    What other threads wait for says nothing of the main one.
+    A prefork worker's main thread stores some results itself: of jobs past their time limit, and of dead-lettered jobs.
+    A wait in another thread is no progress of the main thread.
     """
     backend = app.backend
     prepare = retries.retry_hook(backend)
@@ -64,7 +64,7 @@ def watch_results(app: Any, progress: Callable[[], None]) -> None:
 
     backend.on_backend_retryable_error = on_backend_retryable_error
     if releases.lacks("retry hook"):
-        # Celery's own attempts tell of nothing but the pause between two.
+        # This Celery has no hook for an attempt; the pause after it is the only sign.
         def _sleep(seconds: float) -> None:
             on_backend_retryable_error(TimeoutError())
             type(backend)._sleep(backend, seconds)

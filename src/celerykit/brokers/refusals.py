@@ -1,6 +1,6 @@
-"""What a result backend says that answers and yet takes nothing: for now, with the remedy, or never.
+"""Errors of a result backend that answers and refuses: those that pass, with their remedies, and those that do not.
 
-Clients are told apart by what their errors carry, so that none of them has to be installed or imported.
+Attributes of an error identify its client, so that no client has to be installed or imported.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _REDIS: Mapping[str, str] = {
     "BUSY": "A script keeps it busy: end it by SCRIPT KILL.",
     "CLUSTERDOWN": "Bring back the nodes of the cluster.",
 }
-"""The codes with which Redis and its like refuse a command that they take at other times."""
+"""Codes of temporary refusals by Redis and compatible servers, with their remedies."""
 _REDIS_CLASSES: Mapping[str, str] = {
     "OutOfMemoryError": "OOM",
     "ReadOnlyError": "READONLY",
@@ -39,7 +39,7 @@ _REDIS_CLASSES: Mapping[str, str] = {
     "ClusterDownError": "CLUSTERDOWN",
     "TryAgainError": "TRYAGAIN",
 }
-"""The errors of redis-py from whose text the code has been taken."""
+"""Error classes of redis-py whose text lacks the code, with that code."""
 _REDIS_CODE = re.compile(rf"-?({'|'.join(_REDIS)})\b")
 _IN_SCRIPT = re.compile(rf"Error running script.* -({'|'.join(_REDIS)})\b", re.DOTALL)
 _FULL_OF_CLIENTS = "max number of clients"
@@ -56,7 +56,7 @@ _SQLSTATES: Mapping[str, str] = {
     "57P02": _WAIT,
     "57P03": _WAIT,
 }
-"""PostgreSQL's conditions that pass."""
+"""SQLSTATE codes of PostgreSQL for conditions that pass, with their remedies."""
 _MYSQL: Mapping[int, str] = {
     1021: _SPACE,
     1040: _SESSIONS,
@@ -67,33 +67,33 @@ _MYSQL: Mapping[int, str] = {
     1792: _PRIMARY,
     1836: _PRIMARY,
 }
-"""The error numbers of MySQL and MariaDB that pass."""
+"""Error numbers of MySQL and MariaDB for conditions that pass, with their remedies."""
 _SQLITE: Mapping[str, str] = {
     "is locked": _WAIT,
     "disk is full": _SPACE,
     "readonly database": "Let the worker write to its file.",
 }
-"""What SQLite's messages have in common that pass."""
+"""Parts of SQLite's messages for conditions that pass, with their remedies."""
 _FILES: Mapping[int, str] = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: "Raise the quota of its disk.",
     errno.EROFS: "Mount its disk to be written to.",
 }
 _FINAL_SQLSTATES = ("22", "42501", "54")
-"""How the conditions of PostgreSQL begin that no wait mends: the value, a missing right, a limit of the server."""
+"""Prefixes of SQLSTATE codes that never pass: a bad value, a missing right, a limit of the server."""
 _FINAL_MYSQL = frozenset({1142, 1143, 1153, 1227, 1264, 1366, 1406})
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a server has said, by its own code, and what helps."""
+    """A temporary refusal: the server's own code, and the remedy."""
 
     word: str
     remedy: str
 
 
 def of(exc: BaseException) -> Refusal | None:
-    """Return what a result backend refuses for now, or nothing: of another error, or of one that no wait mends."""
+    """Return the temporary refusal behind an error, None for a final error and for any other."""
     if is_final(exc):
         return None
     for error in _layers(exc):
@@ -103,12 +103,12 @@ def of(exc: BaseException) -> Refusal | None:
 
 
 def is_final(exc: BaseException) -> bool:
-    """Say whether a database will never take this: too large a value, one it has no type for, a missing right."""
+    """Say whether a database refuses for good: too large a value, a value of no known type, a missing right."""
     return any(_is_final(error) for error in _layers(exc))
 
 
 def _layers(exc: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that it stands for: SQLAlchemy has the driver's as ``orig``, Django as its cause."""
+    """Yield an error and its causes: SQLAlchemy keeps the driver's error in ``orig``, Django in ``__cause__``."""
     seen: list[BaseException] = []
     error: Any = exc
     while isinstance(error, BaseException) and error not in seen:
@@ -127,11 +127,11 @@ def _of_redis(error: BaseException) -> Refusal | None:
     if "RedisError" not in names:
         return None
     word = next((_REDIS_CLASSES[name] for name in names if name in _REDIS_CLASSES), "")
-    # A pipeline says which of its commands was refused, and a transaction why it was given up.
-    said = str(error).rpartition("caused error: ")[2].rpartition("because of: ")[2]
-    if found := _REDIS_CODE.match(said) or _IN_SCRIPT.search(said):
-        word = word or found[1]
-    if not word and _FULL_OF_CLIENTS in said:
+    # A pipeline puts the refused command before the error, and a transaction the reason of its end.
+    message = str(error).rpartition("caused error: ")[2].rpartition("because of: ")[2]
+    if match := _REDIS_CODE.match(message) or _IN_SCRIPT.search(message):
+        word = word or match[1]
+    if not word and _FULL_OF_CLIENTS in message:
         return Refusal("max number of clients reached", "Raise maxclients, or start fewer workers.")
     return Refusal(word, _REDIS[word]) if word else None
 
@@ -148,7 +148,7 @@ def _of_database(error: BaseException) -> Refusal | None:
 
 
 def _mysql(error: BaseException) -> int:
-    """Return the number of an error of a client of MySQL; of another, 0."""
+    """Return the error number of a MySQL client's error, 0 for any other error."""
     if not type(error).__module__.lower().startswith(("mysql", "pymysql")):
         return 0
     number = getattr(error, "errno", None) or next(iter(error.args), 0)

@@ -1,4 +1,4 @@
-"""The ways by which RabbitMQ puts a job into its queue: Celery's own, and one by the queue's name for all of them."""
+"""The bindings that lead a job into its queue on RabbitMQ: Celery's own, and the kit's by the queue's name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from amqp.exceptions import NotFound
 from kombu.common import Broadcast
 from kombu.entity import Exchange, Queue
-from kombu.entity import binding as Binding  # noqa: N812  # a class, whatever its name
+from kombu.entity import binding as Binding  # noqa: N812  # a class in spite of its name
 from kombu.transport import native_delayed_delivery
 
 from celerykit.brokers import catalogue
@@ -38,15 +38,15 @@ _KEPT = (
 
 
 class Bound(Queue):
-    """A queue with one of the exchanges that reach it.
+    """A queue with one of the exchanges that it is bound to.
 
-    A connection remembers what it has declared; Kombu tells queues apart by name alone.
+    A connection remembers its declared queues, and Kombu compares them by name alone.
     """
 
     def declare(self, nowait: bool = False, channel: Any = None) -> Any:
-        """Declare the queue and bind it; its exchange is made by whoever may bind to it.
+        """Declare the queue, then bind it, and declare its exchange if that is missing.
 
-        An exchange that is there without the queue would take jobs, and drop them.
+        An exchange without its queue would accept jobs, and drop them.
         """
         channel = channel or self.channel
         if not getattr(self, "no_declare", False):
@@ -63,10 +63,10 @@ class Bound(Queue):
 
 
 class Delayed(Bound):
-    """A queue with its way through the delays: none takes a job that would not come out."""
+    """A queue bound to the end of the delays, so that no delayed job is dropped there."""
 
     def declare(self, nowait: bool = False, channel: Any = None) -> Any:
-        """Declare the queue, and bind it to where delays end."""
+        """Declare the queue, and bind it to the exchange where delays end."""
         channel = channel or self.channel
         name = super().declare(nowait=nowait, channel=channel)
         channel.exchange_bind(destination=catalogue.EXCHANGE, source=DUE, routing_key=f"#.{self.name}")
@@ -75,9 +75,9 @@ class Delayed(Bound):
 
 
 def private_exchange(stands_for: Any = None) -> Any:
-    """Return the kit's own exchange, whose every key is a queue's name.
+    """Return the kit's own exchange; its routing keys are names of queues.
 
-    :param stands_for: Celery's default exchange, whose place it takes.
+    :param stands_for: Celery's default exchange, which it replaces.
     """
     exchange = Exchange(catalogue.EXCHANGE, "topic")  # type: ignore[no-untyped-call]
     setattr(exchange, _STANDS_FOR, stands_for)
@@ -85,42 +85,46 @@ def private_exchange(stands_for: Any = None) -> Any:
 
 
 def stands_for(exchange: Any) -> Any:
-    """Return Celery's default exchange whose place ``exchange`` takes, if it does."""
+    """Return Celery's default exchange that ``exchange`` replaces, None if it replaces none."""
     return getattr(exchange, _STANDS_FOR, None)
 
 
 def by_name(queue: Any, kind: type[Bound] = Bound) -> Bound:
-    """Return a queue as the kit's own exchange reaches it."""
+    """Return a queue bound to the kit's own exchange by its name."""
     return _reached(queue, private_exchange(), queue.name, kind)
 
 
 def is_named(queue: Any) -> bool:
-    """Say whether the kit's own exchange may reach a queue: a broadcast has as many as there are workers."""
+    """Say whether the kit's own exchange may reach a queue: a broadcast has one queue for each worker."""
     return queue is not None and not isinstance(queue, Broadcast)
 
 
 def imply(queue: Any, exchange: Any, key: str) -> None:
-    """Give a queue of which the app names no exchange the kit's own; Celery's is noted, for whoever names it.
+    """Bind a queue without an exchange of its own to the kit's, and keep Celery's for senders that name it.
 
-    One with bindings of its own has those alone in Celery, too: Kombu drops the exchange.
+    A queue with bindings of its own gets no other in Celery either: Kombu drops the exchange.
     """
     if not hasattr(queue, _STOCK):
-        told = None if queue.bindings else Binding(exchange, key)  # type: ignore[no-untyped-call]
-        setattr(queue, _STOCK, told)
+        binding = None if queue.bindings else Binding(exchange, key)  # type: ignore[no-untyped-call]
+        setattr(queue, _STOCK, binding)
     queue.exchange, queue.routing_key = private_exchange(), queue.name
 
 
 def stock(queue: Any) -> Bound | None:
-    """Return a queue as Celery would bind it, if the app names no exchange for it."""
-    told = getattr(queue, _STOCK, None)
-    return _reached(queue, told.exchange, told.routing_key, Bound) if told and told.exchange.name else None
+    """Return a queue with the binding that Celery would give it, None if it has an exchange of its own."""
+    binding = getattr(queue, _STOCK, None)
+    return _reached(queue, binding.exchange, binding.routing_key, Bound) if binding and binding.exchange.name else None
 
 
 def bound(queue: Any) -> list[Bound]:
-    """Return a queue once for each exchange that is to reach it: the kit's, where the app names none."""
+    """Return one copy of a queue for each of its bindings: the kit's alone, where the app names none."""
     if is_implied(queue):
         return [by_name(queue)]
-    return [_reached(queue, told.exchange, told.routing_key, Bound) for told in _bindings(queue) if told.exchange]
+    return [
+        _reached(queue, binding.exchange, binding.routing_key, Bound)
+        for binding in _bindings(queue)
+        if binding.exchange
+    ]
 
 
 def is_implied(queue: Any) -> bool:
@@ -129,12 +133,12 @@ def is_implied(queue: Any) -> bool:
 
 
 def of_key(routing_key: str) -> str:
-    """Return what a routing key was before a delay."""
+    """Return a routing key without the bits of its delay."""
     return _BITS.sub("", routing_key, count=1)
 
 
 def leading(queues: Iterable[Any], exchange: str, routing_key: str) -> list[Any]:
-    """Return those of ``queues`` that get a message of this exchange and routing key."""
+    """Return the queues among ``queues`` that get a message of this exchange and routing key."""
     return [
         queue
         for queue in queues
@@ -150,17 +154,17 @@ def _reached(queue: Any, exchange: Any, key: str, kind: type[Bound]) -> Bound:
 def _bindings(queue: Any) -> Iterator[Any]:
     if queue.exchange:
         yield Binding(queue.exchange, queue.routing_key)  # type: ignore[no-untyped-call]
-    if told := getattr(queue, _STOCK, None):
-        yield told
+    if binding := getattr(queue, _STOCK, None):
+        yield binding
     yield from queue.bindings
 
 
-def _matches(told: Any, exchange: str, routing_key: str) -> bool:
-    if not told.exchange or told.exchange.name != exchange:
+def _matches(binding: Any, exchange: str, routing_key: str) -> bool:
+    if not binding.exchange or binding.exchange.name != exchange:
         return False
-    if told.exchange.type == "topic":
-        return bool(_pattern(told.routing_key or "").fullmatch(f".{routing_key}"))
-    return bool(told.exchange.type == "fanout" or told.routing_key == routing_key)
+    if binding.exchange.type == "topic":
+        return bool(_pattern(binding.routing_key or "").fullmatch(f".{routing_key}"))
+    return bool(binding.exchange.type == "fanout" or binding.routing_key == routing_key)
 
 
 def _pattern(binding_key: str) -> re.Pattern[str]:

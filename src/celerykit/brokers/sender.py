@@ -1,4 +1,4 @@
-"""Sends a job by a way that is there and ends in a queue."""
+"""Sends a job by an exchange that exists and leads to a queue."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REMEMBERED = 60.0
-"""Seconds for which a way that was refused is not tried again."""
+"""Seconds before a refused way is tried again."""
 ROUNDING = 0.05
-"""Seconds that a delay may have been due for since Celery worked out its end."""
+"""Seconds that may pass between Celery's computation of an ETA and the send."""
 DIRECT = (None, "direct")
 WITHOUT_EXCHANGES = ("pgmq", "redis")
-"""Brokers whose exchanges are Kombu's, in the process that sends."""
+"""Brokers without exchanges: Kombu emulates them in the process that sends."""
 
 
 class Sender:
-    """Celery's function that sends a job, with the meaning that Celery gives exchange, key and queue by default.
+    """Celery's function that sends a job, with Celery's meaning of exchange, routing key and queue.
 
-    There, a queue of a direct exchange gets a job by its name, through the default exchange. Here it is the kit's own
-    exchange that knows each queue by its name: it can delay, and it needs no right to write into any queue there is.
+    Celery sends to a queue of a direct exchange through the default exchange. The kit uses its own exchange instead:
+    that exchange can delay a job, and a producer needs no right to write into every queue.
     """
 
     def __init__(self, amqp: Any, send: Any):
@@ -41,10 +41,10 @@ class Sender:
         self._refused: dict[Any, tuple[int, float]] = {}
 
     def __call__(self, producer: Any, name: str, message: Any, **options: Any) -> Any:
-        """Send a job by the first way that the server takes.
+        """Send a job by the first way that the server accepts.
 
-        :raises amqp.exceptions.NotFound: if the exchange that the sender names is not there, nor known to the app.
-        :raises amqp.exceptions.AccessRefused: if the user may not do what the first way needs.
+        :raises amqp.exceptions.NotFound: if the named exchange neither exists nor is declared by the app.
+        :raises amqp.exceptions.AccessRefused: if the user lacks a right that the first way needs.
         :raises LookupError: on Redis and PGMQ, if no queue takes the job.
         """
         if producer.connection.transport.driver_type in WITHOUT_EXCHANGES:
@@ -64,36 +64,36 @@ class Sender:
         raise problems[0]
 
     def _known_to_this_process(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return ``options`` for a broker of whose exchanges each process knows those that it has declared itself."""
+        """Return ``options`` for a broker without exchanges: each process knows only those that it has declared."""
         exchange, key = _name(options.get("exchange")), options.get("routing_key")
-        told = self._unless_nobody_listens(options)
+        extended = self._unless_nobody_listens(options)
         if exchange and key and options.get("declare") is None:
-            # Celery names the default queue beside an exchange that has nothing to do with it.
-            told["declare"] = routes.leading(self._amqp.queues.values(), exchange, key) or None
-        return told
+            # Celery adds the default queue even when the exchange does not lead to it.
+            extended["declare"] = routes.leading(self._amqp.queues.values(), exchange, key) or None
+        return extended
 
     def _unless_nobody_listens(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return ``options`` by which the sender is told that no queue takes the job: nobody would ever run it.
+        """Return ``options`` that make the server report a job that reaches no queue: no worker would ever run it.
 
-        A broadcast is for all that listen, and these may be none.
+        A broadcast may reach no queue, if no worker listens.
         """
         exchange, queue = options.get("exchange"), options.get("queue")
         if isinstance(queue, str):
             queue = self._amqp.queues.get(queue)
         queues = [queue, *self._amqp.queues.values()]
-        known = [exchange, *(options.get("declare") or ()), *(getattr(each, "exchange", None) for each in queues)]
-        fanouts = {_name(each) for each in known if getattr(each, "type", "") == "fanout"}
+        exchanges = [exchange, *(options.get("declare") or ()), *(getattr(each, "exchange", None) for each in queues)]
+        fanouts = {_name(each) for each in exchanges if getattr(each, "type", "") == "fanout"}
         name = _name(exchange) or _name(getattr(queue, "exchange", None))
         is_for_all = options.get("exchange_type") == "fanout" or name in fanouts
         return {**options} if is_for_all else {**options, "mandatory": True}
 
     def _completed(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return ``options`` with the queue as such, and the default one where Celery would send to nowhere."""
+        """Return ``options`` with the queue as an object, or the default queue where Celery would send to none."""
         queue, exchange, key = (options.get(name) for name in ("queue", "exchange", "routing_key"))
         if isinstance(queue, str):
             queue = self._amqp.queues[queue]
         kept = _name(exchange) in {catalogue.EXCHANGE, routes.DUE} and routes.of_key(key or "")
-        if kept and kept in self._amqp.queues:  # a job that was sent by name, and is sent once more
+        if kept and kept in self._amqp.queues:  # a job that was sent by the kit's exchange, and is sent once more
             queue, exchange, key = self._amqp.queues[kept], None, None
         elif queue is None and not (_name(exchange) and key) and options.get("exchange_type") in DIRECT:
             queue = self._amqp.default_queue
@@ -108,8 +108,8 @@ class Sender:
                 yield _through(queue, options, routes.DELAYED, _delayed_key(seconds, queue.name), routes.Delayed)
         if self._is_for_a_name(options):
             queue = options["queue"]
-            told = {**options, "mandatory": True} if self._is_confirmed else options
-            yield _through(queue, told, catalogue.EXCHANGE, queue.name, routes.Bound)
+            extended = {**options, "mandatory": True} if self._is_confirmed else options
+            yield _through(queue, extended, catalogue.EXCHANGE, queue.name, routes.Bound)
         else:
             yield from self._ways_of_exchange(options)
 
@@ -118,30 +118,30 @@ class Sender:
         declared = options.get("declare")
         if declared is None and routes.is_named(queue):
             declared = routes.bound(queue)
-        known = routes.leading(self._amqp.queues.values(), exchange, key) if exchange and key else []
-        told = options
-        if self._is_confirmed:  # what reaches nobody would be dropped without a word
-            told = {**options, "mandatory": True} if known else self._unless_nobody_listens(options)
-        yield {**told, "declare": declared}
+        queues = routes.leading(self._amqp.queues.values(), exchange, key) if exchange and key else []
+        extended = options
+        if self._is_confirmed:  # RabbitMQ would drop a job without a queue, and report nothing
+            extended = {**options, "mandatory": True} if queues else self._unless_nobody_listens(options)
+        yield {**extended, "declare": declared}
         if options.get("declare") is None and declared:
-            yield {**told, "declare": []}  # who may not bind a queue finds it bound by its workers
+            yield {**extended, "declare": []}  # for a user without the right to bind: the workers have bound the queue
         if routes.is_named(queue) and not exchange:
             yield _through(queue, options, catalogue.EXCHANGE, queue.name, routes.Bound)
-        elif len(known) == 1:
-            yield _through(known[0], options, catalogue.EXCHANGE, known[0].name, routes.Bound)
-        elif known:
+        elif len(queues) == 1:
+            yield _through(queues[0], options, catalogue.EXCHANGE, queues[0].name, routes.Bound)
+        elif queues:
             yield {
                 **options,
-                "declare": [each for one in known for each in (routes.stock(one), *routes.bound(one)) if each],
+                "declare": [each for one in queues for each in (routes.stock(one), *routes.bound(one)) if each],
             }
 
     @property
     def _is_confirmed(self) -> bool:
-        """Whether the server says at once what it could not deliver."""
+        """Whether the server confirms each message, and so reports an undeliverable one at once."""
         return bool((self._amqp.app.conf.broker_transport_options or {}).get("confirm_publish"))
 
     def _is_for_a_name(self, options: dict[str, Any]) -> bool:
-        """Say whether Celery would put a job with these options straight into its queue."""
+        """Say whether Celery would send a job with these options directly to its queue."""
         queue, exchange, key = options["queue"], _name(options["exchange"]), options["routing_key"]
         if not routes.is_named(queue) or (exchange and key) or self._amqp.is_left_alone:
             return False
@@ -151,22 +151,22 @@ class Sender:
         return direct and (not queue.exchange or queue.exchange.type == "direct")
 
     def _queue_to_wait_for(self, options: dict[str, Any], *, retry: bool) -> Any:
-        """Return the queue into which RabbitMQ is to put a job when it is due, if it is one and no more."""
+        """Return the queue to which RabbitMQ delivers a delayed job, None unless it is a single queue."""
         queue, exchange, key = options["queue"], _name(options["exchange"]), options["routing_key"]
         if exchange and key:
-            known = routes.leading(self._amqp.queues.values(), exchange, key)
-            # Whoever names a topic means all that listen; but what is tried again is tried where it failed.
-            alone = len(known) == 1 and (retry or routes.is_implied(known[0]) or known[0].exchange.type == "direct")
-            return known[0] if alone else None
+            queues = routes.leading(self._amqp.queues.values(), exchange, key)
+            # A topic addresses all its queues; a retry goes to the queue of the failed job alone.
+            alone = len(queues) == 1 and (retry or routes.is_implied(queues[0]) or queues[0].exchange.type == "direct")
+            return queues[0] if alone else None
         if not routes.is_named(queue) or exchange:
             return queue if self._is_for_a_name(options) else None
         return queue if not queue.exchange or queue.exchange.type in {"direct", "topic"} else None
 
     def _delay(self, message: Any) -> float:
-        told = (message.headers or {}).get("eta") or (isinstance(message.body, dict) and message.body.get("eta"))
-        if not told:
+        eta = (message.headers or {}).get("eta") or (isinstance(message.body, dict) and message.body.get("eta"))
+        if not eta:
             return 0.0
-        due = maybe_make_aware(maybe_iso8601(told), tz=self._amqp.app.timezone)
+        due = maybe_make_aware(maybe_iso8601(eta), tz=self._amqp.app.timezone)
         return float((due - datetime.now(timezone.utc)).total_seconds())
 
     def _first(self, place: Any) -> int:
@@ -189,7 +189,7 @@ class Sender:
 
 
 def delayed_key(countdown: int, routing_key: str) -> str:
-    """Return the routing key that holds a message back for ``countdown`` seconds, at least one."""
+    """Return the routing key that delays a message by ``countdown`` seconds, by 1 s at least."""
     return calculate_routing_key(max(1, countdown), routing_key)
 
 

@@ -1,4 +1,4 @@
-"""The attributes that a task takes from its app's settings when it is bound, and where each has its value from."""
+"""The attributes that a task takes from its app's settings at binding, and the origin of each value."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ BINDING = "binding"
 
 
 def origin(task: Any, attribute: str) -> tuple[str, type]:
-    """Return what gave ``task`` the value of ``attribute``, and the class that holds it.
+    """Return the origin of the value of ``attribute`` of ``task``, and the class that holds it.
 
-    :param attribute: one of those that a task has from its app's settings, such as ``acks_late``.
+    :param attribute: an attribute that a task takes from its app's settings, such as ``acks_late``.
     :returns: :data:`CLASS` for an argument of the decorator, the body of a class or an assignment, :data:`ANNOTATIONS`
-        for the app's setting of that name, :data:`BINDING` for a setting as it was when the task was bound.
+        for the app's setting of that name, :data:`BINDING` for a setting at the time of the binding.
     """
     if attribute in vars(task):
         return CLASS, type(task)
-    if any(attribute in given for given in resolve_all(task.app.annotations, type(task))):
+    if any(attribute in annotation for annotation in resolve_all(task.app.annotations, type(task))):
         return ANNOTATIONS, type(task)
     holder = next(kind for kind in type(task).__mro__ if attribute in vars(kind))
     return (BINDING if _is_from_binding(holder, attribute) else CLASS), holder
 
 
 def place(task: Any, holder: type) -> str:
-    """Return the file and line where a task, or the class of it that holds an attribute, is written.
+    """Return the file and line of a task, or of its class that holds an attribute.
 
     :param holder: as :func:`origin` returns it.
     :returns: ``FILE:LINE``; the name of the module where its source is not known.
@@ -47,9 +47,9 @@ def place(task: Any, holder: type) -> str:
 
 
 def renew(app: Any, names: set[str]) -> None:
-    """Give the tasks that are bound already the settings that have come since, unless they have values of their own.
+    """Copy changed settings to the tasks that are bound already, unless they have values of their own.
 
-    :param names: the settings whose defaults are other ones now.
+    :param names: the settings whose defaults have changed.
     """
     for attribute, name in Task.from_config:
         if name in names:
@@ -69,6 +69,6 @@ def _renew(task: Any, attribute: str, old: Any, new: Any) -> None:
 
 
 def _is_from_binding(holder: type, attribute: str) -> bool:
-    """Say whether a class got ``attribute`` when it was bound: then it has it later than the mark of that."""
+    """Say whether the binding set ``attribute`` on a class: then it comes after ``__bound__`` there."""
     names = list(vars(holder))
     return holder is not Task and "__bound__" in names and names.index("__bound__") < names.index(attribute)

@@ -1,4 +1,4 @@
-"""The kit's layer of settings, between an app's own and Celery's defaults."""
+"""The kit's layer of settings: below an app's own settings, above Celery's defaults."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from celerykit.sizing.model import Tuning
 
 NOTHING: dict[str, Any] = {}
-"""What the kit's own lazy defaults give: they are there for their time."""
-TOLD = ("broker_url", "result_backend")
-"""What the environment says before the app does, as in Celery."""
+"""The placeholder for the kit's lazy defaults, until the app is configured."""
+ENVIRONMENT_FIRST = ("broker_url", "result_backend")
+"""The settings whose environment variable overrides the app's value, as in Celery."""
 MERGED = (
     "broker_transport_options",
     "database_engine_options",
@@ -29,27 +29,27 @@ MERGED = (
 class Layer(dict[str, Any]):
     """The kit's defaults as one map of ``app.conf``.
 
-    What depends on the broker or the result backend is looked up when it is read: an app may name them late.
+    Values that depend on the broker or the result backend are computed at each read: an app may name them late.
     """
 
-    def __init__(self, conf: Any, own: settings.Settings, pool_class: str):
-        super().__init__((item.name, item.value) for item in defaults.app_defaults(own, pool_class))
+    def __init__(self, conf: Any, config: settings.Settings, pool_class: str):
+        super().__init__((item.name, item.value) for item in defaults.app_defaults(config, pool_class))
         self.update(app_settings.defaults())
-        if own.result_backend:
-            self["result_backend"] = own.result_backend
-        self.own = {name: conf.get(name) for name in TOLD}
-        """What the app says of what the environment wins over."""
+        if config.result_backend:
+            self["result_backend"] = config.result_backend
+        self.of_app = {name: conf.get(name) for name in ENVIRONMENT_FIRST}
+        """The app's own values of the settings that the environment overrides."""
         self._conf = conf
-        self._settings = own
+        self._settings = config
         self._pool_class = pool_class
         self.tuning: Tuning | None = None
-        """Where some of the values come from, in a worker that was tuned."""
+        """The origin of tuned values, None in a worker that was not tuned."""
 
     def __missing__(self, name: str) -> Any:
         if name in defaults.OF_BACKEND:
             return self._of_backend(str(self._conf.result_backend))[name]
         if name not in defaults.OF_BROKER:
-            raise KeyError(name)  # before the broker is asked for, whose URL is a setting, too
+            raise KeyError(name)  # before the broker's URL is read, because that is a setting, too
         url = catalogue.broker_urls(self._conf)[0]
         values = defaults.of_broker(self._settings, catalogue.scheme_of(url))
         values["broker_transport_options"] |= sentinel.options(url, self._settings)
@@ -60,18 +60,18 @@ class Layer(dict[str, Any]):
         values = {
             item.name: item.value for item in defaults.backend_defaults(self._settings, servers, self._pool_class)
         }
-        if told := sentinel.options(url, self._settings):
-            values["result_backend_transport_options"] = told
+        if options := sentinel.options(url, self._settings):
+            values["result_backend_transport_options"] = options
         return values
 
 
 def insert_layer(app: Any, conf: Any) -> None:
-    """Put the kit's layer just above Celery's defaults, once, and what the environment says above all."""
+    """Insert the kit's layer just above Celery's defaults, once, and the environment's values above all."""
     if layer_of(conf) is not None:
         return
     layer = Layer(conf, settings.from_environment(os.environ), os.environ.get("CELERY_WORKER_POOL") or "prefork")
-    for name in TOLD:
-        # Celery looks into the environment before it makes the loader, which is when secrets have been read.
+    for name in ENVIRONMENT_FIRST:
+        # Celery reads the environment before it makes the loader, and only the loader reads secrets from files.
         if value := os.environ.get(f"CELERY_{name.upper()}"):
             conf.changes.update(dict.fromkeys(app_settings.keys(conf, name), value))
     translated = app_settings.by_old_names(conf)
@@ -87,7 +87,7 @@ def layer_of(conf: Any) -> Layer | None:
 
 
 def merge_options(app: Any, conf: Any = None) -> None:
-    """Fill in, key by key, what an app's own options of :data:`MERGED` leave out."""
+    """Add the kit's missing keys to each of the app's own option maps in :data:`MERGED`."""
     conf = app.conf if conf is None else conf
     layer = layer_of(conf)
     if layer is None:
@@ -99,14 +99,14 @@ def merge_options(app: Any, conf: Any = None) -> None:
                 conf.changes.update(dict.fromkeys(app_settings.keys(conf, name), filled))
 
 
-def _filled(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return an app's own options with what they leave out, in those that are options of another program, too."""
-    both = (name for name in defaults.keys() & own.keys() if isinstance(defaults[name], dict))
-    return {**defaults, **own, **{name: {**defaults[name], **own[name]} for name in both}}
+def _filled(defaults: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return an app's own options with the kit's missing keys, one level deep in nested maps, too."""
+    both = (name for name in defaults.keys() & options.keys() if isinstance(defaults[name], dict))
+    return {**defaults, **options, **{name: {**defaults[name], **options[name]} for name in both}}
 
 
 def _on_after_configure(sender: Any, source: Any, **_: Any) -> None:
-    merge_options(sender)  # a receiver may have given some
+    merge_options(sender)  # a receiver of the signal may have set some
     for maps in (source.maps, source.defaults):
         maps[:] = [item for item in maps if item is not NOTHING]
 

@@ -1,4 +1,4 @@
-"""The app that ``CELERY_APP`` names: how it is found, and why it does not import, with the remedy."""
+"""The app that ``CELERY_APP`` names: its import, and the reason and remedy when the import fails."""
 
 from __future__ import annotations
 
@@ -22,54 +22,54 @@ if TYPE_CHECKING:
     from celerykit.config.environment import Environment
 
 CELERYS = ("amqp", "billiard", "celery", "kombu", "vine")
+"""Packages whose releases belong together."""
 NO_LIBRARY = "cannot open shared object file"
 OF_SYSTEM = (
-    "Give it what it names. Where that is of the system, CELERYKIT_APT puts packages of Debian into the images, "
+    "Install the library that it names. For one of the system, CELERYKIT_APT puts packages of Debian into the images, "
     "and a file apt.txt of the app's folder has them on hosts"
 )
-"""Packages whose releases belong together."""
 EXTENSION = "celery"
-"""Where Flask's documentation has a Flask app keep its Celery app: ``app.extensions["celery"]``."""
+"""The key of the Celery app in a Flask app, by Flask's documentation: ``app.extensions["celery"]``."""
 
 
 ENVIRON = type(os.environ).__getitem__.__code__.co_filename
-"""Where a variable that is not set is a KeyError."""
+"""The file whose code raises KeyError for an unset variable."""
 MACHINERY = ("<frozen", ENVIRON, importlib.__file__)
-"""The files of Python itself in which an import ends."""
+"""Prefixes of Python's own files at the end of a traceback of an import."""
 
 
 class NoAppError(Exception):
-    """The name leads to something else than a Celery app."""
+    """The name leads to an object that is no Celery app."""
 
 
 def find(name: str) -> Any:
-    """Return the app of a name: what Celery finds by it, or what a function that it finds makes.
+    """Return the app of a name, or the app that a function of that name makes.
 
-    A function is called without arguments. What is found or made may be a Flask app that keeps its Celery app.
+    A function is called without arguments. A Flask app stands for the Celery app that it keeps.
 
     :raises NoAppError: if there is none.
     """
     from celery import Celery
     from celery.local import Proxy
 
-    found = _search(name)
-    if inspect.isroutine(found):
-        if needed := _needed(found):
+    candidate = _search(name)
+    if inspect.isroutine(candidate):
+        if needed := _needed(candidate):
             raise NoAppError(f"{name} is a function that wants {', '.join(needed)}")
-        found = found()
-    kept = getattr(found, "extensions", None)
+        candidate = candidate()
+    kept = getattr(candidate, "extensions", None)
     if isinstance(kept, dict):
-        found = kept.get(EXTENSION, found)
-    if not isinstance(found, Celery):  # a proxy of an app says that it is one
-        raise NoAppError(f"{name} leads to a {type(found).__qualname__} of {type(found).__module__}")
-    return found._get_current_object() if isinstance(found, Proxy) else found
+        candidate = kept.get(EXTENSION, candidate)
+    if not isinstance(candidate, Celery):  # a proxy of an app passes this test
+        raise NoAppError(f"{name} leads to a {type(candidate).__qualname__} of {type(candidate).__module__}")
+    return candidate._get_current_object() if isinstance(candidate, Proxy) else candidate
 
 
-def failure(error: BaseException, told: Environment) -> Finding:
-    """Return what is said of an app whose import ended in ``error``: told apart by it, each with its remedy."""
-    name = told.values["CELERY_APP"]
-    problem, remedy = _told_apart(error, name)
-    return Finding("CELERY_APP", name, told.sources["CELERY_APP"], problem, remedy)
+def failure(error: BaseException, environment: Environment) -> Finding:
+    """Return the finding for an app whose import raised ``error``, with the remedy for that error."""
+    name = environment.values["CELERY_APP"]
+    problem, remedy = _diagnose(error, name)
+    return Finding("CELERY_APP", name, environment.sources["CELERY_APP"], problem, remedy)
 
 
 def _search(name: str) -> Any:
@@ -84,7 +84,7 @@ def _search(name: str) -> Any:
         raise NoAppError(f"{module} has no {attribute}") from exc
     except AttributeError:
         if hasattr(sys.modules.get(name), "__path__") and importlib.util.find_spec(f"{name}.celery"):
-            # Celery takes one that does not import for one that is not there.
+            # Celery treats a module that fails to import as missing; import it here to get its own error.
             importlib.import_module(f"{name}.celery")
         raise
 
@@ -95,7 +95,7 @@ def _needed(function: Any) -> list[str]:
     return [item.name for item in parameters if item.default is item.empty and item.kind not in kinds]
 
 
-def _told_apart(error: BaseException, name: str) -> tuple[str, str]:
+def _diagnose(error: BaseException, name: str) -> tuple[str, str]:
     is_of_search = isinstance(error, NoAppError) or (isinstance(error, AttributeError) and _is_of_search(error))
     if (is_of_search or isinstance(error, ImportError)) and (closed := _closed(name, getattr(error, "name", None))):
         return f"cannot be read by user {os.geteuid()}: {closed} is closed to it", secretfile.permit(closed)
@@ -116,7 +116,10 @@ def _told_apart(error: BaseException, name: str) -> tuple[str, str]:
     if isinstance(error, KeyError) and traceback.extract_tb(error.__traceback__)[-1].filename == ENVIRON:
         remedy = f"The app wants {error.args[0]} in its environment: the file of CELERYKIT_APP_ENV_FILE may set it"
         return problem, remedy
-    return problem, "The app raises this itself while it is imported: mend it there, or give it what it lacks"
+    return (
+        problem,
+        "The app's own code raises this during its import: mend it there, or provide the missing requirement",
+    )
 
 
 def _of_import(error: ImportError, sought: str) -> str:
@@ -126,8 +129,10 @@ def _of_import(error: ImportError, sought: str) -> str:
     if isinstance(error, ModuleNotFoundError) and f"{sought}.".startswith(f"{missing}."):
         return _not_found(missing)
     if top in CELERYS:
-        here = releases.told("celery")
-        return f"The app is made for another release than {here}, which is here: have its requirements name that one"
+        installed = releases.describe("celery")
+        return (
+            f"The app is made for another release than {installed}, which is here: have its requirements name that one"
+        )
     if top == sought.partition(".")[0]:
         return "It is a module of the app's own: mend the import, or deploy the module, too"
     if isinstance(error, ModuleNotFoundError) and (top == missing or importlib.util.find_spec(top) is None):
@@ -136,35 +141,35 @@ def _of_import(error: ImportError, sought: str) -> str:
 
 
 def _not_found(missing: str) -> str:
-    """Return the remedy where the module of the app is not there."""
+    """Return the remedy for a missing module of the app."""
     parent, _, last = missing.rpartition(".")
     if package := sys.modules.get(parent):
         modules = [item.name for item in pkgutil.iter_modules(getattr(package, "__path__", []))]
         near = option_names.closest(last, modules)
         return f"Did you mean {parent}.{near}?" if near else _name_an_app(parent)
-    here = Path.cwd()
-    for folder in (here / "src", here.parent):
+    current = Path.cwd()
+    for folder in (current / "src", current.parent):
         if _has(folder, missing):
             return f"It is in {folder}: set CELERY_WORKDIR={folder}, or start there, or install the app as a package"
-    searched = f"It is neither in {here} nor on the Python path"
-    if near := option_names.closest(missing, [item.name for item in pkgutil.iter_modules([str(here)])]):
+    searched = f"It is neither in {current} nor on the Python path"
+    if near := option_names.closest(missing, [item.name for item in pkgutil.iter_modules([str(current)])]):
         return f"{searched}; did you mean {near}?"
     return f"{searched}: start in the folder that holds it, name that folder in CELERY_WORKDIR, or install the app"
 
 
 def _name_an_app(name: str) -> str:
-    """Return how the app in a module can be named."""
+    """Return a remedy with a name of an app in a module."""
     from celery import Celery
 
     module = sys.modules.get(_module(name))
-    found = [key for key, value in vars(module).items() if isinstance(value, Celery)] if module else []
-    if found:
-        return f"Did you mean {_module(name)}:{found[0]}?"
+    apps = [key for key, value in vars(module).items() if isinstance(value, Celery)] if module else []
+    if apps:
+        return f"Did you mean {_module(name)}:{apps[0]}?"
     return "Name an app, or a function that makes one without arguments, as module:name"
 
 
 def _is_of_search(error: BaseException) -> bool:
-    """Say whether it was raised by the search for the app, and not by code of the app's."""
+    """Say whether Celery's search for the app raised the error, and not the app's own code."""
     return _frames(error)[-1].filename.endswith(("celery/app/utils.py", "kombu/utils/imports.py"))
 
 
@@ -173,9 +178,9 @@ def _module(name: str) -> str:
 
 
 def _closed(*modules: str | None) -> Path | None:
-    """Return what of the modules this user may not read: Python takes a closed folder for one without files."""
-    if not os.access(here := Path.cwd(), os.R_OK | os.X_OK):
-        return here
+    """Return the first path of the modules that this user may not read: Python treats a closed folder as empty."""
+    if not os.access(folder := Path.cwd(), os.R_OK | os.X_OK):
+        return folder
     for path in (path for module in modules if module for path in _on_the_way(_module(module))):
         if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
             return path
@@ -200,7 +205,7 @@ def _has(folder: Path, module: str) -> bool:
 
 
 def _frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """Return where it was raised, without Python's own machinery."""
+    """Return the frames of an error, without those of Python's own import machinery."""
     frames = list(traceback.extract_tb(error.__traceback__))
     return [frame for frame in frames if not frame.filename.startswith(MACHINERY)] or frames
 

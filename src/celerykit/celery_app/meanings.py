@@ -1,4 +1,4 @@
-"""The settings of Celery that mean something else under the kit, or nothing, where an app sets them."""
+"""The settings of Celery that have another effect, or none, under the kit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POOL = "worker_pool"
 
 @dataclass(frozen=True)
 class Meaning:
-    """A setting, and what it does instead."""
+    """A setting, and its effect under the kit."""
 
     name: str
     text: str
@@ -52,7 +52,7 @@ MEANINGS = (
     ),
     Meaning(
         "worker_state_db",
-        "Beside it, Redis and RabbitMQ keep what is revoked, for all workers.",
+        "Beside it, Redis and RabbitMQ keep revocations, for all workers.",
     ),
     Meaning(
         "task_acks_late",
@@ -70,8 +70,8 @@ MEANINGS = (
     ),
     Meaning(
         "task_acks_on_failure",
-        "With `False` a failed job is also kept in the dead letters; Celery drops it. RabbitMQ does what the queue's "
-        "policy says.",
+        "With `False` a failed job is also kept in the dead letters; Celery drops it. RabbitMQ follows the queue's "
+        "policy.",
     ),
     Meaning(
         "task_acks_on_timeout",
@@ -109,22 +109,22 @@ MEANINGS = (
 
 
 def set_by(conf: Any) -> Iterator[tuple[Meaning, Any]]:
-    """Yield each of them that an app has set itself, with its value.
+    """Yield each of :data:`MEANINGS` that an app has set itself, with its value.
 
     :param conf: the app's configuration.
     """
     from celerykit.celery_app.layer import Layer
 
-    conf.finalize()  # which may not have been read yet
-    own = Settings({}, [item for item in conf.maps[:-1] if not isinstance(item, Layer)], conf._keys, conf.prefix)
-    yield from ((meaning, conf[meaning.name]) for meaning in MEANINGS if meaning.name in own)
+    conf.finalize()  # nothing may have read it yet
+    of_app = Settings({}, [item for item in conf.maps[:-1] if not isinstance(item, Layer)], conf._keys, conf.prefix)
+    yield from ((meaning, conf[meaning.name]) for meaning in MEANINGS if meaning.name in of_app)
 
 
 def without_effect(conf: Any, pool: str, drain: float) -> Iterator[str]:
-    """Yield what to say at a worker's start: of each setting of the app that is not heeded, and of what comes instead.
+    """Yield the log line of each setting of the app without effect, with the effect that it has instead.
 
-    :param pool: the pool that runs, as Celery's aliases have it.
-    :param drain: seconds that running jobs get at a stop.
+    :param pool: the kind of the running pool, by Celery's alias.
+    :param drain: seconds for which a stop lets jobs run.
     """
     for meaning, value in set_by(conf):
         ignored = (

@@ -1,4 +1,4 @@
-"""What an app and its surroundings both say: which of the two holds, said in the log where they differ."""
+"""Settings that both the app and the environment hold: their precedence, logged where the values differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ APP = "the app"
 
 @dataclass(frozen=True)
 class Side:
-    """What compose, role, unit or image say by a variable, beside what an app says by a setting."""
+    """A variable of compose, role, unit or image, the app's setting beside it, and the winner of the two."""
 
     variable: str
     setting: str
@@ -57,7 +57,7 @@ SIDES = (
         "CELERY_WORKER_CONCURRENCY",
         "worker_concurrency",
         VARIABLE,
-        "Without it the app's holds, not what the kit would tune.",
+        "Without it the app's holds, not the tuned value.",
     ),
     Side("CELERY_WORKER_AUTOSCALE", "worker_concurrency", VARIABLE),
     Side("CELERY_WORKER_PREFETCH_MULTIPLIER", "worker_prefetch_multiplier", VARIABLE),
@@ -76,65 +76,65 @@ SIDES = (
         "A scheduler of the app's own (`beat_scheduler`) wins.",
     ),
     Side("CELERYKIT_LONGEST_JOB", "task_time_limit", APP, "So it is with all safe defaults below."),
-    Side("CELERYKIT_DELIVERY", "task_acks_late", APP, "`celerykit check` names what breaks the promise."),
+    Side("CELERYKIT_DELIVERY", "task_acks_late", APP, "`celerykit check` names each setting that breaks the promise."),
     Side("CELERYKIT_TUNE", "worker_concurrency", APP, "Unless it says `force`."),
     Side("CELERYKIT_APP_ENV_FILE", "os.environ", VARIABLE, "What the app sets for itself by `setdefault()` gives way."),
     Side("DJANGO_SETTINGS_MODULE", "os.environ.setdefault()", VARIABLE, "Code that assigns it wins."),
 )
-"""What both sides can say, and which of them holds. Serializers, task classes and routes no variable says at all."""
+"""The precedence of each variable and setting. Serializers, task classes and routes have no variable."""
 BROKER = "CELERY_BROKER_URL"
 BACKEND = "CELERY_RESULT_BACKEND"
 GIVING_WAY = (
     (BROKER, "broker_url", f"Whatever sends jobs without {BROKER} still goes by the app's"),
     (BACKEND, "result_backend", "Leave the variable out to have the app's"),
 )
-"""Variables that win over a setting of the app, each with the remedy that the log names."""
+"""Variables that override a setting of the app, each with the remedy in the log."""
 DIRECTIONS = {"read": "workers fetch jobs", "write": "jobs are sent"}
 
 
-def differing(app: Any, told: Environment) -> Iterator[Finding]:
-    """Yield where the app names another broker or result backend than it is told, and which of them holds."""
+def differing(app: Any, environment: Environment) -> Iterator[Finding]:
+    """Yield each broker or result backend of the app that differs from the environment's, with the winner."""
     layer = layer_of(app.conf)
     if layer is None:
         return
-    where = f"app {app.main or told.values['CELERY_APP']}"
+    where = f"app {app.main or environment.values['CELERY_APP']}"
     for variable, name, remedy in GIVING_WAY:
-        given = told.values.get(variable, "")
-        own = _own(app.conf, layer, name, given)
-        if own and given and own != given:
-            yield _finding(name, own, where, f"gives way to {_shown(told, variable)}", remedy)
-    yield from _directions(app.conf, told, where)
-    yield from _results(app.conf, told, where)
+        of_variable = environment.values.get(variable, "")
+        of_app = _value_of_app(app.conf, layer, name, of_variable)
+        if of_app and of_variable and of_app != of_variable:
+            yield _finding(name, of_app, where, f"gives way to {_shown(environment, variable)}", remedy)
+    yield from _directions(app.conf, environment, where)
+    yield from _results(app.conf, environment, where)
 
 
-def _directions(conf: Any, told: Environment, where: str) -> Iterator[Finding]:
-    given = told.values.get(BROKER, "")
+def _directions(conf: Any, environment: Environment, where: str) -> Iterator[Finding]:
+    of_variable = environment.values.get(BROKER, "")
     for side, does in DIRECTIONS.items():
         name, variable = f"broker_{side}_url", f"CELERY_BROKER_{side.upper()}_URL"
-        own = conf.get(name)
-        if own and given and own != given and not told.values.get(variable):
-            problem = f"holds where {does}, and not {_shown(told, BROKER)}"
-            yield _finding(name, own, where, problem, f"Name that broker in {variable} to have it win")
+        of_app = conf.get(name)
+        if of_app and of_variable and of_app != of_variable and not environment.values.get(variable):
+            problem = f"holds where {does}, and not {_shown(environment, BROKER)}"
+            yield _finding(name, of_app, where, problem, f"Name that broker in {variable} to have it win")
 
 
-def _results(conf: Any, told: Environment, where: str) -> Iterator[Finding]:
+def _results(conf: Any, environment: Environment, where: str) -> Iterator[Finding]:
     name = settings.variable("result_backend")
-    own, given = conf.result_backend, told.values.get(name, "")
-    if given and own != given and not told.values.get(BACKEND):
-        problem = f"holds, and not {_shown(told, name)}"
-        yield _finding("result_backend", own, where, problem, f"Name a result backend in {BACKEND} to have it win")
+    of_app, of_variable = conf.result_backend, environment.values.get(name, "")
+    if of_variable and of_app != of_variable and not environment.values.get(BACKEND):
+        problem = f"holds, and not {_shown(environment, name)}"
+        yield _finding("result_backend", of_app, where, problem, f"Name a result backend in {BACKEND} to have it win")
 
 
-def _own(conf: Any, layer: Any, name: str, given: str) -> Any:
-    """Return what the app says, before or after the layer has put over it what the environment says."""
-    now = conf.changes.get(name)
-    return now if now and now != given else layer.own.get(name)
+def _value_of_app(conf: Any, layer: Any, name: str, of_variable: str) -> Any:
+    """Return the app's own value, whether or not the environment overrides it by now."""
+    value = conf.changes.get(name)
+    return value if value and value != of_variable else layer.of_app.get(name)
 
 
-def _shown(told: Environment, variable: str) -> str:
-    return f"{variable}={envfile.mask(variable, told.values[variable])} ({told.sources[variable]})"
+def _shown(environment: Environment, variable: str) -> str:
+    return f"{variable}={envfile.mask(variable, environment.values[variable])} ({environment.sources[variable]})"
 
 
-def _finding(name: str, own: Any, where: str, problem: str, remedy: str) -> Finding:
-    urls = [*catalogue.urls(own)] if own else []
+def _finding(name: str, value: Any, where: str, problem: str, remedy: str) -> Finding:
+    urls = [*catalogue.urls(value)] if value else []
     return Finding(name, ";".join(envfile.mask("", str(url)) for url in urls) or "None", where, problem, remedy)

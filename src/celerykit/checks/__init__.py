@@ -1,1 +1,1 @@
-"""Everything that judges a configuration, an app or a host, and starts nothing."""
+"""Checks of a configuration, an app or a host; none of them starts a worker."""

@@ -1,4 +1,4 @@
-"""Whether an app gets in at its broker and its result backend."""
+"""The connection and the login of an app to its broker and its result backend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ATTEMPTS = 3
 
 
 def refusals(app: Any, sources: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield why the broker or the result backend does not let the app in, or does not answer.
+    """Yield the reasons why the broker or the result backend refuses the app, or does not answer.
 
     :param sources: where each variable comes from, for messages.
     """
@@ -39,7 +39,7 @@ def _enter_broker(app: Any) -> None:
 
 
 def _enter_backend(app: Any) -> None:
-    """Ask a result backend that has a server of its own and a word for it: Redis and its like, and databases."""
+    """Connect to a result backend with a server of its own: Redis and its like, and databases."""
     backend = app.backend
     if hasattr(backend, "client") and hasattr(backend.client, "ping"):
         backend.get(backend.get_key_for_task("celerykit"))  # a login alone is not yet the right to results
@@ -51,26 +51,26 @@ def _problem(enter: Any) -> str:
     try:
         enter()
     except Exception as exc:  # each transport raises its own
-        said = getattr(exc, "orig", None) or exc  # SQLAlchemy puts its own words around those of the server
-        return str(said).strip().rstrip(".") or type(exc).__name__
+        error = getattr(exc, "orig", None) or exc  # SQLAlchemy wraps the driver's error
+        return str(error).strip().rstrip(".") or type(exc).__name__
     return ""
 
 
 def _finding(variable: str, url: str, sources: Mapping[str, str], server: str, problem: str) -> Finding:
-    if known := tls.remedy(problem, url.partition(":")[0]):
-        said, remedy = f"the {server} cannot be talked to: {problem.removesuffix(known).rstrip('. ')}", known
-    elif known := rabbitmq.remedy(problem) or postgresql.remedy(problem):
-        said, remedy = f"the {server} refuses: {problem.removesuffix(f'. {known}')}", known
+    if advice := tls.remedy(problem, url.partition(":")[0]):
+        text, remedy = f"cannot connect to the {server}: {problem.removesuffix(advice).rstrip('. ')}", advice
+    elif advice := rabbitmq.remedy(problem) or postgresql.remedy(problem):
+        text, remedy = f"the {server} refuses: {problem.removesuffix(f'. {advice}')}", advice
     elif REFUSED.search(problem):
-        said = f"the {server} refuses the login: {problem}"
+        text = f"the {server} refuses the login: {problem}"
         remedy = f"Give the user and password that the {server} knows, URL-encoded, in {variable}"
     else:
-        said = f"the {server} does not answer: {problem}"
+        text = f"the {server} does not answer: {problem}"
         remedy = "Start it, or mend the address; a firewall may be between"
     return Finding(
         variable,
         envfile.mask(variable, url),
         sources.get(variable, "the app's own settings"),
-        envfile.mask("", said),
+        envfile.mask("", text),
         remedy,
     )

@@ -1,4 +1,4 @@
-"""The judgement of drop-ins of units, by the systemd that will read them."""
+"""The verification of drop-ins of units, by the installed systemd."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ COMPLAINT = re.compile(r"^(?P<path>/.*\.d/.*\.conf):(?P<line>\d+): (?P<problem>.
 
 
 def judge(units: Mapping[str, str]) -> list[Finding]:
-    """Return what systemd would ignore of drop-ins, given by name together with their units.
+    """Return a finding for each line of a drop-in that systemd would ignore.
 
-    Nothing is found where there is no systemd to ask.
+    There are none where no systemd is installed.
     """
     names = {name.partition("/")[0].removesuffix(".d") for name in units if "/" in name}
     if not names or shutil.which(VERIFY[0]) is None:
@@ -35,14 +35,14 @@ def judge(units: Mapping[str, str]) -> list[Finding]:
             path.write_text(text, encoding="utf-8")
         # The empty last part stands for systemd's own folders.
         environ = {**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:", "LC_ALL": "C.UTF-8"}
-        said = subprocess.run(
+        output = subprocess.run(
             [*VERIFY, *sorted(names)], capture_output=True, text=True, env=environ, check=False
         ).stderr
-        return list(dict.fromkeys(_findings(said, folder, units)))
+        return list(dict.fromkeys(_findings(output, folder, units)))
 
 
-def _findings(said: str, folder: str, units: Mapping[str, str]) -> Iterator[Finding]:
-    for complaint in COMPLAINT.finditer(said):
+def _findings(output: str, folder: str, units: Mapping[str, str]) -> Iterator[Finding]:
+    for complaint in COMPLAINT.finditer(output):
         name = complaint["path"].removeprefix(f"{folder}/")
         if name not in units:
             continue  # of another program's unit

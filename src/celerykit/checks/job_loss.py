@@ -1,4 +1,4 @@
-"""The judgement of a configuration for job loss, without starting anything."""
+"""The check of a configuration for job loss, without starting a worker."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ REJECT = "reject_on_worker_lost"
 
 
 def check(pools: Sequence[str]) -> list[Finding]:
-    """Judge the named pools, or all that have an env file, or the environment alone where none has.
+    """Check the named pools, else all pools with an env file, else the environment alone.
 
-    An app can be imported once with one environment, so several pools are judged in processes of their own.
+    A process can import an app with one environment only, so each of several pools is checked in its own process.
     """
     names = list(pools) or environment.pools(environment.config_dir(os.environ)) or [environment.DEFAULT_POOL]
     if len(names) == 1:
@@ -38,7 +38,7 @@ def check(pools: Sequence[str]) -> list[Finding]:
 
 
 def check_pool(pool: str) -> list[Finding]:
-    """Judge one pool in this process: its environment, then the app and its tasks under it."""
+    """Check one pool in this process: its environment, then the app and its tasks under it."""
     try:
         ready, _ = launch.prepare("worker", os.environ, pool, [])
     except ConfigurationError as exc:
@@ -53,19 +53,19 @@ def check_pool(pool: str) -> list[Finding]:
     return [*advice, *_judge_routes(app, _place(app))]
 
 
-def judge(app: Any, own: settings.Settings) -> Iterator[Finding]:
-    """Yield what in ``app``, as a worker would run it, can lose jobs or give them away."""
+def judge(app: Any, config: settings.Settings) -> Iterator[Finding]:
+    """Yield the settings of ``app`` that can lose jobs, or run them twice, in a worker."""
     where = _place(app)
     yield from _judge_layer(app, where)
     yield from _judge_sending(app, where)
-    if own.delivery == settings.AT_LEAST_ONCE:
+    if config.delivery == settings.AT_LEAST_ONCE:
         yield from _judge_tasks(app, where)
-        yield from _judge_endings(app, own, where)
+        yield from _judge_endings(app, config, where)
         yield from _judge_broadcasts(app, where)
         yield from catalogue.advice(app, where)
     yield from serialization.advice(app, where)
     yield from tls.unchecked(app, where)
-    yield from _judge_visibility(app, own, where)
+    yield from _judge_visibility(app, config, where)
     yield from _judge_durability(app, where)
     yield from _judge_rabbitmq(app, where)
     yield from _judge_results(app, where)
@@ -79,7 +79,7 @@ def _check_apart(pool: str) -> list[Finding]:
         return [Finding(**item) for item in json.loads(answer.stdout)]
     except ValueError:
         problem = f"the check of this pool ended with exit code {answer.returncode} and no answer"
-        return [Finding("POOL", pool, "celerykit check", problem, f"See what 'celerykit check {pool}' prints")]
+        return [Finding("POOL", pool, "celerykit check", problem, f"See the output of 'celerykit check {pool}'")]
 
 
 def _judge_layer(app: Any, where: str) -> Iterator[Finding]:
@@ -108,7 +108,7 @@ def _judge_tasks(app: Any, where: str) -> Iterator[Finding]:
         unsafe = [task for task in tasks if not getattr(task, attribute)]
         if app.conf[name]:
             yield from (_judge_task(app, task, attribute, problem, where) for task in unsafe)
-        # If nobody has set it, it is Celery's own default, for want of the layer.
+        # An unset one is Celery's own default, because the kit's layer is missing.
         elif unsafe and app_settings.is_set(app.conf, name):
             remedy = f"Drop {name} from the app's settings, or set CELERYKIT_DELIVERY={settings.AT_MOST_ONCE}"
             held = f"a job is {problem}; that holds for {len(unsafe)} of the app's {len(tasks)} tasks"
@@ -116,23 +116,23 @@ def _judge_tasks(app: Any, where: str) -> Iterator[Finding]:
 
 
 def _judge_task(app: Any, task: Any, attribute: str, problem: str, where: str) -> Finding:
-    given, holder = binding.origin(task, attribute)
+    origin, holder = binding.origin(task, attribute)
     value = str(getattr(task, attribute))
-    if given == binding.CLASS:
+    if origin == binding.CLASS:
         source = f"task {task.name}, {binding.place(task, holder)}"
         return Finding(attribute, value, source, f"the job is {problem}", f"Drop {attribute}= there")
     problem = f"a job of task {task.name} is {problem}"
-    if given == binding.ANNOTATIONS:
+    if origin == binding.ANNOTATIONS:
         remedy = f"Drop {attribute} from the app's task_annotations"
         return Finding(binding.ANNOTATIONS, f"{attribute}={value}", where, problem, remedy)
-    remedy = f"Set task_{attribute} before anything names the task: it takes what is set at that moment, and keeps it"
+    remedy = f"Set task_{attribute} before anything names the task: the task copies the setting at that moment"
     return Finding(f"task_{attribute}", value, binding.place(task, holder), problem, remedy)
 
 
-def _judge_endings(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:
-    """Yield which settings let a job end without a result, and what becomes of such a job."""
+def _judge_endings(app: Any, config: settings.Settings, where: str) -> Iterator[Finding]:
+    """Yield the settings that let a job end without a result, and the fate of such a job."""
     buried = "a job that fails is not run again: it goes to the dead letters"
-    again = f"a job beyond its hard time limit is FAILURE and runs again, {own.max_deliveries} times at most"
+    again = f"a job beyond its hard time limit is FAILURE and runs again, {config.max_deliveries} times at most"
     for attribute, problem in (("acks_on_failure", buried), ("acks_on_timeout", again)):
         tasks = [task for name, task in sorted(app.tasks.items()) if not name.startswith("celery.")]
         names = [
@@ -145,7 +145,7 @@ def _judge_endings(app: Any, own: settings.Settings, where: str) -> Iterator[Fin
         settings_of = (f"task_{attribute}", "task_acks_on_failure_or_timeout")
         name = next((name for name in settings_of if app.conf.get(name) is False), attribute)
         held = f"{problem}; that holds for {len(names)} of the app's {len(tasks)} tasks ({', '.join(names[:3])})"
-        yield Finding(name, "False", where, held, "Leave it out, and let the task retry what may pass (autoretry_for)")
+        yield Finding(name, "False", where, held, "Leave it out, and let the task retry passing errors (autoretry_for)")
 
 
 def _judge_broadcasts(app: Any, where: str) -> Iterator[Finding]:
@@ -154,32 +154,34 @@ def _judge_broadcasts(app: Any, where: str) -> Iterator[Finding]:
     for name, queue in sorted(app.amqp.queues.items()):
         if isinstance(queue, Broadcast):
             problem = "a broadcast reaches the workers that are connected; no broker keeps it for one that is away"
-            yield Finding("task_queues", name, where, problem, "Send what must be done to a queue of another kind")
+            yield Finding("task_queues", name, where, problem, "Send jobs that must run to a queue of another kind")
 
 
 def _judge_autoscale(ready: process.Launch) -> Iterator[Finding]:
     name = "CELERY_WORKER_AUTOSCALE"
-    if ready.pool_class == pool_kinds.THREADS and (told := ready.environment.values.get(name)):
+    if ready.pool_class == pool_kinds.THREADS and (value := ready.environment.values.get(name)):
         problem = "Celery's autoscaler ends a worker whose pool of threads is Celery's own at the first job beyond it"
         remedy = f"Drop it: the kit's pool of threads adapts by itself, and {settings.variable('tune')} says whether"
-        yield Finding(name, told, ready.environment.sources.get(name, environment.INHERITED), problem, remedy)
+        yield Finding(name, value, ready.environment.sources.get(name, environment.INHERITED), problem, remedy)
 
 
 def _judge_memory(ready: process.Launch, app: Any) -> list[Finding]:
     try:
         tuned = startup.tune(ready, app)
-    except ConfigurationError:  # here, beside the worker: its own start says it of the worker
+    except ConfigurationError:  # of this process's limits; the worker's own start reports its own
         return []
     return [*startup.overcommitted(tuned)] if tuned else []
 
 
-def _judge_visibility(app: Any, own: settings.Settings, where: str) -> Iterator[Finding]:
+def _judge_visibility(app: Any, config: settings.Settings, where: str) -> Iterator[Finding]:
     options = app.conf.broker_transport_options or {}
     timeout = options.get("visibility_timeout")
-    if timeout is None or not catalogue.goes_by_time(app, own):
+    if timeout is None or not catalogue.goes_by_time(app, config):
         return
     usual = "an hour, as CELERYKIT_LONGEST_JOB is not set"
-    limits = {usual if own.longest_job is None else f"CELERYKIT_LONGEST_JOB={own.longest_job:g}": own.presumed_job}
+    limits = {
+        usual if config.longest_job is None else f"CELERYKIT_LONGEST_JOB={config.longest_job:g}": config.presumed_job
+    }
     limits |= {
         f"the time limit of task {task.name}": app_settings.time_limit(task) or 0.0 for task in app.tasks.values()
     }
@@ -213,7 +215,7 @@ def _judge_rabbitmq(app: Any, where: str) -> Iterator[Finding]:
         yield Finding("queues", name, where, problem, "Rename one of the two")
     for name in ("control_queue", "event_queue"):
         if not app.conf.get(f"{name}_exclusive", True) and not app.conf.get(f"{name}_durable"):
-            problem = "RabbitMQ 4.3 refuses a queue that is neither, and the worker cannot start"
+            problem = "RabbitMQ 4.3 refuses a queue that is neither exclusive nor durable, and the worker cannot start"
             yield Finding(f"{name}_exclusive", "False", where, problem, f"Leave it out, or set {name}_durable")
     for name, queue in sorted(app.amqp.queues.items()):
         arguments = queue.queue_arguments or {}
@@ -224,19 +226,19 @@ def _judge_rabbitmq(app: Any, where: str) -> Iterator[Finding]:
 
 
 def _queues_of_pools() -> Iterator[str]:
-    """Yield the queues that this process is told, and those of every pool that has an env file."""
-    files = (told.values for _, told in environment.of_pools(environment.config_dir(os.environ)))
+    """Yield the queues in this process's environment, and those of every pool with an env file."""
+    files = (pool.values for _, pool in environment.of_pools(environment.config_dir(os.environ)))
     for values in (os.environ, *files):
         yield from (name for name in values.get("CELERY_WORKER_QUEUES", "").split(",") if name)
 
 
 def _judge_routes(app: Any, where: str) -> Iterator[Finding]:
-    """Yield the queues that tasks are routed to, and that no pool which is known here consumes."""
-    own = set(app.amqp.queues)  # before routes are followed, which makes what is missing
-    told = _consumed_by_pools()
-    if told is None:
+    """Yield a finding for each queue that tasks are routed to and no pool of this machine consumes."""
+    of_app = set(app.amqp.queues)  # before routes are resolved, because that creates missing queues
+    pools = _consumed_by_pools()
+    if pools is None:
         return
-    consumed = {name for names in told for name in names or own}
+    consumed = {name for names in pools for name in names or of_app}
     waiting: dict[str, list[str]] = {}
     for name, task in sorted(app.tasks.items()):
         if not name.startswith("celery.") and (queue := _queue_of(app, task)) and queue not in consumed:
@@ -249,30 +251,30 @@ def _judge_routes(app: Any, where: str) -> Iterator[Finding]:
 
 
 def _consumed_by_pools() -> list[list[str]] | None:
-    """Return the queues that each pool is told, none for all of the app's; None if other pools may be elsewhere."""
-    told: list[Mapping[str, str]] = [
+    """Return each pool's queues, an empty list for all of the app's; None if other machines may have pools."""
+    pools: list[Mapping[str, str]] = [
         values.values for _, values in environment.of_pools(environment.config_dir(os.environ))
     ]
-    if not told and os.environ.get("CELERY_WORKER_QUEUES"):
-        return None  # a container of one pool, which knows nothing of the others
-    named = [values.get("CELERY_WORKER_QUEUES", "") for values in told or [os.environ]]
+    if not pools and os.environ.get("CELERY_WORKER_QUEUES"):
+        return None  # a container of one pool has no view of the others
+    named = [values.get("CELERY_WORKER_QUEUES", "") for values in pools or [os.environ]]
     return [[name for name in names.split(",") if name] for names in named]
 
 
 def _queue_of(app: Any, task: Any) -> str:
-    """Return the queue of a task's jobs, nothing where only a job could tell."""
+    """Return the queue of a task's jobs, an empty string where the route depends on the job."""
     from kombu.common import Broadcast
 
     options = {"queue": task.queue} if getattr(task, "queue", None) else {}
     try:
         queue = app.amqp.router.route(options, task.name, task_type=task).get("queue")
-    except Exception:  # a router of the app's own, which wants a real job
+    except Exception:  # a router of the app's own may need a real job
         return ""
     return "" if isinstance(queue, Broadcast) else str(getattr(queue, "name", queue) or "")
 
 
 def _judge_results(app: Any, where: str) -> Iterator[Finding]:
-    """Judge how long results are kept: by a Redis in its memory, by a database perhaps as the app's own records."""
+    """Check that results on Redis expire; in a database they may be records of the app's own."""
     if catalogue.scheme_of(app.conf.result_backend or "") in catalogue.REDIS and not app.conf.result_expires:
         problem = "results are kept for ever, until the backend is full and refuses jobs"
         yield Finding(

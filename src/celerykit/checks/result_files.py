@@ -1,4 +1,4 @@
-"""Result backends in a file or folder of this machine, which a worker's user must be able to write."""
+"""Result backends in a file or folder of this machine: the worker's user must be able to write there."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ NEXT = "Name one that this user can write, or a server such as Redis"
 
 
 def unwritable(app: Any, where: str) -> Iterator[Finding]:
-    """Yield why the results of jobs that are done would not be kept.
+    """Yield a finding if this user cannot write the results of finished jobs.
 
     :param where: the file of the app, for messages.
     """
     url = str(app.conf.result_backend or "")
-    if found := FOLDER.fullmatch(url):
-        problem = _problem_of_folder(Path(found["path"]))
-    elif found := DATABASE.fullmatch(url):
-        problem = _problem_of_database(found["path"] or "")
+    if match := FOLDER.fullmatch(url):
+        problem = _problem_of_folder(Path(match["path"]))
+    elif match := DATABASE.fullmatch(url):
+        problem = _problem_of_database(match["path"] or "")
     else:
         return
     if problem:

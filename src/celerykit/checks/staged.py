@@ -1,9 +1,13 @@
-"""The judgement of env files that are not in place yet, with the app that is to run under them.
+"""The check of env files that are not in place yet, with the app that is to run under them.
 
-Read as JSON: ``folder`` is where the files will be, ``files`` their texts by name, ``processes`` what will run, such
-as ``["worker", "default"]``; ``connect`` says whether to log in to the broker and the result backend, ``units`` has
-drop-ins and their units by name, ``origins`` where each file has its lines from, for messages. Where ``files`` is
-empty, what is in place is judged.
+The input is a JSON document:
+
+- ``folder``: the future folder of the files
+- ``files``: their texts by name; if empty, the check reads the files in place
+- ``processes``: the processes to check, such as ``["worker", "default"]``
+- ``connect``: whether to log in to the broker and the result backend
+- ``units``: drop-ins and their units, by name
+- ``origins``: the origin of each file, for messages
 """
 
 from __future__ import annotations
@@ -28,22 +32,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 PATIENCE = 90.0
-"""Seconds that the app may take to be imported, as long as the units wait."""
+"""The most seconds for the import of the app, as in the units."""
 INHERITED = ("HOME", "LANG", "LOGNAME", "PATH", "TZ", "USER")
-"""What a unit's process has, too; the caller's own Celery variables are none of its."""
+"""The variables that a process of a unit has, too; it does not get the caller's Celery variables."""
 
 
 def judge(document: dict[str, Any]) -> list[Finding]:
-    """Return by what jobs could be lost.
+    """Return the findings about possible job loss.
 
-    :raises ConfigurationError: if a process would not start so, or not get in.
+    :raises ConfigurationError: if a process would not start, or a broker or result backend would refuse it.
     """
     with tempfile.TemporaryDirectory(prefix="celerykit-") as name:
         folder = Path(name)
         _write(document, folder)
         place = folder if document["files"] else Path(document["folder"])
         with ThreadPoolExecutor(os.cpu_count()) as several:
-            answers = list(several.map(lambda process: _ask(process, place, document), document["processes"]))
+            answers = list(several.map(lambda process: _judge_apart(process, place, document), document["processes"]))
     advice, refused = ([item for answer in answers for item in answer[kind]] for kind in (0, 1))
     refused += dropins.judge(document.get("units", {}))
     if refused:
@@ -52,7 +56,7 @@ def judge(document: dict[str, Any]) -> list[Finding]:
 
 
 def judge_process(process: str, pool: str, *, connect: bool) -> tuple[list[Finding], list[Finding]]:
-    """Return by what jobs could be lost, and what keeps one process from running; uses up this process."""
+    """Return findings about job loss, and about errors that prevent the start. Call it once in a process."""
     try:
         ready, _ = launch.prepare(process, os.environ, pool, [])
         launch.enter(ready)
@@ -65,26 +69,26 @@ def judge_process(process: str, pool: str, *, connect: bool) -> tuple[list[Findi
 
 
 def main(process: str, pool: str = DEFAULT_POOL, connect: str = "") -> int:
-    """Judge one process and print the answer, whatever the app prints while it is imported."""
+    """Check one process and print the answer; output of the app's import goes to standard error."""
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    found = judge_process(process, pool, connect=bool(connect))
-    answer.write(json.dumps([[finding.as_dict() for finding in findings] for findings in found]))
+    judgement = judge_process(process, pool, connect=bool(connect))
+    answer.write(json.dumps([[finding.as_dict() for finding in findings] for findings in judgement]))
     answer.close()
     return 0
 
 
 def _write(document: dict[str, Any], folder: Path) -> None:
-    """Write the files for the user alone; those that name each other find each other here."""
+    """Write the files, readable for this user alone, and redirect their references to each other to ``folder``."""
     for name, text in document["files"].items():
-        told = text
+        content = text
         for other in document["files"]:
-            told = told.replace(f"={document['folder']}/{other}\n", f"={folder}/{other}\n")
-        (folder / name).write_text(told, encoding="utf-8")
+            content = content.replace(f"={document['folder']}/{other}\n", f"={folder}/{other}\n")
+        (folder / name).write_text(content, encoding="utf-8")
 
 
-def _ask(process: Sequence[str], folder: Path, document: dict[str, Any]) -> tuple[list[Finding], list[Finding]]:
-    """Judge a process in one of its own: an app can be imported once, with one environment."""
+def _judge_apart(process: Sequence[str], folder: Path, document: dict[str, Any]) -> tuple[list[Finding], list[Finding]]:
+    """Check a process in a child process: a process can import an app with one environment only."""
     command = [sys.executable, "-m", "celerykit.checks.staged", process[0], [*process, DEFAULT_POOL][1]]
     environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environ[f"{settings.PREFIX}CONFIG_DIR"] = str(folder)
@@ -100,13 +104,13 @@ def _ask(process: Sequence[str], folder: Path, document: dict[str, Any]) -> tupl
         advice, refused = json.loads(answer.stdout.replace(str(folder), document["folder"]))
     except (subprocess.TimeoutExpired, ValueError) as exc:
         problem = "not imported within 90 s" if isinstance(exc, subprocess.TimeoutExpired) else "ends the process"
-        app = Finding("CELERY_APP", "", " ".join(process), problem, "See what it prints: celerykit check")
+        app = Finding("CELERY_APP", "", " ".join(process), problem, "See the output of celerykit check")
         return [], [app]
     return [Finding(**item) for item in advice], [Finding(**item) for item in refused]
 
 
 def _traced(findings: Iterable[Finding], document: dict[str, Any]) -> list[Finding]:
-    """Return each finding once, with where the maker of the file that it names first has that from."""
+    """Return each finding once, with the origin of the first file in its source."""
     traced = []
     for finding in dict.fromkeys(findings):
         source = finding.source

@@ -1,4 +1,4 @@
-"""The command line: the only room that prints and decides on exit codes."""
+"""The command line: only this room prints and decides on exit codes."""
 
 from celerykit.cli.parser import main
 

@@ -1,4 +1,4 @@
-"""The command that judges a configuration for job loss."""
+"""The command that checks a configuration for job loss."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def add(group: Group) -> None:
-    """Add it."""
+    """Add the command ``check``."""
     examples = ("celerykit check", "celerykit check imports --format json")
-    command = group.add("check", "judge the configuration for job loss, start nothing", _check, examples)
+    command = group.add("check", "check the configuration for job loss, start nothing", _check, examples)
     command.add_argument("pools", nargs="*", metavar="POOL", help="default: every pool that has an env file")
     command.add_argument("--format", choices=["text", "json"], default="text")
-    help_text = "judge env files, as JSON on standard input, before they are in place; exit with 78 if one cannot run"
+    help_text = "check env files, as JSON on standard input, before they are in place; exit with 78 if one cannot run"
     command.add_argument("--candidate", action="store_true", help=help_text)
 
 
@@ -37,7 +37,7 @@ def _check(arguments: argparse.Namespace) -> int:
         for finding in staged.judge(json.load(sys.stdin)):
             print(finding)
         return 0
-    # What an app prints while it is imported is no part of the answer.
+    # Output of the app's import is no part of the answer.
     with contextlib.redirect_stdout(sys.stderr):
         findings = job_loss.check(arguments.pools)
     if arguments.format == "json":
@@ -47,5 +47,5 @@ def _check(arguments: argparse.Namespace) -> int:
             print(finding)
         if not findings:
             print("nothing found by which a job could be lost")
-    refused = set(releases.redis_refusals())  # known to matter once the app has named its broker
+    refused = set(releases.redis_refusals())  # they count only if the app's broker is Redis
     return EX_CONFIG if refused & set(findings) else 1 if findings else 0

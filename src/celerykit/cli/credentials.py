@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 
 def add_passwords(group: Group) -> None:
-    """Add the passwords of a stack."""
-    command = group.add("passwords", "make the passwords of a stack in containers, where there are none", _passwords)
+    """Add the command ``passwords``."""
+    command = group.add("passwords", "make the missing passwords of a stack in containers", _passwords)
     command.add_argument("folder", nargs="?", default="/secrets", help="default: %(default)s")
-    command.add_argument("--server", default="redis:6379", help="where Redis answers, default: %(default)s")
-    help_text = "for RabbitMQ, too, with these queues of jobs, such as celery,reports"
+    command.add_argument("--server", default="redis:6379", help="host and port of Redis, default: %(default)s")
+    help_text = "also for RabbitMQ, with these queues of jobs, such as celery,reports"
     command.add_argument("--rabbitmq", metavar="QUEUES", default="", help=help_text)
-    command.add_argument("--postgresql", action="store_true", help="for PostgreSQL, too")
+    command.add_argument("--postgresql", action="store_true", help="also for PostgreSQL")
 
 
 def add_certificates(group: Group) -> None:
-    """Add an authority and its servers."""
+    """Add the command ``certificates``."""
     examples = ("celerykit certificates redis rabbitmq=mq.example.org", "celerykit certificates redis --renew")
     summary = "make an authority and its servers' certificates, once"
     command = group.add("certificates", summary, _certificates, examples)
     command.add_argument("servers", nargs="+", metavar="SERVER[=NAME,...]", help="such as redis, with its other names")
     command.add_argument("--folder", default="/secrets", help="default: %(default)s")
-    help_text = "new certificates by the same authority, which servers read when they are told"
+    help_text = "renew the certificates by the present authority; servers read them at a reload"
     command.add_argument("--renew", action="append_const", dest="steps", const="renew", help=help_text)
-    help_text = "a new authority, trusted beside the old one; --renew has it sign, once all clients have it"
+    help_text = "make a new authority, trusted beside the old one; once all clients trust it, --renew uses it"
     command.add_argument("--new-authority", action="append_const", dest="steps", const="authority", help=help_text)
     command.set_defaults(steps=[])
 
@@ -45,7 +45,7 @@ def _passwords(arguments: argparse.Namespace) -> int:
     who = owner.owner(os.environ, owner.MOUNTS.read_text(encoding="utf-8", errors="replace"))
     if who and owner.claim(Path(arguments.folder), who, os.environ):
         print(f"from now on, this stack is that of {who}")
-    if who:  # nobody's stack is one that was not started by Compose
+    if who:  # without an owner, Compose has not started this stack
         passwords.open_to_group(passwords.KEPT)
     files = Path(owner.CHECKOUT), os.environ.get("COMPOSE_FILE", "")
     for finding in owner.overlooked(*files):

@@ -1,4 +1,4 @@
-"""The commands as the help lists them: in groups, those for people first."""
+"""The commands in groups, as the help lists them: those for people first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 INDENT = "  "
 WIDTH = 14
-"""Of the longest name of a command, and a space."""
+"""The width of the longest command name and a space, in characters."""
 
 
 class Group:
@@ -36,9 +36,9 @@ class Group:
         """
         self._summaries[name] = summary
         epilog = "\n".join(["examples:", *(f"{INDENT}{line}" for line in examples)]) if examples else None
-        told = {"epilog": epilog, "formatter_class": argparse.RawDescriptionHelpFormatter, **options}
-        # Without `help`, argparse does not list it in a list of its own.
-        command = self._commands.add_parser(name, description=f"{summary[0].upper()}{summary[1:]}.", **told)
+        settings = {"epilog": epilog, "formatter_class": argparse.RawDescriptionHelpFormatter, **options}
+        # Without `help`, argparse leaves the command out of its own list.
+        command = self._commands.add_parser(name, description=f"{summary[0].upper()}{summary[1:]}.", **settings)
         command.set_defaults(run=run)
         return command
 

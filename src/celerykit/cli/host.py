@@ -1,4 +1,4 @@
-"""The commands that look at the processes of this machine, or rule its pools."""
+"""The commands that show the processes of this machine, or control its pools."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def add_status(group: Group) -> None:
-    """Add the list of pools."""
+    """Add the command ``status``."""
     examples = ("celerykit status", "celerykit status --format prometheus")
     command = group.add("status", "list the pools of this machine; exit with 1 if one is not ready", _status, examples)
-    help_text = "prometheus: as metrics, which say by themselves what is not ready, so the exit code is 0"
+    help_text = "prometheus: metrics, with exit code 0 even if a pool is not ready"
     command.add_argument("--format", choices=["text", "json", "prometheus"], default="text", help=help_text)
 
 
 def add_pools(group: Group) -> None:
-    """Add the verbs of ``celeryd.service``."""
-    command = group.add("pools", "do what celeryd.service runs: all enabled pools at once, under systemd", _pools)
+    """Add the command ``pools``, with the verbs of ``celeryd.service``."""
+    command = group.add("pools", "run a verb of celeryd.service on all enabled pools, under systemd", _pools)
     command.add_argument("verb", choices=["run", "stop", "reload", "revive", "rejoin"])
 
 
@@ -39,18 +39,18 @@ def add_probe(group: Group) -> None:
 def _status(arguments: argparse.Namespace) -> int:
     from celerykit.host import status
 
-    found = status.status()
+    statuses = status.status()
     if arguments.format == "prometheus":
         from celerykit.host import metrics
 
-        print(metrics.exposition(found), end="")
+        print(metrics.exposition(statuses), end="")
         return 0
     if arguments.format == "json":
-        print(json.dumps([asdict(pool) for pool in found], indent=2))
+        print(json.dumps([asdict(pool) for pool in statuses], indent=2))
     else:
-        for pool in found:
+        for pool in statuses:
             print(pool)
-    return 0 if found and all(pool.well for pool in found) else 1
+    return 0 if statuses and all(pool.well for pool in statuses) else 1
 
 
 def _pools(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The words of a command line, and the command that they mean."""
+"""The parser of command lines: it selects a command, and separates the kit's options from Celery's."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from celerykit.errors import EX_CONFIG, ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OWN = frozenset({"--explain", "-h", "--help"})
-"""Options of the kit's own among those of a process of Celery."""
+KIT_OPTIONS = frozenset({"--explain", "-h", "--help"})
+"""The kit's own options among the options of a Celery process."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     if argv[:1] == ["run"] and argv[1:2] not in (["-h"], ["--help"]):
-        own, for_celery = ["run"], [*argv[1:]]
+        for_kit, for_celery = ["run"], [*argv[1:]]
     else:
-        own, for_celery = _split(argv)
-    arguments = _parser().parse_args(own)
+        for_kit, for_celery = _split(argv)
+    arguments = _parser().parse_args(for_kit)
     arguments.celery_options = for_celery
     try:
         return int(arguments.run(arguments))
@@ -35,9 +35,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the kit's own words and Celery's: of a process all but its pool, which comes first, and ``--explain``.
+    """Return the kit's own words, and those for Celery.
 
-    A ``--`` between them may be left out, and Celery's global options may stand before the command.
+    After the name of a process, only its pool and :data:`KIT_OPTIONS` are the kit's. A ``--`` before Celery's words is
+    optional, and Celery's global options may stand before the command.
     """
     position = list(argv).index("--") if "--" in argv else len(argv)
     before, after = list(argv[:position]), list(argv[position + 1 :])
@@ -47,10 +48,10 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             _parser().error(f"'{' '.join(before[:1])}' takes no Celery options after '--'")
         return before, []
     words = before[command + 1 :]
-    own = [word for word in words if word in OWN]
-    others = [word for word in words if word not in OWN]
+    for_kit = [word for word in words if word in KIT_OPTIONS]
+    others = [word for word in words if word not in KIT_OPTIONS]
     pool = others[:1] if before[command] == "worker" and others and not others[0].startswith("-") else []
-    return [before[command], *own, *pool], [*before[:command], *others[len(pool) :], *after]
+    return [before[command], *for_kit, *pool], [*before[:command], *others[len(pool) :], *after]
 
 
 def _is_global(words: Sequence[str]) -> bool:

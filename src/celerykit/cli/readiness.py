@@ -1,4 +1,4 @@
-"""The first steps of the commands that need Celery: what is installed, and what a process is told."""
+"""The first steps of the commands that need Celery: the check of releases, and the configuration of a process."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def prepare(arguments: argparse.Namespace, pool: str) -> Launch:
 
 
 def require_releases() -> None:
-    """Look at what is installed before anything of it is imported, which might lack what the kit imports.
+    """Check the installed releases before the first import from them: it could fail on an older one.
 
-    :raises ConfigurationError: if the kit does not run on it.
+    :raises ConfigurationError: if the kit does not support them.
     """
     from celerykit import releases
 
@@ -39,5 +39,5 @@ def require_releases() -> None:
 
 
 def warn(finding: Finding) -> None:
-    """Print a finding that keeps nothing from running."""
+    """Print a finding that does not prevent the start."""
     print(f"celerykit: warning: {finding}", file=sys.stderr)

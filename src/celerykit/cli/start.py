@@ -1,4 +1,4 @@
-"""The commands that become a process of Celery, or another program beside it."""
+"""The commands that become a process of Celery, or another program with its environment."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add(group: Group) -> None:
         command.epilog = f"{OTHERS}\n\n{command.epilog}"
         if process == "worker":
             command.add_argument("pool", nargs="?", default=DEFAULT_POOL, help="the worker pool, of worker-POOL.env")
-        help_text = "print what is resolved and from where, start nothing"
+        help_text = "print each resolved value with its source, start nothing"
         command.add_argument("--explain", action="store_true", help=help_text)
 
 
@@ -44,7 +44,7 @@ def add_run(group: Group) -> None:
     """Add the command that becomes any other program."""
     group.add(
         "run",
-        "run a program with what the processes of Celery are told",
+        "run a program with the environment of Celery's processes",
         _run,
         ("celerykit run python manage.py migrate",),
         usage="celerykit run PROGRAM [WORD...]",
@@ -71,14 +71,14 @@ def _start(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    """Become another program, which reads its secrets by the kit's loader or by itself."""
+    """Become another program; it reads its secrets by the kit's loader, or from their files."""
     program = arguments.celery_options[1:] if arguments.celery_options[:1] == ["--"] else arguments.celery_options
     if not program:
         finding = Finding("PROGRAM", "", "arguments", "is missing", "celerykit run PROGRAM [WORD...]")
         raise ConfigurationError(finding)
-    told = environment.gather("run", os.environ)
+    resolved = environment.gather("run", os.environ)
     try:
-        os.execvpe(program[0], program, told.values)  # noqa: S606  # without a shell, as meant
+        os.execvpe(program[0], program, resolved.values)  # noqa: S606  # without a shell, as meant
     except OSError as exc:
         finding = Finding("PROGRAM", program[0], "arguments", f"cannot be run: {exc.strerror}", "Mend the name")
         raise ConfigurationError(finding) from exc
@@ -91,12 +91,12 @@ def _explain(ready: Launch) -> int:
         from celerykit import launch
 
         try:
-            # What an app prints while it is imported is no part of the answer.
+            # Output of the app's import is no part of the answer.
             with contextlib.redirect_stdout(sys.stderr):
                 launch.enter(ready)
                 app = launch.load_app(ready)
                 tuned = launch.tune(ready, app)
-        except ConfigurationError as exc:  # which is no reason to keep what is known
+        except ConfigurationError as exc:  # the resolved values are still worth printing
             code = EX_CONFIG
             for finding in exc.findings:
                 warn(finding)

@@ -21,30 +21,32 @@ if TYPE_CHECKING:
 
 
 def add(group: Group) -> None:
-    """Add it."""
+    """Add the command ``tune``."""
     examples = ("celerykit tune", "celerykit tune imports --apply", "celerykit tune --task shop.invoice --args '[17]'")
-    summary = "propose the size of a worker pool for what its jobs do, start nothing"
+    summary = "propose the size of a worker pool from measurements of its jobs, start nothing"
     command = group.add("tune", summary, _tune, examples)
     command.add_argument("pool", nargs="?", default=DEFAULT_POOL, help="the worker pool, of worker-POOL.env")
     command.add_argument("--app", metavar="MODULE", help="the app, if not CELERY_APP")
     measured = command.add_mutually_exclusive_group()
-    help_text = "run this task of the app, here and now, instead of what its worker has seen"
+    help_text = "measure runs of this task, here and now, instead of the worker's record"
     measured.add_argument("--task", metavar="NAME", help=help_text)
-    help_text = "wait until the pool's worker has seen that many jobs"
+    help_text = "wait until the worker's record holds that many jobs"
     measured.add_argument("--sample", metavar="JOBS", type=_positive, default=0, help=help_text)
-    command.add_argument("--args", metavar="JSON", type=_json_of(list), default=[], help="its arguments, such as [1]")
+    command.add_argument(
+        "--args", metavar="JSON", type=_json_of(list), default=[], help="arguments of the task, such as [1]"
+    )
     command.add_argument("--kwargs", metavar="JSON", type=_json_of(dict), default={}, help='such as {"to": "me"}')
-    command.add_argument("--runs", metavar="N", type=_positive, default=10, help="how often, default: %(default)s")
-    told = command.add_mutually_exclusive_group()
-    told.add_argument("--write", action="store_true", help="put it into the pool's env file")
-    told.add_argument("--apply", action="store_true", help="do that, and restart its workers one after the other")
-    told.add_argument("--replicas", action="store_true", help="print only how many workers of this size are best")
+    command.add_argument("--runs", metavar="N", type=_positive, default=10, help="number of runs, default: %(default)s")
+    outcome = command.add_mutually_exclusive_group()
+    outcome.add_argument("--write", action="store_true", help="write the size into the pool's env file")
+    outcome.add_argument("--apply", action="store_true", help="write it, and restart the workers one after the other")
+    outcome.add_argument("--replicas", action="store_true", help="print only the best number of workers")
     # Celery's word for the children of a worker; this one counted workers.
-    told.add_argument("--processes", action=_Renamed, nargs=0, help=argparse.SUPPRESS)
+    outcome.add_argument("--processes", action=_Renamed, nargs=0, help=argparse.SUPPRESS)
 
 
 class _Renamed(argparse.Action):
-    """Refuse an option that has another name now."""
+    """Refuse a renamed option, with its new name."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         parser.error("--processes is --replicas now")
@@ -85,21 +87,23 @@ def _tune(arguments: argparse.Namespace) -> int:
         launch.enter(ready)
         app = launch.load_app(ready)
         if arguments.task:
-            found = recommendation.of_task(ready, app, arguments.task, arguments.args, arguments.kwargs, arguments.runs)
+            advice = recommendation.of_task(
+                ready, app, arguments.task, arguments.args, arguments.kwargs, arguments.runs
+            )
         else:
-            found = recommendation.of_worker(ready, app, arguments.sample, _say)
+            advice = recommendation.of_worker(ready, app, arguments.sample, _say)
     if arguments.replicas:
-        print(found.size.plan.replicas)
+        print(advice.size.plan.replicas)
         return 0
-    for line in found.lines():
+    for line in advice.lines():
         print(line)
     if arguments.write or arguments.apply:
-        _fix(recommendation.write(ready, found.size.plan), apply=arguments.apply)
+        _fix(recommendation.write(ready, advice.size.plan), apply=arguments.apply)
     return 0
 
 
 def _fix(files: Sequence[Path], *, apply: bool) -> None:
-    """Say what was written, and have it in force, now or later."""
+    """Print the written files; restart their workers, or print how to."""
     from celerykit.host import rolling_restart, umbrella
 
     for path in files:

@@ -1,4 +1,4 @@
-"""The command that counts jobs that wait on Redis for their time."""
+"""The command that counts the jobs on Redis that wait for their ETA, countdown or retry."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 
 def add(group: Group) -> None:
-    """Add it."""
+    """Add the command ``waiting``."""
     examples = ("celerykit waiting", "celerykit waiting --put-back", "celerykit waiting --drop mails")
     command = group.add(
         "waiting", "count the jobs that wait on Redis for their ETA, countdown or retry", _waiting, examples
     )
-    help_text = "put them into their queues, due or not, for workers without the kit; refused while one with it runs"
+    help_text = "requeue them, due or not, for workers without the kit; refused while a worker with the kit runs"
     done = command.add_mutually_exclusive_group()
     done.add_argument("--put-back", action="store_true", help=help_text)
-    done.add_argument("--drop", metavar="QUEUE", default="", help="drop those of a queue, as purge drops what is in it")
+    done.add_argument(
+        "--drop", metavar="QUEUE", default="", help="drop the waiting jobs of a queue, as purge drops the jobs in it"
+    )
 
 
 def _waiting(arguments: argparse.Namespace) -> int:

@@ -1,1 +1,1 @@
-"""What older releases of Celery, Kombu and redis-py lack, and what the kit does in its place."""
+"""Replacements for features that older releases of Celery, Kombu and redis-py lack."""

@@ -1,4 +1,4 @@
-"""The settings of an app, whatever release of Celery holds them."""
+"""The settings of an app, on each supported release of Celery."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from celerykit import releases
 
 
 def defaults() -> dict[str, Any]:
-    """Return the settings that a newer release has by default, with its values, for any broker."""
+    """Return the defaults of newer releases that this release lacks, for any broker."""
     if releases.lacks("exclusive control queues") and not releases.lacks("queue types"):
         return {"control_queue_exclusive": True, "event_queue_exclusive": True}
     return {}
 
 
 def is_set(conf: Any, name: str) -> bool:
-    """Say whether somebody has set something, whatever style it is written in.
+    """Say whether a setting is set above Celery's defaults, in any style of names.
 
     :param conf: an app's configuration.
     """
@@ -24,12 +24,12 @@ def is_set(conf: Any, name: str) -> bool:
     from celery.app.utils import Settings
 
     conf.finalize()
-    own = Settings({}, conf.maps[:-1], conf._keys, conf.prefix)
-    return any(key in own for key in (name, *(convert(name) for convert in conf._keys)))
+    of_app = Settings({}, conf.maps[:-1], conf._keys, conf.prefix)
+    return any(key in of_app for key in (name, *(convert(name) for convert in conf._keys)))
 
 
 def by_old_names(conf: Any) -> dict[str, Any]:
-    """Return what an app has set by the upper-case names of old, by the names of today.
+    """Return the settings that an app has set by old upper-case names, by their present names.
 
     An older Celery looks for the old name last, and so finds the kit's default first.
     """
@@ -37,19 +37,19 @@ def by_old_names(conf: Any) -> dict[str, Any]:
         return {}
     from celery.app.defaults import _TO_OLD_KEY
 
-    own = conf.maps[:-1]
-    found: dict[str, Any] = {}
+    maps = conf.maps[:-1]
+    translated: dict[str, Any] = {}
     for name, old in _TO_OLD_KEY.items():
-        if old != name and not any(name in told for told in own):
-            values = [told[old] for told in own if old in told]
-            found.update(zip([name], values, strict=False))  # the first, if there is one
-    return found
+        if old != name and not any(name in layer for layer in maps):
+            values = [layer[old] for layer in maps if old in layer]
+            translated.update(zip([name], values, strict=False))  # the first, if there is one
+    return translated
 
 
 def keys(conf: Any, name: str) -> tuple[str, ...]:
-    """Return the names by which a value of the kit's wins over one that the app has given.
+    """Return the names under which a value of the kit's overrides one of the app's.
 
-    An older Celery looks for an app's namespaced name first, in all that there is.
+    An older Celery looks for an app's namespaced name first, in every map.
     """
     return tuple(conf._to_keys(name)) if releases.lacks("settings by any name") else (name,)
 
@@ -70,7 +70,7 @@ def time_limit(task: Any) -> float | None:
 
 
 def typed(queues: Any, conf: Any) -> Any:
-    """Return a class of queues that knows the type of those of which only the name is told.
+    """Return a class of queues with the configured type for missing queues.
 
     :param queues: a subclass of Celery's ``Queues``.
     :param conf: the app's configuration.

@@ -1,4 +1,4 @@
-"""How a job ends, and what Celery tells of that."""
+"""The end of a job, and Celery's information about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from celerykit import releases
 
 
 def success_was_stored(request: Any) -> bool:
-    """Say whether a job had succeeded when its pool child died; where nobody can know, it had not."""
+    """Say whether a job had stored its success when its child died; False where Celery does not tell."""
     return False if releases.lacks("stored success") else bool(request._success_was_stored())
 
 
@@ -29,7 +29,7 @@ def worker_lost(exc: BaseException) -> Any:
 
 
 def scheduled() -> tuple[Any, ...]:
-    """Return the requests of jobs that wait in the worker for their ETA; where nobody keeps them, they end unasked."""
+    """Return the requests of jobs that wait in the worker for their ETA; none where Celery does not list them."""
     if releases.lacks("scheduled requests"):
         return ()
     from celery.worker import state
@@ -38,7 +38,7 @@ def scheduled() -> tuple[Any, ...]:
 
 
 def merge_revoked(ids: list[str]) -> None:
-    """Have Celery know ids that were revoked elsewhere."""
+    """Add ids that were revoked elsewhere to Celery's revoked ids."""
     from celery.worker import state
 
     if releases.lacks("merged revocations"):
@@ -48,17 +48,17 @@ def merge_revoked(ids: list[str]) -> None:
 
 
 def is_link_of_old() -> bool:
-    """Say whether Celery is about to send what a job leads to, whose success it has not stored yet.
+    """Say whether Celery is about to send the links of a job before it has stored the job's success.
 
-    A newer one does so by a step that can be seen.
+    A newer Celery has a separate step for this.
     """
     if not releases.lacks("links told apart"):
         return False
     frame: Any = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "trace_task" and frame.f_globals.get("__name__") == "celery.app.trace":
-            # The time that it took is known as soon as its result is stored; its own hooks come after that.
-            told = frame.f_locals
-            return bool(told.get("state") == "SUCCESS" and told.get("T") is None)
+            # Celery sets the runtime T once the result is stored; the task's own hooks run after that.
+            variables = frame.f_locals
+            return bool(variables.get("state") == "SUCCESS" and variables.get("T") is None)
         frame = frame.f_back
     return False

@@ -1,4 +1,4 @@
-"""Kombu's polling of Redis, steady in each release."""
+"""Fixes of Kombu's polling of Redis, for older releases."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def connection_of(pool: Any) -> Any:
 
 def restore_interval(channel: Any) -> float:
     """Return the seconds between two looks for jobs of dead stock workers."""
-    told = channel.connection.client.transport_options.get("unacked_restore_interval")
-    return float(told or getattr(channel, "unacked_restore_interval", 10))
+    option = channel.connection.client.transport_options.get("unacked_restore_interval")
+    return float(option or getattr(channel, "unacked_restore_interval", 10))
 
 
 class OlderPoller:
-    """What Kombu's poller lacks in an older release, to stand before it."""
+    """The methods that an older Kombu's poller lacks, as a base class to put before it."""
 
     _channels: Any
     _fd_to_chan: Any
@@ -44,20 +44,20 @@ class OlderPoller:
             super()._on_connection_disconnect(connection)  # type: ignore[misc]
 
     def on_readable(self, fileno: int) -> Any:
-        """Let a channel read, if it is there still."""
+        """Let a channel read, if it still exists."""
         return super().on_readable(fileno) if fileno in self._fd_to_chan else None  # type: ignore[misc]
 
     def handle_event(self, fileno: int, event: int) -> Any:
-        """Let a channel read, if it is there still."""
+        """Let a channel read, if it still exists."""
         return super().handle_event(fileno, event) if fileno in self._fd_to_chan else None  # type: ignore[misc]
 
     def maybe_check_brpop_health(self) -> None:
-        """Drop connections by which an answer should have come by now: they may be open on this side alone."""
+        """Drop connections with an overdue answer: they may be open on this side only."""
         for channel in tuple(self._channels):
             _drop_if_overdue(channel)
 
     def get(self, callback: Any, timeout: float | None = None) -> None:
-        """Wait for one message, having asked for some as an event loop would.
+        """Request messages as an event loop would, and wait for one.
 
         :raises queue.Empty: if none has come.
         """
@@ -81,7 +81,7 @@ class OlderPoller:
 
 
 def poller(base: type) -> Any:
-    """Return Kombu's poller with whatever it lacks."""
+    """Return Kombu's poller with its missing methods."""
     return type(base.__name__, (OlderPoller, base), {}) if releases.lacks("steady polling") else base
 
 
@@ -98,25 +98,25 @@ def _drop_if_overdue(channel: Any) -> None:
 
 
 def keep_polling(cycle: Any, connection: Any, loop: Any) -> None:
-    """Have an event loop go on to ask for jobs, and look after connections, as a newer Kombu does.
+    """Make an event loop keep requesting jobs, and check its connections, as a newer Kombu does.
 
-    :param cycle: the poller that the transport has just registered.
-    :param connection: the transport's.
+    :param cycle: the poller of the transport, just registered.
+    :param connection: the transport's connection.
     """
     if not releases.lacks("steady polling"):
         return
     cycle._unregister_from_poll = loop.remove_reader
 
-    def on_disconnect(gone: Any) -> None:
+    def on_disconnect(closed: Any) -> None:
         of_it = {
             (channel, kind): (channel, client, kind)
             for channel, client, kind in cycle._chan_to_sock
-            if client.connection is gone
+            if client.connection is closed
         }
         for key in of_it.values():
             del cycle._chan_to_sock[key]
-        for fd, known in list(cycle._fd_to_chan.items()):
-            if known in of_it:
+        for fd, entry in list(cycle._fd_to_chan.items()):
+            if entry in of_it:
                 loop.remove(fd)
                 del cycle._fd_to_chan[fd]
 

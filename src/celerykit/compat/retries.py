@@ -1,4 +1,4 @@
-"""Retries of whatever is asked of a result backend."""
+"""Retries of calls to a result backend, on each supported release of Celery."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 def methods_that_retry() -> tuple[str, ...]:
-    """Return the methods of a result backend that try something again; an older one has a loop in each."""
+    """Return the methods of a result backend that retry; in an older Celery each has a loop of its own."""
     return ("store_result", "get_task_meta") if releases.lacks("one retry for all") else ("_ensure_retryable",)
 
 
 def retried(backend: Any, do: Callable[..., Any], *args: Any) -> Any:
-    """Have a result backend do something, by its own retries where it has them for that."""
+    """Call a function with the retries of the result backend, where it has a method for that."""
     return do(*args) if releases.lacks("one retry for all") else backend._ensure_retryable(do, *args)
 
 
 def retry_hook(backend: Any) -> Callable[[Exception], None]:
-    """Return what a result backend does before it tries again, nothing where it has no such thing."""
+    """Return the hook of a result backend before each retry, a function without effect if it has none."""
     hook: Callable[[Exception], None] = getattr(backend, "on_backend_retryable_error", _do_nothing)
     return hook
 
 
 def _do_nothing(_: Any) -> None:
-    """Do what an older release does."""
+    """Do nothing, as an older release does."""

@@ -1,4 +1,4 @@
-"""The loop of a worker and its connection to the broker: timers, sockets, and what outlasts them."""
+"""The event loop of a worker and its broker connection, on each supported release: timers, sockets, running jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def keeps_prefetch(consumer: Any) -> bool:
-    """Say whether the broker keeps the prefetch with which a consumer has begun.
+    """Say whether the broker keeps the first prefetch count of a consumer.
 
     :param consumer: Celery's consumer, connected.
     """
@@ -26,7 +26,7 @@ def keeps_prefetch(consumer: Any) -> bool:
 
 
 def bound_sockets(connection: Any, seconds: float) -> None:
-    """Bound each read on the open sockets of a broker's connection, as far as that is possible.
+    """Set a time-out on the open sockets of a broker's connection, where possible.
 
     :param connection: a :class:`kombu.Connection`.
     """
@@ -35,14 +35,14 @@ def bound_sockets(connection: Any, seconds: float) -> None:
 
         bound_open_broker_sockets(connection, seconds)
         return
-    with suppress(Exception):  # whatever state it is in, it is about to be dropped
+    with suppress(Exception):  # the connection is about to be dropped, in any state
         for sock in _sockets(connection):
             sock.settimeout(seconds)
 
 
 def _sockets(connection: Any) -> Iterator[Any]:
     for channel in list(getattr(connection.transport, "channels", None) or ()):
-        for name in ("client", "subclient"):  # cached, or asking would connect
+        for name in ("client", "subclient"):  # from the cache: the attribute itself would connect
             client = vars(channel).get(name)
             if (sock := getattr(getattr(client, "connection", None), "_sock", None)) is not None:
                 yield sock
@@ -52,7 +52,7 @@ def _sockets(connection: Any) -> Iterator[Any]:
 
 
 class Timers:
-    """The entries of a worker's timer that are of its connection to the broker: they end with it, and no others.
+    """The timer entries of a worker's broker connection: only they end with the connection.
 
     :param consumer: Celery's consumer.
     """
@@ -65,17 +65,17 @@ class Timers:
             consumer.timer.clear = self._end
 
     def connecting(self) -> None:
-        """Begin: what is entered from now on is of the connection."""
+        """Start the registration: new timer entries belong to the connection."""
         if releases.lacks("timers"):
             self._before, self._registered = self._entries(), None
 
     def connected(self) -> None:
-        """End: what is entered from now on is of whatever runs."""
+        """End the registration: new timer entries belong to running jobs."""
         if releases.lacks("timers"):
             self._registered = self._entries() - self._before
 
     def _end(self) -> None:
-        """Do what Celery's own way, to clear the timer, was for."""
+        """Cancel the connection's entries and the waiting ETA jobs, in place of Celery's clearing of the timer."""
         due = self._registered if self._registered is not None else self._entries() - self._before
         queue = getattr(self._consumer.timer, "schedule", self._consumer.timer)._queue
         for item in list(queue):
@@ -93,13 +93,13 @@ class Timers:
 
 
 def about_to_close(consumer: Any, seconds: float) -> None:
-    """Bound what is read from the consumer's broken connection while it is closed; a newer Celery does so itself."""
+    """Set a time-out on the consumer's broken connection before its close; a newer Celery does so itself."""
     if releases.lacks("closed connections") and consumer.connection is not None:
         bound_sockets(consumer.connection, seconds)
 
 
 def close(consumer: Any) -> None:
-    """Close the consumer's connection, which has broken; a newer Celery has done so."""
+    """Close the consumer's broken connection; a newer Celery has closed it already."""
     if not releases.lacks("closed connections"):
         return
     if consumer.connection is not None:
@@ -109,9 +109,9 @@ def close(consumer: Any) -> None:
 
 @contextmanager
 def kept(pool: Any) -> Iterator[None]:
-    """Have what runs in a prefork pool known to it still, when Celery forgets what does not.
+    """Keep the running jobs of a prefork pool in its tables, while Celery clears them.
 
-    :param pool: Celery's prefork pool, if it is one for an event loop.
+    :param pool: Celery's pool; only a prefork pool with an event loop is affected.
     """
     if not releases.lacks("pools that remember") or not hasattr(pool, "_busy_workers"):
         yield
@@ -127,7 +127,7 @@ def kept(pool: Any) -> Iterator[None]:
 
 
 class Waker:
-    """Ends the wait of an event loop that does not notice what another thread puts into it."""
+    """Wakes an event loop that does not notice work from another thread."""
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
@@ -136,11 +136,11 @@ class Waker:
         self._writer.setblocking(False)
 
     def watch(self, hub: Any) -> None:
-        """Be heard by a loop, which forgets its readers with each connection."""
+        """Register with a loop; needed again after each new connection, because the loop then drops its readers."""
         hub.add_reader(self._reader.fileno(), self._drain)
 
     def wake(self) -> None:
-        """End the wait, from any thread but the loop's own."""
+        """Wake the loop, from any thread but its own."""
         if threading.get_ident() != self._thread:
             with suppress(OSError):
                 self._writer.send(b"!")

@@ -1,1 +1,1 @@
-"""What a process is told: by its environment, by env files and on its command line."""
+"""The configuration of a process: its environment, its env files and its command line."""

@@ -1,7 +1,7 @@
-"""The app's own environment file: what the app reads for itself, in values of any characters.
+"""The app's own environment file: variables that the app itself reads, with values of any characters.
 
-Only the kit reads it, so that it need not mean the same to a shell, systemd and Docker. It goes below all that the
-kit's own env files and the environment say.
+Only the kit reads the file, so its dialect need not suit a shell, systemd and Docker. The kit's own env files and the
+environment override it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ QUOTES = "\"'"
 def read(path: Path, source: str) -> list[envfile.Line]:
     """Return the assignments of the file.
 
-    A value is all that follows the first ``=``, without one pair of quotes around it; nothing in it is special.
+    A value is the text after the first ``=``, without one pair of quotes around it. No character in it is special.
 
     :param source: where the file is named, for messages.
     :raises ConfigurationError: if it cannot be read, or for each line that is no assignment; no value is shown.
@@ -52,7 +52,7 @@ def read(path: Path, source: str) -> list[envfile.Line]:
 
 
 def named(values: dict[str, str], sources: dict[str, str]) -> Iterator[envfile.Line]:
-    """Yield what the file that is named says, as far as nobody else says it, by a file of its own or directly."""
+    """Yield the lines of the named file for variables that are set neither directly nor by a ``_FILE`` variable."""
     if not (path := values.get(VARIABLE)):
         return
     for line in read(Path(path), sources[VARIABLE]):

@@ -1,7 +1,7 @@
-"""Celery's command line as a worker and beat need it: without the prompt of ``celery amqp``, and others' commands.
+"""Celery's command line for a worker and beat: without the prompt of ``celery amqp``, and other packages' commands.
 
-Those bring along a terminal's toolkit, and all of Flower: a third of the time that the imports take, and a quarter of
-the memory that the process has, measured.
+Both would import a terminal toolkit and all of Flower: a third of the import time and a quarter of the process's
+memory, measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROMPT = "click_repl"
 
 
 @cache
-def own() -> Any:
+def stock() -> Any:
     """Return the command line with Celery's own commands.
 
     Imports Celery: green pools must have patched the standard library before.
@@ -37,13 +37,13 @@ def whole() -> Any:
     """Return the command line with the commands of other packages, too."""
     from click_plugins import with_plugins
 
-    return with_plugins(metadata.entry_points(group=PLUGINS))(own())
+    return with_plugins(metadata.entry_points(group=PLUGINS))(stock())
 
 
 def hand_over(celery: Any, app: Any) -> None:
-    """Have the command line run ``app``, and not look for one: by the name of a function it would find no app.
+    """Make the command line run ``app`` instead of a search by name, which finds no app behind a function.
 
-    The variable stays, for a worker that starts itself anew.
+    The variable stays, for a worker that restarts itself.
     """
     option = next(param for param in celery.params if param.name == "app")
     option.default, option.envvar, option.allow_from_autoenv = app, None, False
@@ -56,7 +56,7 @@ def plugins() -> list[str]:
 
 @contextmanager
 def _without_prompt() -> Iterator[None]:
-    """Let a module that does nothing stand in for the prompt; whoever imports it later gets the real one."""
+    """Replace the prompt's module by an empty one during the import; a later import gets the real one."""
     if PROMPT in sys.modules:
         yield
         return

@@ -1,7 +1,7 @@
-"""The one dialect of environment files that every reader understands alike.
+"""The one dialect of environment files with an equal meaning for every reader.
 
-systemd, ``sh``, ``docker run --env-file`` and Compose quote, expand and cut values each in their own way. Within
-``KEY=value`` lines whose values keep to :data:`SAFE_VALUE` they all read the same.
+systemd, ``sh``, ``docker run --env-file`` and Compose each quote, expand and cut values in their own way. They agree on
+lines of ``KEY=value`` with values that match :data:`SAFE_VALUE`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ URL_PASSWORD = re.compile(r"(://[^:/?#]*:).*@")
 
 @dataclass(frozen=True)
 class Line:
-    """One assignment and where it stands."""
+    """One assignment and its source, as ``FILE:LINE``."""
 
     name: str
     value: str
@@ -45,7 +45,7 @@ def parse(text: str, path: str) -> list[Line]:
         if not separator or not SAFE_NAME.fullmatch(name):
             findings.append(
                 Finding(
-                    re.split("[=:]", raw.strip())[0].strip(),  # what follows may be a secret
+                    re.split("[=:]", raw.strip())[0].strip(),  # the rest may be a secret
                     "",
                     source,
                     "not a KEY=value line",
@@ -79,7 +79,7 @@ def read(path: Path) -> list[Line]:
 def render(values: Mapping[str, str]) -> str:
     """Return the text of an environment file.
 
-    :raises ConfigurationError: if a name or value cannot be said in the dialect.
+    :raises ConfigurationError: if a name or value does not fit the dialect.
     """
     lines = []
     for name, value in values.items():
@@ -92,7 +92,7 @@ def render(values: Mapping[str, str]) -> str:
 
 
 def mask(name: str, value: str) -> str:
-    """Return ``value`` as it may be shown: without the password of a URL, and nothing of a variable named as secret."""
+    """Return ``value`` without the password of its URL; ``***`` for a variable whose name marks a secret."""
     if SECRET_NAME.search(name):
         return "***" if value else ""
     return URL_PASSWORD.sub(r"\1***@", value)

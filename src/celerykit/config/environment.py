@@ -1,4 +1,4 @@
-"""What a process is told: env files laid under the inherited environment, with secrets read and bad names refused."""
+"""The variables of a process: the inherited environment over its env files, with secrets read and bad names refused."""
 
 from __future__ import annotations
 
@@ -55,54 +55,55 @@ def pool_of(file: Path) -> str:
 
 
 def pool_behind(folder: Path, worker: str) -> str:
-    """Return the pool that a worker is a process of: the one to whose env file its own is a link."""
+    """Return the pool of a worker, from the target of its env file if that is a link."""
     return pool_of((folder / env_file(worker)).resolve())
 
 
 def pools(folder: Path) -> list[str]:
-    """Return the pools that have an env file in ``folder``, or else those that ``CELERYD_NODES`` names."""
+    """Return the pools with an env file in ``folder``; without any, the names in ``CELERYD_NODES``."""
     named = sorted(map(pool_of, folder.glob(env_file("*"))))
     return named or legacy.nodes(folder.parent)
 
 
 def of_pools(folder: Path) -> Iterator[tuple[str, Environment]]:
-    """Yield what each pool is told by the files in ``folder``; what cannot stand is said where that pool is judged."""
+    """Yield each pool's variables from the files in ``folder``; skip a pool with errors, its own check names them."""
     for name in pools(folder):
         with contextlib.suppress(ConfigurationError):
             yield name, resolve("worker", {f"{settings.PREFIX}CONFIG_DIR": str(folder)}, name)
 
 
 def resolve(
-    process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL, said: Mapping[str, str] = NOTHING
+    process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL, options: Mapping[str, str] = NOTHING
 ) -> Environment:
-    """Return what ``process`` (``worker``, ``beat`` or ``flower``) is told.
+    """Return the variables of ``process`` (``worker``, ``beat`` or ``flower``).
 
-    Later wins: the app's own environment file, the files of :mod:`celerykit.config.legacy`, ``celery.env``, then
-    ``worker-<pool>.env``, ``beat.env`` or ``flower.env``, then ``environ``, then ``said``.
+    A later source overrides an earlier one: the app's own environment file, the files of
+    :mod:`celerykit.config.legacy`, ``celery.env``, then ``worker-<pool>.env``, ``beat.env`` or ``flower.env``, then
+    ``environ``, then ``options``.
 
-    :raises ConfigurationError: for lines, secrets and unprefixed names that cannot stand.
+    :raises ConfigurationError: for invalid lines, secrets and unprefixed names.
     """
-    told = gather(process, environ, pool, said)
-    _refuse_unprefixed(told.values, told.sources)
-    return read_secrets(told)
+    environment = gather(process, environ, pool, options)
+    _refuse_unprefixed(environment.values, environment.sources)
+    return read_secrets(environment)
 
 
 def gather(
-    process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL, said: Mapping[str, str] = NOTHING
+    process: str, environ: Mapping[str, str], pool: str = DEFAULT_POOL, options: Mapping[str, str] = NOTHING
 ) -> Environment:
-    """Return the same with its secrets still in their files, also for any other program: what all processes share.
+    """Return the variables as :func:`resolve` does, with secrets still in their files; for any other program, too.
 
-    :raises ConfigurationError: for lines that cannot stand.
+    :raises ConfigurationError: for invalid lines.
     """
     values: dict[str, str] = {}
     sources: dict[str, str] = {}
     for line in _lines(process, environ, pool):
         values[line.name], sources[line.name] = line.value, line.source
     for name, value in environ.items():
-        # Compose passes a variable that the caller left out as an empty one; Celery takes both as unset.
+        # Compose passes an unset variable as an empty one; Celery treats both as unset.
         if value or name not in values:
             values[name], sources[name] = value, INHERITED
-    for name, value in said.items():
+    for name, value in options.items():
         values.pop(f"{name}_FILE", None)
         values[name], sources[name] = value, ARGUMENTS
     for line in app_environment.named(values, sources):
@@ -111,7 +112,7 @@ def gather(
 
 
 def read_secrets(environment: Environment) -> Environment:
-    """Return the environment with each variable of :data:`SECRET_FILE` replaced by what the file says.
+    """Return the environment with each variable of :data:`SECRET_FILE` replaced by the file's content.
 
     The file's last newline is not part of the secret.
 
@@ -139,8 +140,8 @@ def read_secrets(environment: Environment) -> Environment:
 def unknown_names(environment: Environment) -> tuple[list[Finding], list[Finding]]:
     """Return the misspelt names as ``(errors, warnings)``.
 
-    They are errors in the kit's own files; the app's file and the inherited environment may hold names of the app's.
-    A name that the kit has given up is an error everywhere: a worker without its value would be another one.
+    They are errors in the kit's own files; in the app's file and the inherited environment they may be the app's own.
+    A name that the kit has renamed is an error everywhere: without its value the worker would run otherwise.
     """
     errors: list[Finding] = []
     warnings: list[Finding] = []
@@ -173,7 +174,7 @@ def unfit_values(environment: Environment, process: str) -> list[Finding]:
 
 
 def unfit_value(param: Any, value: str) -> str:
-    """Return why an option's own type refuses a value, nothing if it does not."""
+    """Return the reason why an option's type refuses a value, an empty string if it accepts it."""
     import click
 
     try:
@@ -184,7 +185,7 @@ def unfit_value(param: Any, value: str) -> str:
 
 
 def remedy(param: Any) -> str:
-    """Return what Celery's help says of an option first."""
+    """Return the first sentence of Celery's help on an option."""
     help_text = getattr(param, "help", None) or "See 'celery worker --help'"
     return " ".join(help_text.split()).partition(". ")[0].rstrip(".")
 
@@ -194,7 +195,7 @@ def _convert(param: Any, value: str) -> None:
     import click
 
     kind: Any = param.type
-    if param.name == "concurrency":  # a number alone in older releases, of which it is one by now
+    if param.name == "concurrency":  # older releases accept a number only; the kit has replaced "auto" by one
         if not (value.isdigit() or value == "auto"):
             raise ValueError("neither a whole number nor 'auto'")
     elif isinstance(kind, click.Choice):
@@ -206,26 +207,26 @@ def _convert(param: Any, value: str) -> None:
 
 def _lines(process: str, environ: Mapping[str, str], pool: str) -> Iterable[envfile.Line]:
     folder = config_dir(environ)
-    own = {"worker": [env_file(pool)], "beat": ["beat.env"], "flower": ["flower.env"]}.get(process, [])
+    files = {"worker": [env_file(pool)], "beat": ["beat.env"], "flower": ["flower.env"]}.get(process, [])
     if process == "worker":
         _require_pool(folder, pool)
     yield from legacy.read(folder.parent, process, pool)
-    for path in (folder / name for name in ("celery.env", *own)):
+    for path in (folder / name for name in ("celery.env", *files)):
         if path.exists():
             yield from envfile.read(path)
 
 
 def _require_pool(folder: Path, pool: str) -> None:
-    """Refuse a misspelt pool, which would start without options; where no pool has a file, any name will do."""
-    known = pools(folder)
-    if POOL_NAME.fullmatch(pool) and (not known or pool in known):
+    """Refuse a misspelt pool: it would start without options. Where no pool has a file, accept any name."""
+    names = pools(folder)
+    if POOL_NAME.fullmatch(pool) and (not names or pool in names):
         return
     finding = Finding(
         "POOL",
         pool,
         "command line",
         f"no file {folder}/{env_file(pool)}",
-        f"Pools with a file: {', '.join(known) or 'none'}. Name one of them, or write that file",
+        f"Pools with a file: {', '.join(names) or 'none'}. Name one of them, or write that file",
     )
     raise ConfigurationError(finding)
 
@@ -236,7 +237,7 @@ def _refuse_unprefixed(values: Mapping[str, str], sources: Mapping[str, str]) ->
             name,
             envfile.mask(name, values[name]),
             sources[name],
-            f"Celery reads this name before {prefixed}, whoever set it",
+            f"Celery reads this name before {prefixed}, from any source",
             f"Unset it, and use {prefixed}",
         )
         for name, prefixed in option_names.UNPREFIXED.items()
@@ -246,8 +247,8 @@ def _refuse_unprefixed(values: Mapping[str, str], sources: Mapping[str, str]) ->
         raise ConfigurationError(*findings)
 
 
-def _read_secret(path: str, given: str) -> str:
-    if given:
+def _read_secret(path: str, direct: str) -> str:
+    if direct:
         raise ValueError("the value is also given directly, and only one of the two can hold")
     try:
         secret = Path(path).read_text(encoding="utf-8").removesuffix("\n")
@@ -261,12 +262,12 @@ def _read_secret(path: str, given: str) -> str:
 
 
 def _closed(path: str) -> tuple[str, str]:
-    """Return why this user may not read a file, and what helps."""
-    known = next(entry for entry in (Path(path), *Path(path).parents) if _can_be_seen(entry))
-    told = known.stat()
-    owner, group = told.st_uid, told.st_gid
-    problem = f"user {os.geteuid()} may not read it: {known} is open to user {owner} and group {group} alone"
-    if not told.st_mode & stat.S_IRGRP:
+    """Return the reason why this user may not read a file, and the remedy."""
+    visible = next(entry for entry in (Path(path), *Path(path).parents) if _can_be_seen(entry))
+    status = visible.stat()
+    owner, group = status.st_uid, status.st_gid
+    problem = f"user {os.geteuid()} may not read it: {visible} is open to user {owner} and group {group} alone"
+    if not status.st_mode & stat.S_IRGRP:
         return problem.replace(f" and group {group}", ""), f"Run this process as user {owner}, or hand the file over"
     add = f"in Compose, group_add: ['{group}']; by hand, docker run --group-add {group}; on a host, usermod --groups"
     return problem, f"Put the user of this process into group {group} ({add})"

@@ -1,7 +1,7 @@
 """The files of Celery's own init scripts and units: ``/etc/default/celeryd`` and ``/etc/conf.d/celery``.
 
-They are shell code that ends up in ``celery multi``. What has a meaning here is taken over, below the kit's own env
-files; what has none is refused by its name, so that nobody relies on a line that nothing reads.
+They are shell code for ``celery multi``. The kit reads the lines with a meaning here, and its own env files override
+them. It refuses every other line by name, so that nobody relies on a line that nothing reads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILES = tuple(map(instance.named, ("default/celeryd", "default/celerybeat", "conf.d/celery")))
-"""Beside the folder of the kit's own env files."""
+"""The files, relative to the parent of the folder of the kit's own env files."""
 
 NODES = "CELERYD_NODES"
 NODE_PREFIX = "celery"
@@ -55,7 +55,7 @@ MEANINGLESS = {
     "CELERYBEAT_SU_ARGS": NO_SU,
 }
 
-#: The short options of ``celery worker`` and ``celery beat`` that stand in such files.
+#: The short options of ``celery worker`` and ``celery beat`` in such files, by their long names.
 SHORT = {
     "-A": "app",
     "-B": "beat",
@@ -87,7 +87,7 @@ NO_OPTION = {
 
 @dataclass(frozen=True)
 class Assignment:
-    """A variable as the shell would set it."""
+    """An assignment with the value that the shell would give it."""
 
     name: str
     value: str
@@ -95,10 +95,10 @@ class Assignment:
 
 
 def read(etc: Path, process: str, pool: str) -> list[Line]:
-    """Return what the files under ``etc`` tell a process, in the kit's own names.
+    """Return the assignments for a process in the files under ``etc``, with the kit's own names.
 
     :param process: ``worker``, ``beat`` or ``flower``.
-    :raises ConfigurationError: for each line that only a shell can read, or that has no meaning here.
+    :raises ConfigurationError: for each line that only a shell can evaluate, or that has no meaning here.
     """
     lines: list[Line] = []
     findings: list[Finding] = []
@@ -110,9 +110,9 @@ def read(etc: Path, process: str, pool: str) -> list[Line]:
 
 
 def nodes(etc: Path) -> list[str]:
-    """Return the pools that ``CELERYD_NODES`` names, none where it is not set."""
-    given = [item.value for item in _assignments(etc, []) if item.name == NODES]
-    names = given[-1].split() if given else []
+    """Return the pools in ``CELERYD_NODES``, none where it is not set."""
+    values = [item.value for item in _assignments(etc, []) if item.name == NODES]
+    names = values[-1].split() if values else []
     if len(names) == 1 and names[0].isdigit():
         return [f"{NODE_PREFIX}{number}" for number in range(1, int(names[0]) + 1)]
     return names
@@ -134,7 +134,7 @@ def _parse(text: str, path: str, findings: list[Finding]) -> Iterator[Assignment
         for word in words[1:] if words[:1] == ["export"] else words:
             name, separator, value = word.partition("=")
             if not separator or not SAFE_NAME.fullmatch(name) or re.search(r"[$`\n]", value):
-                problem = "only a shell could tell what it says"
+                problem = "only a shell can evaluate it"
                 remedy = "Write NAME=value with the value itself, or say it in /etc/celery"
                 findings.append(Finding(re.split(r"[=\s]", line.strip())[0], "", source, problem, remedy))
                 break
@@ -142,7 +142,7 @@ def _parse(text: str, path: str, findings: list[Finding]) -> Iterator[Assignment
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number, joined with those that a backslash continues it by."""
+    """Yield each line with its number, joined with its continuation lines after a backslash."""
     held, start = "", 0
     for number, line in enumerate(text.splitlines(), start=1):
         start = start or number
@@ -171,13 +171,13 @@ def _translate(item: Assignment, process: str, pool: str, findings: list[Finding
 
 
 def _for_somebody() -> set[str]:
-    """Return the names that mean something to one of the processes."""
+    """Return the names that have a meaning for one of the processes."""
     return {NODES, *USERS, *OPTIONS.values(), *(name for names in RENAMED.values() for name in names)}
 
 
 def _options(item: Assignment, process: str, pool: str, findings: list[Finding]) -> Iterator[Line]:
-    """Yield the options for ``pool``: those of all nodes, and after them, like ``celery multi``, its own."""
-    own = []
+    """Yield the options for ``pool``: those of all nodes, then its own, in the order of ``celery multi``."""
+    of_node = []
     for word, node, value in _split(shlex.split(item.value)):
         long = SHORT.get(word, word.removeprefix("--"))
         long = ALIASES.get(long, long)
@@ -188,11 +188,11 @@ def _options(item: Assignment, process: str, pool: str, findings: list[Finding])
             if not node:
                 yield line
             elif pool in node.split(","):
-                own.append(line)
+                of_node.append(line)
         else:
             problem, remedy = "no option of Celery", "Write --name=value"
             findings.append(Finding(item.name, word, item.source, problem, remedy))
-    yield from own
+    yield from of_node
 
 
 def _split(words: Sequence[str]) -> Iterator[tuple[str, str, str]]:

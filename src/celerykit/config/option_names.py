@@ -1,4 +1,4 @@
-"""The option names that the installed Celery and Flower know, asked of themselves."""
+"""The option names of the installed Celery and Flower, read from their own code."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from celerykit.config import celery_cli
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Global options under their short names beat the prefixed ones (``envvar=`` in ``celery.bin.celery``), so that a stray
-#: ``APP`` in the environment starts another app.
+#: Global options under their short names override the prefixed ones (``envvar=`` in ``celery.bin.celery``): a stray
+#: ``APP`` in the environment would start another app.
 UNPREFIXED = {
     "APP": "CELERY_APP",
     "BROKER_URL": "CELERY_BROKER_URL",
@@ -46,7 +46,7 @@ READ_BY_CELERY = frozenset(
     }
 )
 
-#: Names that the kit has given up, each with its successor.
+#: Old names of the kit's variables, each with its new name.
 RENAMED = {"CELERYKIT_POOLS": "CELERYKIT_POOL_KINDS"}
 
 
@@ -56,18 +56,18 @@ def celery_options() -> dict[str, Any]:
 
     Imports Celery: green pools must have patched the standard library before.
     """
-    return _options(celery_cli.own())
+    return _options(celery_cli.stock())
 
 
 def _options(celery: Any) -> dict[str, Any]:
-    found = {f"CELERY_{param.name}".upper(): param for param in celery.params}
+    options = {f"CELERY_{param.name}".upper(): param for param in celery.params}
     for command in celery.commands.values():
-        found |= {f"CELERY_{command.name}_{param.name}".upper(): param for param in command.params if param.name}
-    return found
+        options |= {f"CELERY_{command.name}_{param.name}".upper(): param for param in command.params if param.name}
+    return options
 
 
 def _is_of_plugin(name: str) -> bool:
-    """Say whether another package's command reads a variable; only for one that begins like it, those are imported."""
+    """Say whether another package's command reads a variable; import those commands only if one has its prefix."""
     begins = tuple(f"CELERY_{plugin}_".upper().replace("-", "_") for plugin in celery_cli.plugins())
     return name.startswith(begins) and name in _options(celery_cli.whole())
 
@@ -85,7 +85,7 @@ def flower_options() -> frozenset[str]:
 
 
 def is_known(name: str) -> bool:
-    """Say whether Celery, Flower or the kit reads the variable ``name``; other programs' names are none of ours."""
+    """Say whether Celery, Flower or the kit reads the variable ``name``; accept every name of another program."""
     from celerykit.config import settings
 
     if name.startswith(settings.PREFIX):
@@ -98,7 +98,7 @@ def is_known(name: str) -> bool:
 
 
 def nearest(name: str) -> str | None:
-    """Return the successor of a name that the kit has given up, else the known variable that it most resembles."""
+    """Return the new name of a renamed variable, else the known variable that it most resembles."""
     from celerykit.config import settings
 
     if name in RENAMED:

@@ -1,4 +1,4 @@
-"""The kinds of pool that a worker may have, by the names that Celery has for them."""
+"""The pool kinds that a worker may have, by Celery's names."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ PREFIX = "CELERYKIT_"
 POOL = "CELERYKIT_POOL"
 """Set by ``celerykit worker POOL`` for its own process: the pool that it runs."""
 REMAPPED = "CELERYKIT_REMAPPED"
-"""Set by ``celerykit worker`` for its own process: the ``REMAP_SIGTERM`` of whoever started it, else ``celerykit``."""
+"""Set by ``celerykit worker`` for its own process: the caller's ``REMAP_SIGTERM``, else ``celerykit``."""
 AUTHORITY = PREFIX + "TLS_CA"
 """Names the file of :attr:`Settings.tls_ca`."""
 AT_LEAST_ONCE = "at-least-once"
@@ -30,9 +30,9 @@ ON = "on"
 OFF = "off"
 FORCE = "force"
 PRESUMED_JOB = 3600.0
-"""Seconds: Celery's own visibility timeout on Redis."""
+"""Seconds of a job's assumed duration, if no limit is set: Celery's own visibility timeout on Redis."""
 MONTH = 30 * 86400.0
-"""Seconds. In milliseconds it fits into 32 bits, whatever timer RabbitMQ keeps it in."""
+"""Seconds of a month. In milliseconds they fit into 32 bits, as a timer of RabbitMQ may need."""
 CONFIG_DIR = Path(instance.named("/etc/celery"))
 
 
@@ -42,7 +42,7 @@ def _setting(default: Any, doc: str, *, kind: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """What ``CELERYKIT_*`` says, with its defaults; :func:`from_environment` makes one."""
+    """The settings of ``CELERYKIT_*`` variables, with defaults; :func:`from_environment` makes one."""
 
     stop_timeout: float = _setting(
         600.0,
@@ -64,7 +64,7 @@ class Settings:
     )
     max_deliveries: int = _setting(
         5,
-        "How often a job may be started when each time its pool child, or its worker, dies; after that it is marked "
+        "The number of starts of a job whose child or worker dies each time; after the last one it is marked "
         "FAILURE and kept in the dead letters.",
         kind="count",
     )
@@ -88,9 +88,9 @@ class Settings:
     )
     tune: str = _setting(
         ON,
-        f"`{ON}`: what nobody has set of a worker's concurrency, prefetch and memory per child follows from the limits "
-        "of its container or machine, and from what its jobs were seen to do. "
-        f"`{FORCE}`: so does what the app has set. `{OFF}`: Celery's defaults. See [Tuning](tuning.md).",
+        f"`{ON}`: a worker's concurrency, prefetch and memory per child, unless they are set, follow from the limits "
+        "of its container or machine, and from measurements of its jobs. "
+        f"`{FORCE}`: even if the app has set them. `{OFF}`: Celery's defaults. See [Tuning](tuning.md).",
         kind="tune",
     )
     pool_kinds: tuple[str, ...] = _setting(
@@ -106,28 +106,28 @@ class Settings:
     )
     tls_ca: str = _setting(
         "",
-        "File with the certificates, in PEM, of whoever vouches for brokers and result backends that TLS is spoken to. "
-        "Without it, whom the system trusts. See [TLS](tls.md).",
+        "File with the certificates, in PEM, of the authorities of brokers and result backends with TLS. "
+        "Without it, the system's. See [TLS](tls.md).",
         kind="certificates",
     )
     app_env_file: str = _setting(
         "",
-        "File with what the app reads for itself, such as `DATABASE_URL`, in lines of `KEY=value`. A value may hold "
-        "any characters, and nothing in it is special. Whatever else says a variable wins over the file. "
+        "File with the app's own variables, such as `DATABASE_URL`, in lines of `KEY=value`. A value may hold "
+        "any characters, and nothing in it is special. Any other source of a variable overrides the file. "
         "See [The app's own variables](#the-apps-own-variables).",
         kind="name",
     )
     result_backend: str = _setting(
         "",
-        "URL of the result backend of an app that names none: what stack and role have stood up. An app's own "
+        "URL of the result backend of an app that names none: stack and role set it to their own. An app's own "
         "`result_backend` wins, and `CELERY_RESULT_BACKEND` wins over both, as in Celery. A file that holds it is "
         "named by `CELERYKIT_RESULT_BACKEND_FILE`.",
         kind="name",
     )
     sentinel_master: str = _setting(
         "",
-        "The name of the master that Sentinel is asked for at `sentinel://`, as the URL's user. Without it, the app's "
-        "transport options say so. See [Sentinel](redis.md#sentinel).",
+        "The name of the master at `sentinel://`. The client logs in to Sentinel as the URL's user. Without it, the "
+        "app's transport options name it. See [Sentinel](redis.md#sentinel).",
         kind="name",
     )
     state_dir: str = _setting(
@@ -138,17 +138,17 @@ class Settings:
     )
 
     def in_force(self) -> dict[str, str]:
-        """Return each setting as the variable and value that would ask for it."""
+        """Return the value of each setting, by its variable."""
         return {variable(item.name): as_text(getattr(self, item.name)) for item in fields(self)}
 
     @property
     def presumed_job(self) -> float:
-        """Seconds that a job is taken to last at most by what goes by time alone: an hour where there is no limit."""
+        """The longest duration of a job in seconds, for brokers that redeliver by time: an hour if no limit is set."""
         return PRESUMED_JOB if self.longest_job is None else self.longest_job
 
     @property
     def visibility_timeout(self) -> float:
-        """Seconds after which a broker without connections gives a job to somebody else.
+        """Seconds after which a broker without connections redelivers a job.
 
         Longer than the hard time limit (:attr:`longest_job`), so that an overdue job is ended before it runs twice.
         """
@@ -156,15 +156,16 @@ class Settings:
 
     @property
     def lease(self) -> float:
-        """Seconds for which PGMQ leaves a job to a worker, which renews them as long as it is alive.
+        """Seconds for which PGMQ reserves a job for a worker; a live worker renews them.
 
-        Twice what ends a worker that is stuck, so that a busy machine costs no job; no longer than a job may last.
+        Twice the time after which a stuck worker ends, so that a busy machine costs no job. It is never longer than the
+        visibility timeout.
         """
         return min(self.visibility_timeout, 2 * self.stuck_after + 10.0)
 
     @property
     def consumer_timeout(self) -> float:
-        """Seconds after which RabbitMQ takes a job away from a worker that neither ends it nor gives it back.
+        """Seconds after which RabbitMQ takes a job away from a worker that neither acknowledges nor requeues it.
 
         A worker may hold a job until its ETA, then run it, then stop. Where a job may last for ever, that is a month.
         """
@@ -172,24 +173,24 @@ class Settings:
 
     @property
     def patience(self) -> float:
-        """Seconds that one answer of the broker is waited for.
+        """The most seconds to wait for one answer of the broker.
 
-        A connection that is cut off without a word costs a worker's loop several such waits in a row, which together
-        must not pass for being stuck: a sixth of :attr:`stuck_after`, within 3 and 10 s.
+        A silently broken connection costs a worker's loop several such waits in a row. Together they must stay below
+        :attr:`stuck_after`: a wait is a sixth of it, within 3 and 10 s.
         """
         return min(10.0, max(3.0, self.stuck_after / 6))
 
     @property
     def drain(self) -> float:
-        """Seconds of a stop in which running jobs may end by themselves.
+        """Seconds for which a stop lets jobs run.
 
-        The rest of the budget, a quarter of it within 3 and 10 s, is for giving jobs back and for ending.
+        The rest of the stop budget, a quarter of it within 3 and 10 s, is for requeueing jobs and for ending.
         """
         return max(0.0, self.stop_timeout - min(10.0, max(3.0, self.stop_timeout / 4)))
 
 
 def as_text(value: Any) -> str:
-    """Return a setting's value as a variable says it; nothing for none."""
+    """Return a setting's value in the format of its variable, an empty string for None."""
     if value is None:
         return ""
     if isinstance(value, tuple):
@@ -208,7 +209,7 @@ def names() -> frozenset[str]:
 
 
 def from_environment(environ: Mapping[str, str], sources: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings that the environment asks for.
+    """Return the settings in an environment.
 
     :param sources: where each variable comes from, for messages.
     :raises ConfigurationError: naming each variable whose value does not fit.
@@ -233,7 +234,7 @@ def from_environment(environ: Mapping[str, str], sources: Mapping[str, str] | No
 
 @functools.cache
 def patience() -> float:
-    """Return :attr:`Settings.patience` of this process, for what asks at each message."""
+    """Return :attr:`Settings.patience` of this process, cached for calls at each message."""
     return from_environment(os.environ).patience
 
 
@@ -275,7 +276,7 @@ def _pool_kinds(text: str) -> tuple[str, ...]:
 
 
 def _certificates(text: str) -> str:
-    import ssl  # which nobody who needs no TLS has to wait for
+    import ssl  # here, because its import is slow and only TLS needs it
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(text)

@@ -1,4 +1,4 @@
-"""Celery's remote control of workers, as a program with the kit has it."""
+"""Celery's remote control of workers, in a program with the kit."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ CLASS = "celerykit.control.revocations:Control"
 
 
 def install(app: Any) -> None:
-    """Have revocations by ``app`` kept; where it has a remote control of its own, nothing changes.
+    """Make ``app`` keep its revocations, unless it has a remote control class of its own.
 
-    The class is imported when somebody uses it: most programs only send jobs.
+    The class is imported at its first use, because most programs only send jobs.
     """
     if app.control_cls == STOCK_CLASS:
         app.control_cls = CLASS

@@ -1,4 +1,4 @@
-"""Revocations, kept where the broker is: what was revoked stays so when every worker that heard of it has ended."""
+"""Revocations, kept on the broker: a job stays revoked after the end of every worker that received the revocation."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
 KEEP = 30 * 86400.0
-"""Seconds for which a revocation is kept, unless Celery's own variable says otherwise: jobs wait for an ETA so long."""
+"""Seconds for which a revocation is kept, unless Celery's own variable sets them: jobs may wait for an ETA so long."""
 PREFETCH = 20_000
-"""Messages of the stream that are under way: a server that is short of memory reads no word that it may send more."""
+"""Unacknowledged messages of the stream: a server short of memory reads no acknowledgement, and so sends no more."""
 REFUSALS, REFUSED = ("AccessRefused", "NoPermissionError"), 600.0
-"""What a broker says to a user without the rights, and for how many seconds that is not tried again."""
+"""The errors of a user without rights, and the seconds before the next attempt."""
 AT_ONCE = 500
 """Revocations in one message or script."""
 
 Revocation = str
 """A list in JSON: of a job's id, or of a stamp's header and its value."""
 Said = tuple[Revocation, float]
-"""A revocation, and the seconds since the epoch when it was last said."""
+"""A revocation, and its latest time in seconds since the epoch."""
 
 
 def keep_seconds() -> float:
     """Return the seconds for which a revocation is kept."""
-    from celery.worker import state  # which most programs that revoke do without
+    from celery.worker import state  # here, because most programs that revoke do not need it
 
     return state.REVOKE_EXPIRES if "CELERY_WORKER_REVOKE_EXPIRES" in os.environ else KEEP
 
@@ -60,7 +60,7 @@ def revocation(*parts: Any) -> Revocation:
 
 
 def parts_of(revocation: Revocation) -> list[Any]:
-    """Return what :func:`revocation` was given."""
+    """Return the arguments of :func:`revocation`."""
     return list(loads(revocation))  # type: ignore[no-untyped-call]
 
 
@@ -77,20 +77,20 @@ def of_stamps(headers: Any) -> list[Revocation]:
 
 
 class Store(Protocol):
-    """Where the revocations of one broker are."""
+    """The revocations kept on one broker."""
 
     poll: float | None
-    """Seconds between two looks for what others have written, if a look costs next to nothing."""
+    """Seconds between two reads, None if a read is too expensive to repeat."""
 
     def write(self, connection: Any, revocations: Sequence[Revocation]) -> None:
-        """Keep some, by an open connection of Kombu's."""
+        """Keep some revocations, by an open connection of Kombu's."""
 
-    def read(self, connection: Any, found: deque[Said]) -> None:
-        """Append those that were written since the last look, and perhaps some of before; at a failure, a part."""
+    def read(self, connection: Any, entries: deque[Said]) -> None:
+        """Append the revocations since the last read to ``entries``, perhaps older ones; after an error, a part."""
 
 
 def store_of(app: Any) -> Store | None:
-    """Return the store of an app's broker, None if that keeps no revocations."""
+    """Return the store of an app's broker, None if the broker keeps no revocations."""
     scheme = catalogue.scheme_of(catalogue.broker_urls(app.conf)[0])
     if scheme in catalogue.REDIS:
         return InRedis()
@@ -116,15 +116,15 @@ class InRedis:
             for some in _parts(revocations):
                 scripts.REVOKE(client, [names.revoked, names.waiting], [keep_seconds(), state.REVOKES_MAX, *some])
 
-    def read(self, connection: Any, found: deque[Said]) -> None:
-        """Append what was written since the last look; a minute of it is read again, for clocks are set."""
+    def read(self, connection: Any, entries: deque[Said]) -> None:
+        """Append the revocations since the last read, less a minute, because the server's clock may be set back."""
         with closing(connection.channel()) as channel:
             client, names = _redis(channel)
             now = client.time()[0]
             since = max(self._last, now - keep_seconds())
-            said = client.zrangebyscore(names.revoked, since, "+inf", withscores=True)
+            members = client.zrangebyscore(names.revoked, since, "+inf", withscores=True)
         self._last = now - 60.0
-        found.extend((revocation.decode(), when) for revocation, when in said)
+        entries.extend((revocation.decode(), when) for revocation, when in members)
 
 
 def _redis(channel: Any) -> tuple[Any, Keys]:
@@ -137,7 +137,7 @@ def _redis(channel: Any) -> tuple[Any, Keys]:
 
 
 class InRabbitMQ:
-    """A stream in RabbitMQ, which each worker reads from where it was."""
+    """A stream in RabbitMQ; each worker reads on from its own offset."""
 
     poll: float | None = None
 
@@ -145,18 +145,18 @@ class InRabbitMQ:
         self._next: int | str = "first"
 
     def write(self, connection: Any, revocations: Sequence[Revocation]) -> None:
-        """Keep some; each message is confirmed by the server."""
+        """Keep some revocations; the server confirms each message."""
         with self._channel(connection) as channel:
             for some in _parts(revocations):
                 _publish(channel, some)
 
-    def read(self, connection: Any, found: deque[Said]) -> None:
-        """Append what was written since the last look.
+    def read(self, connection: Any, entries: deque[Said]) -> None:
+        """Append the revocations since the last read.
 
-        A mark of this reader's own tells it where the end is: everything that was confirmed before lies before it.
+        The reader publishes a mark, and reads up to it: every message confirmed earlier lies before the mark.
         """
-        reading = Reading(self._next, found)
-        self._next = "first"  # whatever goes wrong, the next one misses nothing
+        reading = Reading(self._next, entries)
+        self._next = "first"  # after any error, the next read starts from the beginning
         with self._channel(connection) as channel:
             channel.basic_qos(0, PREFETCH, False)
             channel.basic_consume(
@@ -180,17 +180,17 @@ class InRabbitMQ:
 
 
 class Reading:
-    """One look into the stream."""
+    """One read of the stream."""
 
-    def __init__(self, offset: int | str, found: deque[Said]):
+    def __init__(self, offset: int | str, entries: deque[Said]):
         self.next = offset
         self.mark = uuid.uuid4().hex
-        self.found = found
+        self.entries = entries
         self.is_over = False
         self._since = time.time() - keep_seconds()
 
     def take(self, message: amqp.Message) -> None:
-        """Take the next message."""
+        """Process the next message."""
         offset = int(message.headers["x-stream-offset"])
         self.next = offset + 1
         if message.properties.get("correlation_id") == self.mark:
@@ -198,10 +198,10 @@ class Reading:
             return
         if not offset % (PREFETCH // 4):
             message.channel.basic_ack(message.delivery_tag, multiple=True)
-        with suppress(KeyError, TypeError, ValueError):  # what somebody else has put there
+        with suppress(KeyError, TypeError, ValueError):  # a foreign message
             when = float(message.headers["said"])
             if when > self._since:
-                self.found.extend((str(revocation), when) for revocation in json.loads(message.body))
+                self.entries.extend((str(revocation), when) for revocation in json.loads(message.body))
 
 
 def _publish(channel: Any, revocations: Sequence[Revocation], **properties: Any) -> None:
@@ -224,7 +224,7 @@ def _parts(revocations: Sequence[Revocation]) -> Iterator[Sequence[Revocation]]:
 
 
 class Control(celery.app.control.Control):  # type: ignore[misc]
-    """Celery's remote control, which has a revocation kept before it tells the workers, for there may be none."""
+    """Celery's remote control; it keeps a revocation before it sends it to the workers, because none may run."""
 
     _refused_at = 0.0
 
@@ -234,19 +234,19 @@ class Control(celery.app.control.Control):  # type: ignore[misc]
         return super().revoke(task_id, *args, **options)
 
     def revoke_by_stamped_headers(self, headers: Any, *args: Any, **options: Any) -> Any:
-        """Revoke all jobs with such stamps."""
+        """Revoke all jobs with these stamps."""
         self._keep(of_stamps, headers)
         return super().revoke_by_stamped_headers(headers, *args, **options)
 
-    def _keep(self, read: Callable[[Any], list[Revocation]], told: Any) -> None:
-        """Have it kept, if the broker takes it from here: workers see to that, too, and none knows of the other."""
+    def _keep(self, read: Callable[[Any], list[Revocation]], revoked: Any) -> None:
+        """Keep the revocations, if the broker accepts them from this program; workers keep them, too."""
         try:
             store = store_of(self.app)
             if store is None or time.time() - self._refused_at < REFUSED:
                 return
             with self.app.connection_or_acquire() as connection:
-                store.write(connection, read(told))
-        except Exception as exc:  # whatever it is, the workers must be told
+                store.write(connection, read(revoked))
+        except Exception as exc:  # after any error, the workers must still get the revocation
             if type(exc).__name__ in REFUSALS:
                 self._refused_at = time.time()
-            logger.info("this revocation is kept by workers alone, for the broker does not take it from here: %r", exc)
+            logger.info("the broker does not keep a revocation of this program, but workers keep it: %r", exc)

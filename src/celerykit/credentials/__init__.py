@@ -1,1 +1,1 @@
-"""Passwords, certificates, and whose a stack is."""
+"""The passwords, the certificates and the owner of a stack."""

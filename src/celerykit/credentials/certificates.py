@@ -1,9 +1,9 @@
-"""A private authority for a stack, made once, and its servers' certificates: new ones cost no client anything.
+"""A private authority for a stack, made once, and its servers' certificates: a renewal needs no change of clients.
 
 ``authority/authority.pem`` is the authority with its key, in a folder that neither servers nor workers see.
-``authority/ca.pem`` holds the certificates that clients trust, with a copy in ``celery/`` and in each server's folder,
-beside its ``server.pem``: key and certificate in one file, so that no server ever reads a pair that does not fit.
-Where ``ca.pem`` is there and ``authority.pem`` is not, the certificates are the operator's own.
+``authority/ca.pem`` holds the certificates that clients trust. ``celery/`` and each server's folder have a copy of it.
+``server.pem`` holds a server's key and certificate in one file, so that a server always reads a matching pair.
+With a ``ca.pem`` and no ``authority.pem``, the certificates are the operator's own.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ TRUSTED = "authority/ca.pem"
 CLIENTS = "celery"
 SERVER = "server.pem"
 LOCAL = ("localhost", "127.0.0.1", "::1")
-"""What every server may be called besides: health checks ask it from inside."""
+"""Further names of every server: health checks connect to it from inside its container."""
 LIFETIME = timedelta(days=730)
 AUTHORITY_LIFETIME = timedelta(days=3650)
 DUE = timedelta(days=90)
-"""A certificate that ends within this time is renewed without being told."""
+"""A certificate that expires within this time is renewed automatically."""
 
 
 def write(folder: Path, servers: Mapping[str, Sequence[str]], *steps: str) -> list[Path]:
-    """Make what is missing under ``folder``, and leave what is there and not about to expire.
+    """Make the missing and the expiring certificates under ``folder``, and keep the others.
 
-    :param servers: the names of each beside its own.
-    :param steps: ``authority`` makes a new one, and keeps the old one trusted; ``renew`` makes new certificates.
+    :param servers: the servers, each with its further host names.
+    :param steps: ``authority`` makes a new authority, and keeps the old one trusted; ``renew`` renews all certificates.
     :returns: the files that were written.
-    :raises ConfigurationError: if the authority is the operator's, and a server has no certificate of his.
+    :raises ConfigurationError: if a certificate is missing, and the authority is the operator's own.
     """
-    own, trusted = secretfile.read(folder / AUTHORITY), secretfile.read(folder / TRUSTED)
-    if "authority" in steps or (not trusted and not own):
-        own = _Authority.make().pem
-    trusted = _trusted(own, trusted)
+    authority, trusted = secretfile.read(folder / AUTHORITY), secretfile.read(folder / TRUSTED)
+    if "authority" in steps or (not trusted and not authority):
+        authority = _Authority.make().pem
+    trusted = _trusted(authority, trusted)
     wanted = {TRUSTED: trusted, f"{CLIENTS}/ca.pem": trusted, **{f"{server}/ca.pem": trusted for server in servers}}
-    # The authority before what it signs, and clients trust it before a server shows what it has signed.
-    written = [folder / AUTHORITY] if own and secretfile.write(folder / AUTHORITY, own, 0o600) else []
+    # In this order: the authority, the files of clients, then certificates that the authority has signed.
+    written = [folder / AUTHORITY] if authority and secretfile.write(folder / AUTHORITY, authority, 0o600) else []
     for server, names in servers.items():
         path = folder / server / SERVER
         kept = secretfile.read(path)
-        if not kept and not own:
+        if not kept and not authority:
             raise ConfigurationError(_missing(path, server))
-        if own and _is_due(kept, (server, *names, *LOCAL), trusted, anew="renew" in steps):
-            kept = _Authority.read(own).issue(server, names)
+        if authority and _is_due(kept, (server, *names, *LOCAL), trusted, anew="renew" in steps):
+            kept = _Authority.read(authority).issue(server, names)
         wanted[f"{server}/{SERVER}"] = kept
     return written + [folder / name for name, text in wanted.items() if secretfile.write(folder / name, text)]
 
@@ -72,7 +72,7 @@ class _Authority:
     @classmethod
     def make(cls) -> _Authority:
         key = ec.generate_private_key(ec.SECP256R1())
-        # A name of its own, by which two that are trusted at once are told apart.
+        # A unique name, because clients may trust two authorities at once.
         name = _named(f"celerykit authority {secrets.token_hex(4)}")
         builder = _builder(name, name, key, AUTHORITY_LIFETIME)
         for extension, critical in (
@@ -94,7 +94,7 @@ class _Authority:
         return _pem_of(self.key) + _pem(self.certificate)
 
     def issue(self, server: str, names: Sequence[str]) -> str:
-        """Return a new key and its certificate."""
+        """Return a new key and its certificate, as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_named(server), self.certificate.subject, key, LIFETIME)
         for extension, critical in (
@@ -108,11 +108,11 @@ class _Authority:
         return _pem_of(key) + _pem(builder.sign(self.key, hashes.SHA256()))
 
 
-def _trusted(own: str, trusted: str) -> str:
-    """Return the certificates that clients trust: the authority's first, then those of its predecessors that count."""
-    if not own:
+def _trusted(authority: str, trusted: str) -> str:
+    """Return the certificates that clients trust: the authority's first, then valid ones of its predecessors."""
+    if not authority:
         return trusted
-    first = _Authority.read(own).certificate
+    first = _Authority.read(authority).certificate
     others = [item for item in _load(trusted) if item != first and item.not_valid_after_utc > _now()]
     return "".join(map(_pem, [first, *others]))
 
@@ -123,8 +123,8 @@ def _is_due(text: str, names: Sequence[str], trusted: str, *, anew: bool) -> boo
     certificate = x509.load_pem_x509_certificate(text.encode())
     if not any(_has_issued(authority, certificate) for authority in _load(trusted)):
         return False  # the operator's own
-    said = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return anew or certificate.not_valid_after_utc - _now() < DUE or set(said) != set(map(_general, names))
+    certified = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return anew or certificate.not_valid_after_utc - _now() < DUE or set(certified) != set(map(_general, names))
 
 
 def _has_issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:

@@ -1,8 +1,12 @@
-"""The passwords of a stack in containers: made at its first start, kept in volumes, each service seeing only its own.
+"""The passwords of a stack in containers: made at its first start, in volumes; each service sees only its own.
 
-A folder for each reader: ``redis/`` holds the server's users with hashed passwords, ``celery/`` the URLs of the broker
-and the result backend, ``flower/`` the login of the web page; ``rabbitmq/`` that server's users, and the operator's
-password in the clear; ``postgresql/`` that server's user and rights.
+Each reader has a folder:
+
+- ``redis/``: the server's users with hashed passwords
+- ``celery/``: the URLs of the broker and the result backend
+- ``flower/``: the login of the web page
+- ``rabbitmq/``: the server's users, and the operator's password in plain text
+- ``postgresql/``: the server's user and rights
 """
 
 from __future__ import annotations
@@ -39,11 +43,11 @@ POSTGRESQL_URLS = {
 POSTGRESQL_USERS = "postgresql/users.sql"
 
 SERVER = "redis:6379"
-"""Where the stack's Redis answers."""
+"""Host and port of the stack's Redis."""
 RABBITMQ = {"amqp": "rabbitmq:5672", "amqps": "rabbitmq:5671"}
-"""Where the stack's RabbitMQ answers, in the clear and by TLS."""
+"""Host and port of the stack's RabbitMQ, without TLS and with it."""
 POSTGRESQL = "postgresql:5432"
-"""Where the stack's PostgreSQL answers."""
+"""Host of the stack's PostgreSQL."""
 ADMIN = """\
 [default]
 hostname = localhost
@@ -51,26 +55,26 @@ vhost = {vhost}
 username = operator
 password = {operator}
 """
-"""What ``rabbitmqadmin --config`` reads, inside the server's container."""
+"""The file for ``rabbitmqadmin --config``, inside the server's container."""
 
 TEMPLATE = Path(__file__).with_name("users.acl.j2")
-"""The users and what each may do: one text for the containers and for Ansible's role ``redis``."""
+"""The users of Redis and their rights: one text for the containers and for Ansible's role ``redis``."""
 POSTGRESQL_TEMPLATE = Path(__file__).with_name("users.sql")
-"""The user of PostgreSQL and what it may do."""
+"""The user of PostgreSQL and its rights."""
 KEPT = (Path("/var/lib/celery"), Path("/run/celery"))
-"""Where the volumes of the stack's processes are mounted while passwords are made."""
+"""The mounts of the processes' volumes in the container that makes the passwords."""
 ITERATIONS = 4096
-"""As PostgreSQL has them; the password is random."""
+"""Rounds of SCRAM, PostgreSQL's default: enough, because the password is random."""
 
 
 def write(folder: Path, server: str = SERVER, queues: Sequence[str] = (), *, postgresql: bool = False) -> list[Path]:
-    """Make what is missing under ``folder`` and leave every password that is there.
+    """Make the missing passwords under ``folder``, and keep the existing ones.
 
-    The servers' users follow from the passwords, so they are written anew where the kit's rules have changed. URLs are
-    of TLS where an authority is named: ``CELERYKIT_TLS_CA``.
+    The servers' users follow from the passwords, so a change of the kit's rules rewrites them. URLs require TLS where
+    ``CELERYKIT_TLS_CA`` names an authority.
 
     :param server: ``host:port`` of Redis for the URLs.
-    :param queues: those of RabbitMQ; without any, there is none.
+    :param queues: the queues on RabbitMQ; without any, there is no RabbitMQ.
     :param postgresql: whether there is a PostgreSQL.
     :returns: the files that were written.
     """
@@ -80,9 +84,9 @@ def write(folder: Path, server: str = SERVER, queues: Sequence[str] = (), *, pos
 
 
 def open_to_group(folders: Sequence[Path]) -> None:
-    """Let the group write into what the stack's processes keep, where the folder is there and this user's.
+    """Make the processes' folders writable for their group, if they exist and belong to this user.
 
-    An image of somebody else's has another user, in this group; a volume of an earlier release is closed to it.
+    An app's own image has another user in this group; a volume of an earlier release is closed to that user.
     """
     for folder in folders:
         if folder.is_dir() and folder.stat().st_uid == os.getuid():
@@ -90,7 +94,7 @@ def open_to_group(folders: Sequence[Path]) -> None:
 
 
 def users(celery_password: str, results_password: str, health_password: str) -> str:
-    """Return the ACL file of Redis: passwords as hashes, nobody without one."""
+    """Return the ACL file of Redis: passwords as hashes, and no user without a password."""
     text = re.sub(r"\s*\{#-.*?#\}", "", TEMPLATE.read_text(encoding="utf-8"), flags=re.DOTALL).lstrip()
     for user, password in (("celery", celery_password), ("results", results_password)):
         text = text.replace(f"{{{{ __redis_{user}_sha256 }}}}", _hash(password))
@@ -98,7 +102,7 @@ def users(celery_password: str, results_password: str, health_password: str) -> 
 
 
 def _wanted(folder: Path, server: str) -> dict[str, str]:
-    """Return what each file is to hold, taking the passwords that exist from the files that hold them in the clear."""
+    """Return the content of each file; take existing passwords from the files with plain text."""
     scheme = _scheme("redis")
     celery, results = (
         _password(user, secretfile.read(folder / file)) or _random()
@@ -110,7 +114,7 @@ def _wanted(folder: Path, server: str) -> dict[str, str]:
         RESULT_BACKEND: f"{scheme}://results:{results}@{server}/1",
         FLOWER_LOGIN: secretfile.read(folder / FLOWER_LOGIN) or f"admin:{_random()}",
         HEALTH_PASSWORD: health,
-        # Last: a first start that is cut short never leaves users whose passwords nobody has.
+        # Last: an interrupted first start never leaves users with unknown passwords.
         USERS: users(celery, results, health),
     }
 
@@ -125,31 +129,31 @@ def _wanted_by_rabbitmq(folder: Path, queues: Sequence[str]) -> dict[str, str]:
         file: f"{scheme}://{name}:{passwords[name]}@{RABBITMQ[scheme]}/{rabbitmq_definitions.VHOST}"
         for name, file in RABBITMQ_URLS.items()
     }
-    own = settings.from_environment(os.environ)
-    users = rabbitmq_definitions.definitions(passwords, queues, own)
+    config = settings.from_environment(os.environ)
+    users = rabbitmq_definitions.definitions(passwords, queues, config)
     return {**urls, OPERATOR: ADMIN.format(vhost=rabbitmq_definitions.VHOST, **passwords), DEFINITIONS: users}
 
 
 def _wanted_by_postgresql(folder: Path) -> dict[str, str]:
     password = next(
-        (known for file in POSTGRESQL_URLS if (known := _password("celery", secretfile.read(folder / file)))), _random()
+        (kept for file in POSTGRESQL_URLS if (kept := _password("celery", secretfile.read(folder / file)))), _random()
     )
     urls = {file: url.format(password=password, server=POSTGRESQL) for file, url in POSTGRESQL_URLS.items()}
     return {**urls, POSTGRESQL_USERS: postgresql_users(password)}
 
 
 def postgresql_users(password: str) -> str:
-    """Return what PostgreSQL runs at each start in the database of Celery: its user, who owns what it makes there.
+    """Return the SQL that PostgreSQL runs at each start in Celery's database: it makes the user, and sets its rights.
 
-    It makes tables for results, and a schema of its own for PGMQ, and may do nothing beside.
+    The user may make and own tables for results and a schema for PGMQ; it has no other rights.
     """
     text = POSTGRESQL_TEMPLATE.read_text(encoding="utf-8")
     return text.replace("{{ verifier }}", _scram(password))
 
 
 def _scram(password: str) -> str:
-    """Return what PostgreSQL keeps of a password (RFC 5803), from which nobody can log in."""
-    # The salt follows from the password, so that the same password makes the same file.
+    """Return PostgreSQL's verifier of a password (RFC 5803); nobody can log in with it."""
+    # The salt follows from the password, so that equal passwords make equal files.
     salt = hashlib.sha256(f"celery:{password}".encode()).digest()[:16]
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, ITERATIONS)
     client, server = (hmac.digest(salted, name, "sha256") for name in (b"Client Key", b"Server Key"))
@@ -172,6 +176,6 @@ def _hash(password: str) -> str:
 
 
 def _password(user: str, url: str) -> str:
-    """Return the password in a URL, if it is this user's."""
+    """Return the password in a URL of this user, an empty string for another user's URL."""
     parts = urlsplit(url)
     return (parts.password or "") if parts.username == user else ""

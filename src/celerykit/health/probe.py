@@ -1,4 +1,4 @@
-"""Is a process alive, is it ready: answered from its state file, in a few milliseconds and without Celery."""
+"""The probe of a process: live, ready or started, by its state file, in a few milliseconds and without Celery."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ PROCESSES = "/proc"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the answer with its reason; return 0 for yes, 1 for no and 2 if the question is none."""
+    """Print the answer with its reason; return 0 for yes, 1 for no and 2 for an invalid question."""
     questions = {"--live": "live", "--ready": "ready", "--started": "started"}
-    asked = [questions[word] for word in argv if word in questions]
+    chosen = [questions[word] for word in argv if word in questions]
     process, *pool = [word for word in argv if word not in questions] or [""]
-    if len(asked) != 1 or process not in {"worker", "beat", "any"} or len(pool) > (process == "worker"):
+    if len(chosen) != 1 or process not in {"worker", "beat", "any"} or len(pool) > (process == "worker"):
         print(USAGE, file=sys.stderr)
         return EX_USAGE
     if process == "any":
-        answer, reason = probe_any(asked[0])
+        answer, reason = probe_any(chosen[0])
     else:
-        answer, reason = probe(process, pool[0] if pool else "default", asked[0])
-    print(f"{'' if answer else 'not '}{asked[0]}: {reason}")
+        answer, reason = probe(process, pool[0] if pool else "default", chosen[0])
+    print(f"{'' if answer else 'not '}{chosen[0]}: {reason}")
     return 0 if answer else 1
 
 
 def probe(process: str, pool: str, question: str) -> tuple[bool, str]:
     """Answer ``live``, ``ready`` or ``started`` about the ``worker`` of a pool, or about ``beat``.
 
-    :returns: the answer, and a reason for people.
+    :returns: the answer, and the reason in words.
     """
     return statefile.judge(statefile.read(statefile.path(instance.state_folder(os.environ), process, pool)), question)
 
 
 def probe_any(question: str) -> tuple[bool, str]:
-    """Answer the question about each worker and beat that runs here; yes where none does.
+    """Answer the question about each worker and beat that runs here; yes if none runs.
 
-    :returns: the answer, and a reason for people.
+    :returns: the answer, and the reason in words.
     """
     answers = [statefile.judge(state, question) for state in _states() if statefile.runs(state.pid)]
     if answers:
@@ -56,7 +56,7 @@ def probe_any(question: str) -> tuple[bool, str]:
 
 
 def _states() -> list[statefile.State]:
-    """Return what each process that has a state file says."""
+    """Return the states of all processes with a state file."""
     folder = instance.state_folder(os.environ)
     names = os.listdir(folder) if os.path.isdir(folder) else []
     files = [name for name in names if name.endswith(".json") and name.startswith(("worker-", "beat."))]
@@ -64,7 +64,7 @@ def _states() -> list[statefile.State]:
 
 
 def _is_ours(pid: str) -> bool:
-    """Whether a process was started as a worker or beat of the kit, which may have no state file yet."""
+    """Say whether a process was started as a worker or beat of the kit; it may have no state file yet."""
     try:
         with open(f"{PROCESSES}/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
             words = file.read().split("\0")

@@ -1,4 +1,4 @@
-"""systemd's readiness protocol, ``sd_notify(3)``; nothing happens where ``NOTIFY_SOCKET`` is not set."""
+"""systemd's readiness protocol, ``sd_notify(3)``; without ``NOTIFY_SOCKET``, nothing is sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 
 def notify(*assignments: str) -> None:
-    """Send assignments such as ``READY=1``; an init system that does not listen is not our failure."""
+    """Send assignments such as ``READY=1``; ignore an init system that does not listen."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

@@ -1,4 +1,4 @@
-"""The start of a worker or beat: it may take its time, until a bound of its own, and is told of meanwhile."""
+"""The start of a worker or beat: it has a time limit of its own, and the log reports a long start."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ VARIABLE = settings.variable("start_within")
 PACE = 5.0
 """Seconds between two requests for more time."""
 SLICE = 60.0
-"""Seconds that systemd is asked for each time: an import may hold Python's lock for as long."""
+"""Seconds of each request to systemd for more time: an import may hold Python's lock for as long."""
 AWAY = 30.0
-"""Seconds for which a sign of life, as each attempt to reach a broker is one, says that it is waited for."""
+"""Seconds after progress for which the start counts as waiting for a broker: each attempt to connect is progress."""
 NEAR = 0.9
-"""The part of the bound after which the end is near."""
+"""The part of the time limit at which the last reminder is logged."""
 
 _begun: dict[str, Pulse] = {}
 
 
-def begin(process: str, pool: str, own: settings.Settings) -> Pulse:
-    """Begin to watch over the start of this process, before its app is imported, and return its pulse."""
-    pulse = _begun[process] = _made(process, pool, own)
+def begin(process: str, pool: str, config: settings.Settings) -> Pulse:
+    """Start the watchdog of this process, before the import of its app, and return its pulse."""
+    pulse = _begun[process] = _make(process, pool, config)
     pulse.starting("importing the app")
     _ask_for_time()
     main = (_original("_thread", "get_ident") or _thread.get_ident)()
-    _beside(lambda: _tell_of(pulse, own, main))
+    _beside(lambda: _report(pulse, config, main))
     return pulse
 
 
-def pulse_of(process: str, pool: str, own: settings.Settings) -> Pulse:
-    """Return the pulse of this process, a new one if it was started without the kit's command."""
-    return _begun.get(process) or _made(process, pool, own)
+def pulse_of(process: str, pool: str, config: settings.Settings) -> Pulse:
+    """Return the pulse of this process, a new one if the kit's command has not started it."""
+    return _begun.get(process) or _make(process, pool, config)
 
 
-def _made(process: str, pool: str, own: settings.Settings) -> Pulse:
-    return Pulse(statefile.path(own.state_dir, process, pool), own.stuck_after, own.start_within)
+def _make(process: str, pool: str, config: settings.Settings) -> Pulse:
+    return Pulse(statefile.path(config.state_dir, process, pool), config.stuck_after, config.start_within)
 
 
-def _tell_of(pulse: Pulse, own: settings.Settings, main: Any) -> None:
-    """Say that a start takes long, ever more rarely and once more when it nears its end, and ask systemd for time.
+def _report(pulse: Pulse, config: settings.Settings, main: Any) -> None:
+    """Log that a start takes long, at growing intervals and once near the time limit, and ask systemd for more time.
 
-    While a broker is away, systemd is not asked: whoever starts the unit is told so after its time-out.
+    While a broker is away, do not ask systemd: its time-out then reports the outage to the operator.
     """
     sleep = _original("time", "sleep") or time.sleep
-    words = reminders(own.stuck_after, own.start_within)
+    words = reminders(config.stuck_after, config.start_within)
     seen, asked_at = pulse.progress_at, time.monotonic()
     while True:
         sleep(LOOK)
@@ -62,23 +62,23 @@ def _tell_of(pulse: Pulse, own: settings.Settings, main: Any) -> None:
             return
         now = time.monotonic()
         if pulse.progress_at != seen:
-            seen, words = pulse.progress_at, reminders(own.stuck_after, own.start_within)
+            seen, words = pulse.progress_at, reminders(config.stuck_after, config.start_within)
         if now - asked_at >= PACE and not (pulse.has_progressed and now - seen < AWAY):
             asked_at = now
             _ask_for_time()
         if words and now - seen >= words[0]:
             words = [each for each in words if each > now - seen]
-            say(reminder(now - seen, own.start_within, main))
+            say(reminder(now - seen, config.start_within, main))
 
 
 def reminders(first: float, bound: float) -> list[float]:
-    """Return after how many seconds to say that a start takes long."""
+    """Return the seconds after which to log that a start takes long."""
     doubled = [first * 2**power for power in range(20)]
     return sorted({*(each for each in doubled if each < NEAR * bound), NEAR * bound})
 
 
 def reminder(seconds: float, bound: float, main: Any) -> str:
-    """Return what to say of a start that takes so many seconds, and where the thread ``main`` is."""
+    """Return the log line of a start that takes so many seconds, with the line of code of the thread ``main``."""
     return (
         f"still starting after {seconds:.0f} s, {_place(main)}: it is ended as stuck after {bound:g} s ({VARIABLE}); "
         "raise that if the app needs longer"
@@ -95,11 +95,11 @@ def _ask_for_time() -> None:
 
 
 def _beside(run: Callable[[], None]) -> None:
-    """Run it beside the main thread, even one that no greenlet can interrupt."""
+    """Run a function in a real thread, even under gevent."""
     (_original("_thread", "start_new_thread") or _thread.start_new_thread)(run, ())
 
 
 def _original(module: str, name: str) -> Callable[..., Any] | None:
-    """Return what gevent has replaced, if it has."""
+    """Return the function that gevent has replaced, None without gevent."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey.get_original(module, name) if monkey else None

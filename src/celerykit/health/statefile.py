@@ -1,4 +1,4 @@
-"""The small file in which a process says how it is; ``celerykit probe`` reads it without importing Celery.
+"""The state file of a process; ``celerykit probe`` reads it without importing Celery.
 
 A health check runs every few seconds for ever, so this module and :mod:`celerykit.health.probe` import next to nothing.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class State:
-    """What a process says of itself."""
+    """The state of a process, as it reports it."""
 
     __slots__ = ("advised", "alive_until", "concurrency", "pid", "ready", "reason", "started", "waiting", "why")
 
@@ -33,16 +33,16 @@ class State:
         started: bool = False,
         waiting: int = 0,
     ):
-        """Hold the facts.
+        """Keep the values.
 
-        :param alive_until: until when it counts as alive without further progress, on the clock of
-            :func:`time.monotonic`, in seconds.
-        :param reason: why it is ready or not, for people.
-        :param concurrency: how many jobs it runs at once, if it is a worker.
-        :param why: why that is so, if it has changed while it runs.
-        :param advised: whether its jobs were lately seen to need what only another start of it brings.
+        :param alive_until: the time up to which the process counts as live without further progress, in seconds of
+            :func:`time.monotonic`.
+        :param reason: the reason why it is ready or not, in words.
+        :param concurrency: the number of slots of a worker.
+        :param why: the reason for the concurrency, if it has changed since the start.
+        :param advised: whether its recent jobs need a size that only a restart brings.
         :param started: whether it has ever been ready.
-        :param waiting: how many jobs of its queues wait for their time on the broker, if it knows.
+        :param waiting: the number of jobs of its queues that wait on the broker for their ETA, countdown or retry.
         """
         self.pid = pid
         self.alive_until = alive_until
@@ -56,7 +56,7 @@ class State:
 
 
 def path(folder: str, process: str, pool: str) -> str:
-    """Return where the state of a process is kept: ``worker-<pool>.json``, ``beat.json``."""
+    """Return the path of a process's state file: ``worker-<pool>.json``, ``beat.json``."""
     return f"{folder}/worker-{pool}.json" if process == "worker" else f"{folder}/{process}.json"
 
 
@@ -70,7 +70,7 @@ def write(target: str, state: State) -> None:
 
 
 def read(target: str) -> State | None:
-    """Return the state, or None where there is no (whole) file."""
+    """Return the state, None if there is no complete file."""
     try:
         with open(target, encoding="utf-8") as file:
             return State(**json.load(file))
@@ -79,7 +79,7 @@ def read(target: str) -> State | None:
 
 
 def judge(state: State | None, question: str) -> tuple[bool, str]:
-    """Answer ``live``, ``ready``, or ``started``, which is live and ready at least once, with a reason."""
+    """Answer ``live``, ``ready`` or ``started`` (live, and ready at least once), with the reason."""
     if state is None:
         return False, "no state file: not started yet, or ended"
     if not runs(state.pid):
@@ -95,7 +95,7 @@ def judge(state: State | None, question: str) -> tuple[bool, str]:
 
 
 def runs(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Say whether a process with this number exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

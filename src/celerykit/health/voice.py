@@ -1,4 +1,4 @@
-"""Lines to the log's stream from where logging, which takes locks, must not be waited for."""
+"""Lines on standard error from code that must not wait for the locks of :mod:`logging`."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import sys
 
 
 def say(text: str) -> None:
-    """Write one, from a signal handler or from any thread."""
+    """Write a line, from a signal handler or from any thread."""
     os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"celerykit: {text}\n".encode())

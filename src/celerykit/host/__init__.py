@@ -1,1 +1,1 @@
-"""The host: its units and pools, how they are and how they are restarted."""
+"""The host: the state of its units and pools, and their restart."""

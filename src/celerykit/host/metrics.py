@@ -1,4 +1,4 @@
-"""How the pools of this machine are, in the text format that Prometheus scrapes and its node exporter collects."""
+"""Metrics of the pools of this machine, in Prometheus's text format, as its node exporter collects it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 GAUGES: dict[str, tuple[str, Callable[[Status], float | None]]] = {
     "wanted": ("Whether the pool should run: enabled, or simply there.", lambda one: one.wanted),
     "ready": ("Whether its worker consumes.", lambda one: one.ready),
-    "concurrency": ("How many jobs its worker runs at once.", lambda one: one.concurrency or None),
+    "concurrency": ("The number of jobs that its worker runs at once.", lambda one: one.concurrency or None),
     "waiting": (
-        "How many jobs of its queues wait for their time (ETA, countdown, retry) on the broker, in no queue yet.",
+        "The number of jobs of its queues that wait on the broker for their ETA, countdown or retry.",
         lambda one: one.waiting if one.pid else None,
     ),
     "restart_advised": (
-        "Whether jobs wait, lately, for what this worker cannot do while it runs; see celerykit tune.",
+        "Whether recent jobs need a size that only a restart brings; see celerykit tune.",
         lambda one: one.advised if one.pid else None,
     ),
 }
-"""What each is called behind ``celerykit_worker_``, what it says, and its value; None of what cannot be said."""
+"""The gauges by their names after ``celerykit_worker_``: the help text, and a function that returns the value."""
 ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
-def exposition(found: Iterable[Status]) -> str:
+def exposition(statuses: Iterable[Status]) -> str:
     """Return a sample of each gauge for each pool.
 
     The format is Prometheus's text exposition format 0.0.4.
     """
-    pools = list(found)
+    pools = list(statuses)
     return "".join(f"{line}\n" for name in GAUGES for line in _lines(name, pools))
 
 
@@ -41,6 +41,6 @@ def _lines(name: str, pools: Iterable[Status]) -> Iterator[str]:
     yield f"# HELP {full} {text}"
     yield f"# TYPE {full} gauge"
     for one in pools:
-        said = value(one)
-        if said is not None:
-            yield f'{full}{{pool="{one.pool.translate(ESCAPED)}"}} {float(said)}'
+        number = value(one)
+        if number is not None:
+            yield f'{full}{{pool="{one.pool.translate(ESCAPED)}"}} {float(number)}'

@@ -1,7 +1,7 @@
-"""A rising delay between restarts where systemd has none: before version 254 it tries again every 2 seconds.
+"""A rising delay between restarts where systemd has none: before version 254 it restarts a unit every 2 seconds.
 
-A process that is refused for its configuration ends at once, so that ``systemctl start`` fails at once. The start that
-systemd makes next by itself waits before it looks at the configuration, and the journal does not fill meanwhile.
+A process with a refused configuration ends at once, so that ``systemctl start`` fails at once. The next start by
+systemd itself waits before it reads the configuration, so that the journal does not fill.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from celerykit.host.umbrella import Systemctl
 
 LONGEST = 60.0
-"""Seconds, as ``systemd/restart-delay.conf`` has it for a systemd that can."""
+"""The longest delay in seconds, as in ``systemd/restart-delay.conf`` for a newer systemd."""
 UNITS = {
     "worker": f"{instance.named('celeryd')}@{{pool}}.service",
     "beat": f"{instance.named('celerybeat')}.service",
@@ -32,7 +32,7 @@ UNITS = {
 
 
 class HoldOff:
-    """The delay of one process, which keeps a note of a refusal beside the state files."""
+    """The delay of one process; it keeps a note of a refusal beside the state files."""
 
     def __init__(
         self, process: str, pool: str, environ: Mapping[str, str] = os.environ, systemctl: Systemctl | None = None
@@ -43,19 +43,19 @@ class HoldOff:
         self._systemctl = systemctl
 
     def wait(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Wait if the last start was refused, and systemd made this one by itself and without a delay that rises."""
+        """Wait if the last start was refused, and systemd itself has restarted the unit without a rising delay."""
         if not self._by_systemd or not (note := self._take_note()):
             return
         before, _, reason = note.partition(" ")
         restarts = self._restarts()
         if restarts is None or str(restarts - 1) != before:
-            return  # somebody's verb, who waits for the answer
+            return  # an operator has started the unit, and waits for the answer
         seconds = min(2.0 ** min(restarts, 10), LONGEST)
         notify(f"STATUS=tries again in {seconds:g} s, was refused: {reason}")
         sleep(seconds)
 
     def refused(self, error: ConfigurationError) -> None:
-        """Tell systemd why this start fails, and note it for the next."""
+        """Report the reason of the refusal to systemd, and note it for the next start."""
         if not self._by_systemd:
             return
         reason = " ".join(str(error.findings[0]).split())
@@ -73,12 +73,12 @@ class HoldOff:
         return note
 
     def _restarts(self) -> int | None:
-        """Return how often systemd has restarted the unit by itself; None where its own delay rises, or none is."""
+        """Return the number of restarts by systemd itself; None without systemd, or where its own delay rises."""
         from celerykit.host import umbrella
 
-        ask = self._systemctl or umbrella.systemctl
+        systemctl = self._systemctl or umbrella.systemctl
         try:
-            shown = ask("show", "--property=NRestarts,RestartSteps", self._unit).stdout
+            shown = systemctl("show", "--property=NRestarts,RestartSteps", self._unit).stdout
         except OSError:
             return None
         values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)

@@ -1,4 +1,4 @@
-"""Restarting the workers of a pool one after the other, by whatever starts and stops them on this host."""
+"""The restart of a pool's workers one after the other, by the init system of this host."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ MANAGERS = {
     "/etc/supervisor/conf.d/{unit}.conf": ("supervisorctl restart {unit}",),
     "/etc/init.d/{script}": ("service {script} restart {name}",),
 }
-"""What a manager is known by, and its commands; the last one returns when the worker has stopped and started."""
+"""The commands of each init system, by the path that marks it; the last command returns after the restart."""
 
 
 def restart(names: Iterable[str]) -> Iterator[str]:
-    """Restart workers, each when the one before is there again, and yield the name of each that is.
+    """Restart workers one after the other, and yield the name of each once it is ready.
 
-    :param names: as in ``celeryd@NAME``; one that does not run yet is started.
-    :raises ConfigurationError: if nothing here manages workers, or it refuses.
+    :param names: the workers' names, as in ``celeryd@NAME``; a stopped worker is started.
+    :raises ConfigurationError: if no init system here manages workers, or a command fails.
     """
     for name in names:
         for command in commands(name):
             done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
             if done.returncode:
-                said = (done.stderr or done.stdout).strip()
-                remedy = "Mend that, and say it again: what was restarted before has the new values, and nothing else"
-                raise ConfigurationError(Finding("--apply", name, command, f"failed: {said}", remedy))
+                output = (done.stderr or done.stdout).strip()
+                remedy = "Mend that, and repeat the command: only the workers restarted before have the new values"
+                raise ConfigurationError(Finding("--apply", name, command, f"failed: {output}", remedy))
         yield name
 
 
 def commands(name: str) -> list[str]:
-    """Return what restarts a worker here.
+    """Return the commands that restart a worker on this host.
 
-    :raises ConfigurationError: if nothing does.
+    :raises ConfigurationError: if no init system here manages workers.
     """
-    told = {"name": name, "unit": umbrella.unit_of(name).removesuffix(".service"), "script": umbrella.NAME}
-    for mark, found in MANAGERS.items():
-        if Path(mark.format(**told)).exists():
-            return [command.format(**told) for command in found]
+    words = {"name": name, "unit": umbrella.unit_of(name).removesuffix(".service"), "script": umbrella.NAME}
+    for mark, templates in MANAGERS.items():
+        if Path(mark.format(**words)).exists():
+            return [command.format(**words) for command in templates]
     problem = "nothing here starts workers: no systemd, no program of supervisor and no script in /etc/init.d"
-    remedy = "In containers, give the values to the service's environment, and docker compose up starts it anew"
+    remedy = "In containers, set the values in the service's environment, then restart it: docker compose up --detach"
     raise ConfigurationError(Finding("--apply", name, "this machine", problem, remedy))

@@ -1,4 +1,4 @@
-"""How the pools of this machine are: what the init system knows of each, and what each says of itself."""
+"""The status of the pools of this machine: their units by the init system, and their own state files."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ BOOTED_BY_SYSTEMD = Path("/run/systemd/system")
 
 @dataclass(frozen=True)
 class Status:
-    """One pool."""
+    """The status of one pool."""
 
     pool: str
     unit: str
-    """``active``, ``failed`` ... with systemd; else nothing."""
+    """The unit's state, such as ``active`` or ``failed``; an empty string without systemd."""
     wanted: bool
-    """Whether it should be running: enabled, or simply there where no init system says so."""
+    """Whether the pool should run: its unit is enabled, or there is no systemd."""
     pid: int
     ready: bool
     reason: str
     concurrency: int = 0
-    """How many jobs it runs at once; 0 if that is not known."""
+    """The number of slots, 0 if unknown."""
     why: str = ""
-    """Why that is so, if it has changed while it runs."""
+    """The reason for the concurrency, if it has changed since the start."""
     advised: bool = False
-    """Whether its jobs were lately seen to need what only another start of it brings."""
+    """Whether its recent jobs need a size that only a restart brings."""
     waiting: int = 0
-    """How many jobs of its queues wait for their time on the broker."""
+    """The number of jobs of its queues that wait on the broker for their ETA, countdown or retry."""
 
     @property
     def well(self) -> bool:
-        """Whether it is as it should be."""
+        """Whether the pool is ready, or need not run."""
         return self.ready or not self.wanted
 
     @property
     def size(self) -> str:
-        """How many jobs it runs at once, and why."""
+        """The concurrency and its reason, in words."""
         return f"concurrency {self.concurrency}{f' ({self.why})' if self.why else ''}" if self.concurrency else ""
 
     def __str__(self) -> str:
@@ -54,17 +54,17 @@ class Status:
         pid = f"PID {self.pid}" if self.pid else "-"
         note = "" if self.wanted else " (not enabled)"
         later = f"{self.waiting} jobs wait for their time" if self.waiting else ""
-        said = "; ".join(part for part in (self.reason, self.size, later) if part) + note
-        return f"{self.pool:<16}{state:<14}{pid:<12}{'ready' if self.ready else 'not ready':<11}{said}"
+        text = "; ".join(part for part in (self.reason, self.size, later) if part) + note
+        return f"{self.pool:<16}{state:<14}{pid:<12}{'ready' if self.ready else 'not ready':<11}{text}"
 
 
 def status(environ: Mapping[str, str] = os.environ, systemctl: umbrella.Systemctl = umbrella.systemctl) -> list[Status]:
-    """Return every pool that has an env file, is enabled or is loaded."""
+    """Return the status of every pool that has an env file, is enabled or is loaded."""
     names = environment.pools(environment.config_dir(environ))
     folder = environ.get(settings.variable("state_dir")) or _state_dir(environ)
     if not BOOTED_BY_SYSTEMD.is_dir():
-        known = names or sorted(map(environment.pool_of, Path(folder).glob("worker-*.json")))
-        return [_of_itself(name, folder) for name in known or [environment.DEFAULT_POOL]]
+        pools = names or sorted(map(environment.pool_of, Path(folder).glob("worker-*.json")))
+        return [_of_itself(name, folder) for name in pools or [environment.DEFAULT_POOL]]
     wanted = umbrella.enabled(systemctl)
     units = {*wanted, *umbrella.loaded(systemctl), *(umbrella.unit_of(name) for name in names)}
     return [
@@ -74,10 +74,10 @@ def status(environ: Mapping[str, str] = os.environ, systemctl: umbrella.Systemct
 
 
 def _with_unit(unit: umbrella.Unit, folder: str, wanted: bool) -> Status:
-    said = _of_itself(unit.pool, folder)
+    state = _of_itself(unit.pool, folder)
     if unit.runs:
-        ready = said.ready and said.pid == unit.pid
-        return replace(said, unit=unit.active, wanted=wanted, pid=unit.pid, ready=ready)
+        ready = state.ready and state.pid == unit.pid
+        return replace(state, unit=unit.active, wanted=wanted, pid=unit.pid, ready=ready)
     return Status(
         unit.pool, unit.active, wanted, unit.pid, False, unit.text or f"see journalctl -u {umbrella.NAME}@{unit.pool}"
     )
@@ -93,5 +93,5 @@ def _of_itself(pool: str, folder: str) -> Status:
 
 
 def _state_dir(environ: Mapping[str, str]) -> str:
-    """Return the units' folder, which a reader need not be able to write; if it is empty, where else workers write."""
+    """Return the units' state folder if it holds state files, else the folder of this environment."""
     return instance.STATE_DIR if any(Path(instance.STATE_DIR).glob("*.json")) else instance.state_folder(environ)

@@ -1,4 +1,4 @@
-"""What ``celeryd.service`` does at each verb: all enabled pools of this host, through systemd."""
+"""The verbs of ``celeryd.service``: they act on all enabled pools of this host, through systemd."""
 
 from __future__ import annotations
 
@@ -23,136 +23,138 @@ EVERY_POOL = f"{NAME}@*.service"
 LOOK_AGAIN = 5.0
 """Seconds between two looks at the pools."""
 BEFORE_REVIVAL = 1.0
-"""Seconds: what kills the umbrella again and again shall not keep the machine busy."""
+"""Seconds before a killed umbrella is started again, so that repeated kills do not load the machine."""
 KILLED = frozenset({"signal", "core-dump", "oom-kill", "watchdog"})
-"""The values of ``SERVICE_RESULT`` that tell of a death; ``systemd.exec(5)`` lists all."""
+"""The values of ``SERVICE_RESULT`` for a killed process; ``systemd.exec(5)`` lists all values."""
 PROPERTIES = ("Id", "ActiveState", "SubState", "MainPID", "Result", "ExecMainStatus", "NRestarts", "StatusText")
 
 
 class PoolsError(Exception):
-    """A verb could not be carried out; the message says at which pool and why."""
+    """A verb has failed; the message names the pool and the reason."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A pool as systemd sees it."""
+    """The unit of a pool."""
 
     pool: str
     active: str
-    """``active``, ``activating``, ``failed`` ... as ``systemctl is-active`` says."""
+    """The answer of ``systemctl is-active``, such as ``active``, ``activating`` or ``failed``."""
     pid: int
     text: str
-    """Its own last ``STATUS=``, or how it ended."""
+    """Its last ``STATUS=``, or the reason of its end."""
     restarts: int = 0
-    """How often systemd has started it by itself."""
+    """The number of restarts by systemd itself."""
     retries: bool = False
-    """Whether it failed, and systemd starts it by itself now or later."""
+    """Whether it has failed, and systemd itself will restart it."""
 
     @property
     def runs(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether it has started and not ended."""
         return self.active in {"active", "reloading"}
 
 
 def systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``systemctl`` and wait for it."""
+    """Run ``systemctl``, wait for its end and return the result."""
     return subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
 
 
 def unit_of(pool: str) -> str:
-    """Return the unit of a pool."""
+    """Return the name of a pool's unit."""
     return f"{NAME}@{pool}.service"
 
 
-def enabled(ask: Systemctl = systemctl) -> list[str]:
+def enabled(systemd: Systemctl = systemctl) -> list[str]:
     """Return the units of the pools that start with the umbrella."""
-    wanted = ask("show", "--property=Wants", "--value", UMBRELLA).stdout.split()
+    wanted = systemd("show", "--property=Wants", "--value", UMBRELLA).stdout.split()
     return sorted(unit for unit in wanted if unit.startswith(f"{NAME}@"))
 
 
-def loaded(ask: Systemctl = systemctl) -> list[str]:
+def loaded(systemd: Systemctl = systemctl) -> list[str]:
     """Return the units of the pools that run, start, stop or have failed."""
-    listed = ask("list-units", "--all", "--plain", "--no-legend", "--full", EVERY_POOL).stdout.splitlines()
+    listed = systemd("list-units", "--all", "--plain", "--no-legend", "--full", EVERY_POOL).stdout.splitlines()
     return sorted(line.split()[0] for line in listed if line.strip())
 
 
-def look(units: Sequence[str], ask: Systemctl = systemctl) -> list[Unit]:
-    """Return how the pools are."""
+def look(units: Sequence[str], systemd: Systemctl = systemctl) -> list[Unit]:
+    """Return the state of some units."""
     if not units:
         return []
-    answer = ask("show", f"--property={','.join(PROPERTIES)}", *units).stdout
+    answer = systemd("show", f"--property={','.join(PROPERTIES)}", *units).stdout
     shown = (dict(line.split("=", 1) for line in block.splitlines()) for block in answer.strip().split("\n\n"))
     return [_unit(one) for one in shown if one]
 
 
-def run(ask: Systemctl = systemctl, looks: Iterable[None] | None = None) -> None:
-    """Start the enabled pools, then keep the umbrella's ``STATUS=`` true until the process is ended.
+def run(systemd: Systemctl = systemctl, looks: Iterable[None] | None = None) -> None:
+    """Start the enabled pools, then keep the umbrella's ``STATUS=`` up to date until the process ends.
 
     :raises PoolsError: if there are pools and not one starts.
     """
-    units = enabled(ask)
+    units = enabled(systemd)
     notify(f"STATUS=starting {_names(units)}")
-    if waiting := [unit_of(pool.pool) for pool in look(units, ask) if pool.retries]:
-        ask("stop", *waiting)  # a start would join their next attempt, which may be a minute off
+    if waiting := [unit_of(pool.pool) for pool in look(units, systemd) if pool.retries]:
+        systemd("stop", *waiting)  # a start would join their next attempt, up to a minute later
     if units:
-        ask("start", *units)
-    pools = look(units, ask)
+        systemd("start", *units)
+    pools = look(units, systemd)
     notify(f"STATUS={summary(pools)}")
     if pools and not any(pool.runs for pool in pools):
         raise PoolsError(f"no pool started: {'; '.join(map(why, pools))}")
     notify("READY=1")
-    said = ""
+    reported = ""
     for _ in _forever() if looks is None else looks:
-        with contextlib.suppress(OSError):  # a machine out of memory has no room for systemctl; it may have later
-            now = summary(look(enabled(ask), ask))
-            if now != said:
-                notify(f"STATUS={now}")
-            said = now
+        with contextlib.suppress(OSError):  # a machine out of memory cannot run systemctl; try again later
+            text = summary(look(enabled(systemd), systemd))
+            if text != reported:
+                notify(f"STATUS={text}")
+            reported = text
 
 
-def stop(ask: Systemctl = systemctl) -> None:
-    """Stop every pool, the disabled ones too, and wait until the last has drained.
+def stop(systemd: Systemctl = systemctl) -> None:
+    """Stop every pool, the disabled ones, too, and wait until the last one has drained.
 
     :raises PoolsError: if systemd refuses.
     """
     notify("STATUS=stopping")
-    _require(ask("stop", EVERY_POOL), "pools could not be stopped")
+    _require(systemd("stop", EVERY_POOL), "pools could not be stopped")
 
 
-def reload(ask: Systemctl = systemctl) -> None:
-    """Restart one pool after the other, each when the one before consumes again.
+def reload(systemd: Systemctl = systemctl) -> None:
+    """Restart one pool after the other, each once the one before consumes again.
 
-    :raises PoolsError: if one does not come back; those after it go on as they were.
+    :raises PoolsError: if a pool does not come back; the pools after it are not restarted.
     """
-    running = [unit_of(pool.pool) for pool in look(loaded(ask), ask) if pool.runs]
-    for unit in sorted({*enabled(ask), *running}):
-        done = ask("restart", unit)
+    running = [unit_of(pool.pool) for pool in look(loaded(systemd), systemd) if pool.runs]
+    for unit in sorted({*enabled(systemd), *running}):
+        done = systemd("restart", unit)
         _require(done, f"{unit} did not come back, the pools after it were not touched")
 
 
 def revive(
-    environ: Mapping[str, str] = os.environ, ask: Systemctl = systemctl, pause: Callable[[float], None] = time.sleep
+    environ: Mapping[str, str] = os.environ, systemd: Systemctl = systemctl, pause: Callable[[float], None] = time.sleep
 ) -> None:
-    """Start the umbrella again if its process was killed; runs as its ``ExecStopPost=``.
+    """Start the umbrella again after a kill; runs as its ``ExecStopPost=``.
 
-    ``Restart=`` would restart the pools, too, which are ``PartOf=`` the umbrella; a start leaves those that run alone.
+    ``Restart=`` would also restart the pools, because they are ``PartOf=`` the umbrella; a start keeps running ones.
     """
     if environ.get("SERVICE_RESULT") in KILLED:
         pause(BEFORE_REVIVAL)
-        _start_umbrella(ask)
+        _start_umbrella(systemd)
 
 
-def rejoin(ask: Systemctl = systemctl) -> None:
-    """Start an umbrella that failed because no pool started, now that one has come up by itself.
+def rejoin(systemd: Systemctl = systemctl) -> None:
+    """Start an umbrella that failed without a started pool, once a restart by systemd has started one.
 
-    Runs as the ``ExecStartPost=`` of each pool. An umbrella that was stopped stays so.
+    Runs as the ``ExecStartPost=`` of each pool. A stopped umbrella stays stopped.
     """
-    if ask("is-failed", UMBRELLA).returncode == 0 and any(pool.restarts for pool in look(enabled(ask), ask)):
-        _start_umbrella(ask)
+    if systemd("is-failed", UMBRELLA).returncode == 0 and any(
+        pool.restarts for pool in look(enabled(systemd), systemd)
+    ):
+        _start_umbrella(systemd)
 
 
 def summary(pools: Sequence[Unit]) -> str:
-    """Return the umbrella's status: how many pools run, and what keeps the others."""
+    """Return the umbrella's status: the number of running pools, and the reasons of the others."""
     if not pools:
         return f"no pool is enabled: systemctl enable --now {NAME}@POOL"
     dead = [pool for pool in pools if not pool.runs]
@@ -190,8 +192,8 @@ def _pool_of(unit: str) -> str:
     return unit.removeprefix(f"{NAME}@").removesuffix(".service")
 
 
-def _start_umbrella(ask: Systemctl) -> None:
-    ask("start", "--no-block", "--job-mode=fail", UMBRELLA)  # a stop that waits already goes first
+def _start_umbrella(systemd: Systemctl) -> None:
+    systemd("start", "--no-block", "--job-mode=fail", UMBRELLA)  # a pending stop wins
 
 
 def _require(done: subprocess.CompletedProcess[str], problem: str) -> None:

@@ -1,1 +1,1 @@
-"""What is in a message: when it was sent, how it is written, and the queue of those that were given up."""
+"""The contents of messages: the time of sending, the serializer, and the headers of dead letters."""

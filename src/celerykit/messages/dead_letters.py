@@ -1,4 +1,4 @@
-"""The dead letters: jobs that were given up, kept in a queue of the same broker that nothing consumes."""
+"""The dead letters: jobs that were given up, kept in a queue of their broker that nothing consumes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
 QUEUE = catalogue.DEAD_LETTERS
 DELIVERIES = "celerykit_deliveries"
-"""Message header: how often the job was delivered before, without this time."""
+"""Message header: the number of earlier deliveries of the job."""
 REJECTIONS = "celerykit_rejections"
-"""Message header: how often the job's own task has put it back, by ``Reject(requeue=True)``."""
+"""Message header: the number of requeues by the task itself, by ``Reject(requeue=True)``."""
 REFUSALS = "celerykit_refusals"
-"""Message header: how often the job went back because what it leads to was refused; nothing bounds that."""
+"""Message header: the number of requeues because the broker refused the job's follow-up jobs; it has no limit."""
 REASON = "celerykit_reason"
-"""Message header of a dead letter: why it was given up."""
+"""Message header of a dead letter: the reason."""
 ORIGIN = "celerykit_origin"
-"""Message header: ``queue``, ``exchange`` and ``routing_key`` by which the job was delivered first."""
+"""Message header: ``queue``, ``exchange`` and ``routing_key`` of the job's first delivery."""
 HEADERS = (DELIVERIES, REJECTIONS, REFUSALS, REASON, ORIGIN)
 
 OF_RABBITMQ = ("x-acquired-count", "x-death", "x-delivery-count", "x-first-death", "x-last-death")
-"""Beginnings of the headers in which RabbitMQ writes a message's past, which a new message does not have."""
+"""Prefixes of RabbitMQ's own headers about a message's history; a new message must not have them."""
 
 
 def deliveries(message: Any) -> int:
-    """Return how often ``message`` was delivered, this time included."""
+    """Return the number of deliveries of ``message``, this one included."""
     return int((message.headers or {}).get(DELIVERIES, 0)) + 1
 
 
@@ -38,10 +38,10 @@ def redelivery_delay(deliveries: int) -> int:
 
 
 def count(headers: dict[str, Any], seconds: float, counter: str = "") -> None:
-    """Change the headers of a job that goes back into its queue.
+    """Change the headers of a job that is requeued.
 
-    :param seconds: how long it is not to run, 0 if it may at once.
-    :param counter: the header that counts this, nothing if it does not count.
+    :param seconds: the delay before the job may run, 0 for none.
+    :param counter: the header that counts this requeue, an empty string for none.
     """
     if counter:
         headers[counter] = int(headers.get(counter, 0)) + 1
@@ -52,7 +52,7 @@ def count(headers: dict[str, Any], seconds: float, counter: str = "") -> None:
 def address(headers: dict[str, Any], reason: str, origin: Mapping[str, str]) -> None:
     """Change the headers of a job that becomes a dead letter.
 
-    :param origin: ``queue``, ``exchange`` and ``routing_key`` by which it came.
+    :param origin: ``queue``, ``exchange`` and ``routing_key`` of its delivery.
     """
     headers[DELIVERIES] = int(headers.get(DELIVERIES, 0)) + 1
     headers[REASON] = reason

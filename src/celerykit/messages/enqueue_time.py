@@ -1,4 +1,4 @@
-"""When a job was sent, as a header of its message, by which its worker knows how long it was in the queue."""
+"""The time of sending, as a header of a job's message: a worker computes the time in the queue from it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SENT = "celerykit_sent"
 
 
 def install() -> None:
-    """Have whatever this process sends say so."""
-    signals.before_task_publish.connect(_say_when, dispatch_uid="celerykit")
+    """Add the header to all jobs that this process sends."""
+    signals.before_task_publish.connect(_add_time, dispatch_uid="celerykit")
 
 
 def ago(request: Mapping[str, Any]) -> float | None:
-    """Return the seconds for which a job that begins now was in its queue.
+    """Return the seconds in the queue of a job that starts now.
 
-    :param request: the job's headers, as a worker has them.
-    :returns: None if nobody knows, or if it was not there all the time: sent for later, or delivered before.
+    :param request: the job's headers, in the worker.
+    :returns: None if the time is unknown, or the job was not in the queue all the time: delayed, or delivered before.
     """
     sent = request.get(SENT)
     again = request.get(dead_letters.DELIVERIES) or (request.get("delivery_info") or {}).get("redelivered")
@@ -34,8 +34,8 @@ def ago(request: Mapping[str, Any]) -> float | None:
     return max(0.0, time.time() - sent)  # clocks of two machines differ
 
 
-def _say_when(headers: dict[str, Any] | None = None, **_: Any) -> None:
+def _add_time(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if headers is not None:
-        for name in dead_letters.HEADERS:  # Celery gives a retry the headers of the job, whose deliveries it is not
+        for name in dead_letters.HEADERS:  # Celery copies the job's headers to its retry, a new job without deliveries
             headers.pop(name, None)
         headers[SENT] = time.time()

@@ -1,4 +1,4 @@
-"""How messages are written: the serializers and kinds of compression of an app, what they take and what they risk."""
+"""The serializers and compressions of an app: their availability and their risks."""
 
 from __future__ import annotations
 
@@ -18,49 +18,47 @@ REMEDIES = {
     "msgpack": "Add msgpack to the app's requirements",
     "auth": "Add cryptography to the app's requirements, and call app.setup_security() after its settings",
     "brotli": "Add brotli to the app's requirements",
-    # Celery's own extra of that name installs another package.
+    # Celery's extra of this name installs another package.
     "zstd": "Add backports.zstd to the app's requirements, up to Python 3.13",
 }
 PICKLE = {"pickle", "application/x-python-serialize"}
 
 
 def refusals(app: Any) -> Iterator[Finding]:
-    """Yield the serializers and kinds of compression that ``app`` names and that cannot be had here."""
+    """Yield a finding for each serializer or compression of ``app`` that is not available here."""
     for name in (*SERIALIZERS, *ACCEPTED):
         for value in _listed(app.conf[name]):
             if "/" not in value and not _works(_serialize, value):
-                yield _cannot_be_had(name, value, "serializer", _serializers())
+                yield _missing(name, value, "serializer", _serializers())
     for name in COMPRESSION:
         for value in _listed(app.conf[name]):
             if not _works(_compress, value):
-                yield _cannot_be_had(name, value, "compression", _compressions())
+                yield _missing(name, value, "compression", _compressions())
 
 
 def advice(app: Any, where: str) -> Iterator[Finding]:
-    """Yield by what ``app`` would run what a stranger sends, or write what nobody reads."""
+    """Yield the settings by which ``app`` runs a stranger's code, or writes messages that no worker accepts."""
     for name in ACCEPTED:
         accepted = _listed(app.conf[name])
         if PICKLE & set(accepted):
-            problem = "whoever reaches the broker can run any code in the worker"
+            problem = "anybody who reaches the broker can run any code in the worker"
             yield Finding(name, ",".join(accepted), where, problem, "Accept json only")
     for name, reader, problem in (
-        ("task_serializer", "accept_content", "a worker with these settings buries each job that this app sends"),
+        ("task_serializer", "accept_content", "a worker with these settings dead-letters each job that this app sends"),
         ("result_serializer", _accepts_results(app), "nobody with these settings can read a result"),
     ):
         value, accepted = app.conf[name], _listed(app.conf[reader])
         if value in PICKLE:
-            problem = (
-                "what is to read it must accept pickle, by which whoever reaches the broker can run any code there"
-            )
+            problem = "its readers must accept pickle, so anybody who reaches the broker can run any code there"
             yield Finding(name, value, where, problem, "Use json")
         elif not {value, _content_type(value)} & set(accepted):
             remedy = f"Add {value} to {reader}, which is {','.join(accepted)}"
             yield Finding(name, value, where, problem, remedy)
 
 
-def _cannot_be_had(name: str, value: str, kind: str, known: list[str]) -> Finding:
-    near = option_names.closest(value, known)
-    remedy = REMEDIES.get(value) or (f"Did you mean {near}?" if near else f"Use one of {', '.join(known)}")
+def _missing(name: str, value: str, kind: str, names: list[str]) -> Finding:
+    near = option_names.closest(value, names)
+    remedy = REMEDIES.get(value) or (f"Did you mean {near}?" if near else f"Use one of {', '.join(names)}")
     return Finding(name, value, "the app's own settings", f"there is no such {kind} here", remedy)
 
 
@@ -75,7 +73,7 @@ def _listed(value: Any) -> list[str]:
 def _works(use: Callable[[str], Any], value: str) -> bool:
     try:
         use(value)
-    except Exception:  # each raises its own where its library is missing
+    except Exception:  # each raises its own error for a missing library
         return False
     return True
 

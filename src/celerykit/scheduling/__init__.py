@@ -1,1 +1,1 @@
-"""What beat sends and when: due times, the file of its schedule, and the one beat that may send."""
+"""Beat's scheduling: due times, the file of the schedule, and the lock that lets one beat send."""

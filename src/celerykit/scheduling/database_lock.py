@@ -1,4 +1,4 @@
-"""The lease of the one beat on a schedule in a database, as django-celery-beat has it: two send every job twice."""
+"""The lease of the one beat on a schedule in a database, as of django-celery-beat: two beats send every job twice."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
 LEASE = 20.0
-"""Seconds for which a beat that was killed keeps the next one waiting; the clocks of hosts must differ by less."""
+"""Seconds of the lease: a killed beat delays the next one by as much. The clocks of hosts must differ by less."""
 RENEWAL = 5.0
 """Seconds between two renewals."""
 ROW = 32767
-"""The row of the lease in the table where the first says when the schedule changed."""
+"""The number of the lease's row, in the table whose first row holds the time of the schedule's last change."""
 
 
 class DatabaseLock:
-    """A row that says until when somebody has the schedule; whoever has it knows the very instant that it wrote.
+    """A row with the end of the lease; its holder is the beat that knows the exact time it wrote.
 
-    Each step is one statement, so it holds on every database that Django knows, and through a pool of connections.
+    Each step is one statement, so it works on every database of Django, and through a pool of connections.
     """
 
     def __init__(self, changes: Any):
@@ -42,10 +42,10 @@ class DatabaseLock:
         self._step = threading.Lock()
 
     def hold(self, progress: Callable[[], None]) -> None:
-        """Take the lease before the first tick, and make sure of it before each other one.
+        """Take the lease before the first tick, and verify it before each later one.
 
-        :param progress: is called once a second while another beat has it.
-        :raises ConfigurationError: if another beat keeps it, or has taken it since.
+        :param progress: called once a second while another beat holds the lease.
+        :raises ConfigurationError: if another beat keeps the lease, or has taken it since.
         """
         if self._until is None:
             self._wait(progress)
@@ -57,7 +57,7 @@ class DatabaseLock:
             raise ConfigurationError(self._finding())
 
     def renew(self) -> None:
-        """Keep the lease for longer, unless somebody else has it by now. A database that is away changes nothing."""
+        """Renew the lease, unless another beat has it by now. An outage of the database changes nothing."""
         from django.db import Error
 
         with self._step:
@@ -68,7 +68,7 @@ class DatabaseLock:
                 logger.warning("Beat cannot renew its lease of the schedule in %s: %s", self._name, exc)
 
     def release(self) -> None:
-        """Let the next beat start at once."""
+        """End the lease, so that the next beat starts at once."""
         from django.db import Error, close_old_connections
         from django.utils import timezone
 
@@ -104,11 +104,14 @@ class DatabaseLock:
         began, until = time.monotonic(), timezone.now() + timedelta(seconds=LEASE)
         if not self._rows.filter(**condition).update(last_update=until):
             return False
-        self._until, self._renewed_at = self._rows.get().last_update, began  # as the database has it: some round
+        self._until, self._renewed_at = (
+            self._rows.get().last_update,
+            began,
+        )  # read back, because some databases round it
         return True
 
     def _keep(self) -> None:
-        """Renew the lease in a thread: a scheduler may sleep for longer than it lasts."""
+        """Renew the lease in a thread: a scheduler may sleep for longer than the lease."""
         while self._renewed_at:
             time.sleep(RENEWAL)
             self.renew()
@@ -120,7 +123,7 @@ class DatabaseLock:
 
 
 def of(scheduler: Any) -> DatabaseLock | None:
-    """Return the lease of a scheduler's schedule, if that is in a database as django-celery-beat's is."""
+    """Return the lease of a scheduler's schedule, None unless it is in a database like django-celery-beat's."""
     changes: Any = getattr(scheduler, "Changes", None)
     fields = {field.name for field in changes._meta.get_fields()} if hasattr(changes, "_meta") else set()
     return DatabaseLock(changes) if {"ident", "last_update"} <= fields else None

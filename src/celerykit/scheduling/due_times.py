@@ -1,7 +1,7 @@
-"""When a crontab is due around a change of the clock: each due time once, in both directions.
+"""The due times of a crontab around a change of the clock: each due time once, in both directions.
 
-Celery counts on the clock on the wall. In autumn it goes from 02:40 to 03:00 and leaves out the hour between, which
-that night has twice; in spring it forgets what else was due in the hour that the night has not.
+Celery computes with local time. In autumn it goes from 02:40 to 03:00, and leaves out the repeated hour between them.
+In spring it forgets further due times in the skipped hour.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 AROUND = timedelta(hours=3)
-"""How near a change of the clock must be to matter; no clock is put back or forward by more than two hours."""
+"""The distance from a change of the clock within which it matters; no clock changes by more than two hours."""
 HOURS = 24
 
 
 def install() -> None:
-    """Have every crontab of this process use :func:`remaining_estimate`, those of other schedulers, too."""
+    """Make every crontab of this process use :func:`remaining_estimate`, those of other schedulers, too."""
     crontab.remaining_estimate = remaining_estimate
 
 
@@ -39,25 +39,25 @@ def remaining_estimate(self: Any, last_run_at: datetime, ffwd: type = ffwd) -> t
 def next_due(schedule: Any, last: datetime) -> datetime:
     """Return the first due time after ``last``, in UTC.
 
-    A time that the clock skips is due when it would have been without the change. A time that it shows twice is due at
-    the first; at both if the crontab is for every hour, since such jobs go by the time that has passed.
+    A skipped time is due at its instant without the change. A repeated time is due at its first occurrence. It is due
+    at both if the crontab is for every hour, because such jobs depend on elapsed time.
 
     :param last: in the crontab's own timezone.
     """
     after = last.astimezone(timezone.utc)
-    found: list[datetime] = []
+    instants: list[datetime] = []
     until = None
     for wall in _walls(schedule, last):
         if until is not None and wall > until:
             break
-        found += (instant for instant in _instants(schedule, wall, last.tzinfo) if instant > after)
-        if found and until is None:
-            until = wall + AROUND  # what is skipped may be due later than what comes after it on the wall
-    return min(found)
+        instants += (instant for instant in _instants(schedule, wall, last.tzinfo) if instant > after)
+        if instants and until is None:
+            until = wall + AROUND  # a skipped time may be due after a later local time
+    return min(instants)
 
 
 def _walls(schedule: Any, last: datetime) -> Iterator[datetime]:
-    """Yield the times of a crontab as a clock on the wall shows them, from somewhat before the last run on."""
+    """Yield the due times of a crontab in local time without a zone, from shortly before the last run on."""
     wall = last.replace(tzinfo=None, fold=0) - AROUND
     while True:
         start, delta, _ = schedule.remaining_delta(wall.replace(tzinfo=last.tzinfo))
@@ -79,5 +79,5 @@ def _is_near_change(moment: datetime) -> bool:
 
 
 def _knows_changes(zone: tzinfo | None) -> bool:
-    """Say whether a timezone tells the two hours apart, as those of pytz do not; Celery asks the same."""
+    """Say whether a timezone distinguishes the repeated hours, unlike those of pytz; Celery uses this test, too."""
     return isinstance(zone, ZoneInfo) or hasattr(zone, "is_ambiguous")

@@ -1,4 +1,4 @@
-"""What RedBeat, whose schedule and lock are in Redis, needs beside what every scheduler gets."""
+"""The patches for RedBeat alone; its schedule and its lock are in Redis."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ WAITING = "waiting for the lock, which another beat has"
 
 
 def is_of(scheduler: Any) -> bool:
-    """Say whether a scheduler is RedBeat's, or made of it."""
+    """Say whether a scheduler is RedBeat's, or a subclass of it."""
     return any(kind.__module__.partition(".")[0] == "redbeat" for kind in type(scheduler).__mro__)
 
 
 def mend_times(entry: Any) -> None:
-    """Have RedBeat's entries outlive a change of the clock.
+    """Correct the times of RedBeat's entries around a change of the clock.
 
-    RedBeat adds hours to the clock on the wall, and writes down when a job last ran without saying which of the two
-    hours it means that the clock shows twice: what ran in the second would be due again at once.
+    RedBeat adds hours to local time. It stores the last run without its UTC offset, so a run in the second of two
+    repeated hours would be due again at once.
 
-    :param entry: their class.
+    :param entry: the class of the entries.
     """
     now = entry.default_now
 
@@ -41,19 +41,19 @@ def mend_times(entry: Any) -> None:
 
 
 def watch_lock(pulse: Pulse, window: float) -> None:
-    """Have a beat that waits for RedBeat's lock say so, and not be taken for stuck.
+    """Report a wait for RedBeat's lock as progress, so that the waiting beat does not count as stuck.
 
-    :param window: seconds without progress after which it is.
+    :param window: seconds without progress after which beat is stuck.
     """
     from redis.lock import Lock
 
     do_acquire = Lock.do_acquire
 
-    def told(self: Any, token: str) -> bool:
+    def reporting(self: Any, token: str) -> bool:
         if do_acquire(self, token):
             return True
         pulse.ready(WAITING)
         pulse.hold(float(self.sleep) + window)
         return False
 
-    Lock.do_acquire = told  # type: ignore[method-assign]
+    Lock.do_acquire = reporting  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""The file in which beat keeps when each entry last ran: read once, written whole, replaced in one step."""
+"""The file with the last run of each entry of beat: read once, and replaced in one step."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ logger = logging.getLogger(__name__)
 
 
 class ScheduleFile(dict[str, Any]):
-    """What Celery's scheduler takes for its :mod:`shelve`, held in memory.
+    """A replacement for the :mod:`shelve` of Celery's scheduler, held in memory.
 
-    A shelf that could not be written, as on a full volume, forgets what it was told, and may be found damaged at the
-    next start. This one keeps all of it, and the file is always the last one that was written whole.
+    On a full volume, a shelf loses its changes, and may be damaged at the next start. This one keeps all changes, and
+    the file is always the last complete one.
     """
 
     def __init__(self, path: str):
-        """Read what is there, a shelf of Celery's own, too; what cannot be read is said, and begun anew."""
+        """Read the file, or a shelf of Celery's own; if that fails, log it and begin a new schedule."""
         super().__init__()
         self._path = Path(path)
         try:
@@ -29,9 +29,9 @@ class ScheduleFile(dict[str, Any]):
             logger.exception("CELERY_BEAT_SCHEDULE=%s: cannot be read. Beat begins a new schedule there", path)
 
     def sync(self) -> None:
-        """Write it.
+        """Write the schedule.
 
-        :raises OSError: if that is refused; the file is what it was.
+        :raises OSError: if the write fails; the file is unchanged then.
         """
         draft = self._path.with_name(f"{self._path.name}.new")
         with draft.open("wb") as file:
@@ -41,7 +41,7 @@ class ScheduleFile(dict[str, Any]):
         draft.replace(self._path)
 
     def close(self) -> None:
-        """Do what a shelf's does, which is nothing after :meth:`sync`."""
+        """Do nothing, as a shelf does after :meth:`sync`."""
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Sending what is due: an entry of the schedule is advanced once its job has been sent, not before.
+"""Sending of due entries: beat advances an entry of the schedule once its job has been sent, not before.
 
-Celery advances it first and passes over an error, so that whatever is due while the broker is away is skipped. Here
-it stays due, and is sent once when the broker takes it.
+Celery advances an entry first and ignores an error, so it skips jobs that are due while the broker is away. Here they
+stay due, and beat sends each of them once when the broker accepts it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ STILL = "%s is still refused: %s. Beat tries again every %s s"
 
 
 class Ticks:
-    """Puts itself between a scheduler, of whatever class, and what that does at each tick.
+    """Wraps the methods that a scheduler of any class calls at each tick.
 
-    Celery's own ``tick``, which most schedulers have, reserves an entry and then applies it; others, RedBeat's among
-    them, call ``apply_async``, which reserves by itself. So each of these is replaced on the instance.
+    Most schedulers have Celery's own ``tick``. It reserves an entry and then applies it. Others, RedBeat's among
+    them, call ``apply_async``, and that reserves the entry itself. So each method is replaced on the instance.
     """
 
     def __init__(self, scheduler: Any, progress: Callable[[], None] = lambda: None):
-        """:param progress: is called before each attempt to send."""
+        """:param progress: called before each attempt to send."""
         self._scheduler, self._progress = scheduler, progress
         self._own_apply_entry = type(scheduler).apply_entry is not beat.Scheduler.apply_entry
         self._apply_entry, scheduler.apply_entry = scheduler.apply_entry, self.apply_entry
@@ -51,11 +51,11 @@ class Ticks:
 
     @property
     def waiting(self) -> int:
-        """How many entries are due and were refused."""
+        """The number of due entries that were refused."""
         return len(self._pauses)
 
     def tick(self, *args: Any, **options: Any) -> float | None:
-        """Send what is due, and return the seconds until the next tick."""
+        """Send due entries, and return the seconds until the next tick."""
         self._refused.clear()
         interval: float | None = self._tick(*args, **options)
         if not self._refused:
@@ -66,21 +66,21 @@ class Ticks:
         return soonest if interval is None else min(interval, soonest)
 
     def reserve(self, entry: Any) -> Any:
-        """Send an entry that Celery's tick is about to apply, and return it as advanced, or as it was if refused."""
+        """Send an entry that Celery's tick is about to apply; return it advanced, or unchanged if it was refused."""
         self._sent = None
         self._send(entry)
         self._sent = entry
         return entry if any(entry is refused for refused in self._refused) else self._advance(entry)
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
-        """Apply an entry, unless it has just been."""
+        """Apply an entry, unless :meth:`reserve` has just sent it."""
         if self._sent is entry:
             self._sent = None
         else:
             self._apply_entry(entry, producer=producer)
 
     def apply_async(self, entry: Any, producer: Any = None, **options: Any) -> Any:
-        """Send an entry, and advance it then, unless ``advance`` is false.
+        """Send an entry, then advance it, unless ``advance`` is false.
 
         :raises celery.beat.SchedulingError: if it was not sent.
         """
@@ -95,7 +95,7 @@ class Ticks:
         return self._result
 
     def sync(self) -> None:
-        """Write the schedule down, once an entry that is being sent has been advanced."""
+        """Write the schedule; while an entry is being sent, only once it has been advanced."""
         if self._sends:
             self._wants_sync = True
         else:
@@ -110,7 +110,7 @@ class Ticks:
             if self._is_refusal(exc):
                 self._pauses[entry.name] = LONGEST_PAUSE if entry.name in self._pauses else SHORTEST_PAUSE
                 self._refused.append(entry)
-            else:  # what cannot be sent at all would be due for ever
+            else:  # an entry with an error of its own would be due for ever
                 self._sends = False
                 self._give_up(entry, advance=advance)
             raise
@@ -125,7 +125,7 @@ class Ticks:
             self._advance(entry)
 
     def _advance(self, entry: Any) -> Any:
-        """Note that an entry was sent. Where that fails, as in Redis, it is not sent again, but noted later."""
+        """Advance a sent entry. If that fails, as in Redis, try again later, without sending the entry again."""
         self._ahead.add(entry.name)
         try:
             advanced = self._reserve(entry)
@@ -139,7 +139,7 @@ class Ticks:
         return advanced
 
     def _send(self, entry: Any) -> None:
-        """Apply an entry as Celery does, but say so when it has been sent, and have one traceback of an outage."""
+        """Apply an entry as Celery does, but log it after the send, and log one traceback for an outage."""
         producer = self._scheduler.producer
         if self._own_apply_entry:
             self._apply_entry(entry, producer=producer)
@@ -148,11 +148,11 @@ class Ticks:
         try:
             self._scheduler.apply_async(entry, producer=producer, advance=False)
         except Exception as exc:
-            self._say(entry, exc, before)
+            self._log(entry, exc, before)
         else:
             logger.info(SENDING, entry.name, entry.task)
 
-    def _say(self, entry: Any, exc: Exception, before: float | None) -> None:
+    def _log(self, entry: Any, exc: Exception, before: float | None) -> None:
         pause = self._pauses.get(entry.name)
         if pause is None:
             logger.error("Message Error: %s", exc, exc_info=exc)
@@ -162,7 +162,7 @@ class Ticks:
             logger.warning(STILL, entry.name, exc, pause)
 
     def _put_back(self, entry: Any) -> None:
-        """Let a refused entry come up again soon, and others before it."""
+        """Schedule a refused entry again soon, after other due ones."""
         scheduler = self._scheduler
         heap = getattr(scheduler, "_heap", None) or []
         for index, event in enumerate(heap):
@@ -174,17 +174,17 @@ class Ticks:
         return self._pauses.get(entry.name, SHORTEST_PAUSE)
 
     def _is_refusal(self, exc: BaseException) -> bool:
-        """Say whether the broker or the result backend refused, or is away; the job itself is all right then."""
+        """Say whether the broker or the result backend refuses or is away; the job itself has no error then."""
         return any(isinstance(cause, refusals(self._scheduler.app)) for cause in _causes(exc))
 
 
 def refusals(app: Any) -> tuple[type[BaseException], ...]:
-    """Return what the clients of an app's broker and result backend raise when those are away or refuse."""
+    """Return the errors of an app's broker and result backend for outages and refusals."""
     connection = app.connection_for_write()
     kinds = {OperationalError, *connection.connection_errors, *connection.channel_errors}
-    kinds.update(connection.recoverable_connection_errors)  # a job that RabbitMQ would not confirm is among these
+    kinds.update(connection.recoverable_connection_errors)  # with the error of a job without confirm on RabbitMQ
     kinds.update(getattr(app.backend, "connection_errors", None) or ())
-    return tuple(kinds - {KeyError})  # Kombu's transport for Redis has it there, for reasons of its own
+    return tuple(kinds - {KeyError})  # Kombu's transport for Redis lists it, but it is no outage
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

@@ -1,1 +1,1 @@
-"""How large a pool should be: what its machine has, what its jobs were seen to do, and the arithmetic on both."""
+"""The size of a pool: limits of its machine, measurements of its jobs, and the arithmetic on both."""

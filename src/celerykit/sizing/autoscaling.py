@@ -1,8 +1,8 @@
-"""By how much a running worker's concurrency should change, and why: a decision on what was seen of it.
+"""The change of a running worker's concurrency, with its reason: a decision on measurements.
 
-Growing needs reasons that all agree, and shrinking one: jobs that wait for a slot while there are CPUs, memory and no
-new errors make it grow by up to a half at a time; memory that runs short makes it shrink at once. Between the marks at
-which it does the one and the other there is room, so that neither brings about the other.
+A pool grows if all conditions hold: jobs wait for a slot, CPUs and memory are free, and there are no new errors. It
+grows by up to a half at a time. It shrinks for a single reason, such as short memory, at once. The marks of growing and
+of shrinking lie apart, so that neither causes the other.
 """
 
 from __future__ import annotations
@@ -14,139 +14,139 @@ from celerykit.sizing.model import megabytes
 from celerykit.sizing.pool_size import HEADROOM
 
 LOOKS = 2
-"""Looks since the last change before the pool grows: the effect of the change must be seen first."""
+"""Readings since the last change before the pool grows: they must show the effect of the change."""
 LOOKS_AT_CPUS = 3
-"""Looks since the last change before the pool shrinks for want of CPUs, which kills nobody."""
+"""Readings since the last change before the pool shrinks for lack of CPUs; that is not urgent."""
 LOOKS_KEPT = 3
 TAKEN = 0.8
-"""The part of the slots that counts as all: between two short jobs a slot is free for a moment."""
+"""The taken part of the slots that counts as all: between two short jobs a slot is free for a moment."""
 BUSY = 0.93
-"""The part of the CPUs in use from which on more jobs at once do not mean more jobs done."""
+"""The part of the CPUs in use from which on more jobs at once do not raise the throughput."""
 DELAYED = 0.25
-"""The part of its time that a job waits for a CPU from which on more jobs at once do not mean more jobs done.
+"""The part of a job's time spent waiting for a CPU from which on more jobs at once do not raise the throughput.
 
 The CPUs may be busy with other processes of the machine.
 """
 ASKED = 1.1
-"""How many times the CPUs that there are jobs may want: before all are used up, some jobs wait for one now and then."""
+"""The demand for CPUs, as a multiple of them, up to which the pool grows: some jobs wait even below full use."""
 OVERDRAWN = 3.0
-"""How many times the CPUs that there are jobs may want, before fewer at once are better ..."""
+"""The demand for CPUs, as a multiple of them, from which on fewer jobs at once are better ..."""
 STARVED = 0.5
-"""... if each waits for so much of its time; twice :data:`DELAYED`, so that a quarter less is no reason to grow."""
+"""... if each job waits for this part of its time; twice :data:`DELAYED`, so that the pool does not grow at once."""
 SHORT = 0.85
 """The part of the memory in use at which the pool shrinks.
 
 It grows up to :data:`~celerykit.sizing.pool_size.HEADROOM` only.
 """
 DESPERATE = 0.95
-"""The part of the memory in use at which the pool shrinks without waiting for the effect of the last time."""
+"""The part of the memory in use at which the pool shrinks before the effect of the last change shows."""
 RELIEF = 0.01
-"""The part of the memory that one shrinking has to free, or the next one is no use either."""
+"""The part of the memory that a shrinking must free; otherwise the next one is useless, too."""
 REST = 10.0
 """Seconds without growth after the pool has shrunk."""
 BLAME = 10.0
 """Seconds after growth in which a shortage of memory, or errors, count as its effect."""
 HOLD = 600.0
-"""Seconds for which the pool does not grow again to a size that had such an effect."""
+"""Seconds for which the pool does not grow again to a size with such an effect."""
 RISEN = 0.05
-"""By how much more of the jobs must fail than before the last growth, to count."""
+"""The rise of the failing part of the jobs since the last growth that counts as an effect of it."""
 FAILURES = 3
-"""How many jobs must fail, lately, to count."""
+"""The least number of recent failures that counts."""
 FADING = 0.93
-"""What a look leaves of the failures before it: half of them are forgotten after 10 s."""
+"""The factor on the counted failures at each reading: it halves them in 10 s."""
 FADING_SLOT = 0.95
-"""What a look leaves of the memory that a job was seen to take at most."""
+"""The factor on the largest measured memory of a job at each reading."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What one look at a worker has found; sizes in bytes."""
+    """One reading of a worker; sizes in bytes."""
 
     at: float
-    """When, in seconds of a clock that only goes forward."""
+    """The time of the reading, in seconds of a monotonic clock."""
     size: int
-    """How many jobs may run at once."""
+    """The number of slots."""
     taken: int
-    """How many jobs have been fetched and are not done, those that wait for a slot included."""
+    """The number of reserved jobs, with those that wait for a slot."""
     queued: int
-    """How many wait in the queues."""
+    """The number of jobs in the queues."""
     cpu: float
-    """The part in use of the CPUs that this worker can use."""
+    """The used part of the worker's CPUs."""
     wanted: float
-    """The part of those CPUs that its processes used or were ready to use: above 1 if they want more than there is."""
+    """The part of those CPUs that its processes used or were ready to use: above 1 if the demand exceeds them."""
     delayed: float
-    """The part of its time that a job was ready to run and had no CPU."""
+    """The part of its time for which a job was ready to run without a CPU."""
     floor: int
-    """How many jobs that never wait use all those CPUs."""
+    """The number of jobs that use all those CPUs if they never wait."""
     most: int
-    """How many jobs at once there is room for, in memory that is put aside for each, connections and so on."""
+    """The most jobs at once that memory, connections and the other bounds allow."""
     why_most: str
     left: float
-    """The memory that may be used before the headroom begins; negative inside it."""
+    """The free memory above the headroom; negative inside the headroom."""
     full: float
-    """The part of the memory in use, of the limit that is nearest."""
+    """The used part of the memory, of the nearest limit."""
     slot: float
-    """What one more job at once takes."""
+    """The memory of one more job at once."""
     at_once: int
-    """How many slots at most are added at one look."""
+    """The most slots to add at one reading."""
     failed: int = 0
-    """How many jobs have failed so far."""
+    """The number of failed jobs so far."""
     ended: int = 0
-    """How many jobs have ended so far."""
+    """The number of ended jobs so far."""
     leaving: int = 0
-    """How many children still have a job that are to end after it."""
+    """The number of children that will end after their running job."""
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait for a slot, here or in the queues."""
+        """The number of jobs that wait for a slot, in the worker or in the queues."""
         return self.queued + max(0, self.taken - self.size)
 
 
 @dataclass(frozen=True)
 class State:
-    """What is remembered from look to look."""
+    """The memory of the autoscaler between readings."""
 
     looks: tuple[Situation, ...] = ()
-    """The last ones since the last change, the newest last."""
+    """The last readings since the last change, the newest last."""
     waited: int = 0
-    """At how many of the last ones, without a break, jobs waited for a slot."""
+    """The number of consecutive readings with jobs waiting for a slot."""
     slot: float = 0.0
-    """What a job was lately seen to take at most."""
+    """The largest recent memory of a job."""
     failed: float = 0.0
-    """How many jobs failed lately, and how many ended."""
+    """The faded count of failed jobs; the next field counts ended ones."""
     ended: float = 0.0
     counted: tuple[int, int] = (0, 0)
-    """The counters at the last look."""
+    """The counters of failed and ended jobs at the last reading."""
     grew_at: float = -HOLD
     grew_from: int = 1
     usual_failures: float = 0.0
-    """The part of the jobs that failed before the last growth."""
+    """The failed part of the jobs before the last growth."""
     shrank_at: float = -HOLD
     full_then: float | None = None
-    """How full the memory was when the pool shrank for it the last time, until there is enough again."""
+    """The used part of the memory when the pool last shrank for it, None once enough is free."""
     bound: int | None = None
-    """The size above which growth has had a bad effect, and until when that counts."""
+    """The size above which growth had a bad effect; the next field holds the time at which this expires."""
     bound_until: float = 0.0
 
     @property
     def failures(self) -> float:
-        """The part of the jobs that failed lately."""
+        """The failed part of the recent jobs."""
         return self.failed / self.ended if self.ended >= 1 else 0.0
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do, and why."""
+    """A change of the concurrency, and the reason."""
 
     change: int
-    """How many jobs more or less may run at once; by one at a time."""
+    """The number of slots to add, or to remove if it is negative."""
     reason: str
     blamed: bool = field(default=False, compare=False)
-    """Whether the last growth is to be undone for a while."""
+    """Whether the change undoes the last growth for :data:`HOLD` seconds."""
 
 
 def decide(now: Situation, before: State) -> tuple[Decision, State]:
-    """Return what to do in a situation, and what to remember of it."""
+    """Return the decision in a situation, and the next state."""
     state = _remember(now, before)
     for consider in (_for_memory, _for_bounds, _for_errors, _for_cpus):
         decision = consider(now, state)
@@ -222,7 +222,7 @@ def _for_cpus(now: Situation, state: State) -> Decision | None:
     wanted = min(look.wanted for look in state.looks)
     if wanted < OVERDRAWN or min(look.delayed for look in state.looks) < STARVED:
         return None
-    # Whatever a quarter less brings about, it is above the mark at which the pool would grow again.
+    # After a quarter less, the readings are still above the mark at which the pool would grow again.
     less = min(max(1, now.size // 4), now.size - now.floor)
     return Decision(-less, f"jobs want {wanted:.1f} times the CPUs that there are")
 
@@ -237,15 +237,15 @@ def _growth(now: Situation, state: State) -> Decision:
     waiting = f"{now.waiting} {'job waits' if now.waiting == 1 else 'jobs wait'}"
     if now.leaving or len(looks) < LOOKS or now.at - state.shrank_at < REST:
         return Decision(0, f"{waiting}, and the last change has yet to show its effect")
-    # The first look at which they do is on a time before they came, when the CPUs had less to do.
+    # The first reading with waiting jobs covers a time before they came, with less load on the CPUs.
     if state.waited <= LOOKS:
         return Decision(0, f"{waiting}, but not for long")
     if cpu >= BUSY:
         return Decision(0, f"{waiting}, but {used}")
-    if wanted >= ASKED:  # somebody else uses the rest
+    if wanted >= ASKED:  # other processes use the rest
         return Decision(0, f"{waiting}, but {wanted:.0%} of the CPUs are asked for".replace("%", " %"))
     if delayed >= DELAYED:
-        return Decision(0, f"{waiting}, but so do those that run, for a CPU")
+        return Decision(0, f"{waiting}, but running jobs wait for a CPU")
     most = now.most if state.bound is None else min(now.most, state.bound)
     if now.size >= most:
         why = now.why_most if most == now.most else "more at once had a bad effect"
@@ -254,7 +254,7 @@ def _growth(now: Situation, state: State) -> Decision:
     room = int(left // max(state.slot, 1.0))
     if room < 1:
         return Decision(0, f"{waiting}, but one job more takes {megabytes(state.slot)}, {_spare(left)}")
-    # By as much as would use the CPUs up, if further jobs are like those that run.
+    # Grow to the number that uses all CPUs, if further jobs are like the running ones.
     useful = max(1, int(now.size / max(cpu, 0.01)) - now.size)
     more = min(max(2, now.size // 2), useful, most - now.size, room, now.at_once)
     return Decision(more, f"{waiting}, {used}")

@@ -1,4 +1,4 @@
-"""What processes make of the CPUs: the time that they had one, and the time that they were ready and had none."""
+"""The CPU usage of processes: their time on a CPU, and their time ready to run without one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Usage:
-    """CPUs on average between two looks."""
+    """Mean numbers of CPUs between two readings."""
 
     main: float
     """The CPUs that the first of the processes used."""
@@ -22,31 +22,31 @@ class Usage:
     wanted: float
     """The CPUs that all processes used or were ready to use.
 
-    The kernel's pressure (PSI) tells it of a control group of version 2, and else of the whole machine, where others
-    make it high. This number is of these processes alone, wherever they run.
+    The kernel's pressure (PSI) exists for a control group of version 2, or for the whole machine with its other
+    processes. This number is of these processes alone, everywhere.
     """
 
 
 class Meter:
-    """Compares the kernel's counters of some processes with what they were at the last look."""
+    """Compares the kernel's counters of some processes with those of the last reading."""
 
     def __init__(
         self, had: Callable[[int], float] = meters.cpu_of, waited: Callable[[int], float] = meters.delay
     ) -> None:
-        """:param had: the seconds of CPU of a process, ``waited`` those without; OSError if it has ended."""
+        """:param had: returns the CPU seconds of a process, ``waited`` those without a CPU; OSError if it has ended."""
         self._had = had
         self._waited = waited
         self._at = 0.0
         self._before: dict[int, tuple[float, float]] = {}
 
     def read(self, pids: Sequence[int], at: float) -> Usage:
-        """Return what these processes had since the last look; those that came meanwhile count from the next.
+        """Return the usage of these processes since the last reading; new processes count from the next one.
 
-        :param at: seconds of a clock that only goes forward.
+        :param at: seconds of a monotonic clock.
         """
         seen = {pid: times for pid in pids if (times := self._times(pid))}
         elapsed = max(at - self._at, 1e-3)
-        # Threads that have ended take along what they had waited.
+        # The counters of ended threads are gone, so a sum may shrink.
         spent = {
             pid: (max(0.0, had - self._before[pid][0]), max(0.0, waited - self._before[pid][1]))
             for pid, (had, waited) in seen.items()
@@ -68,7 +68,7 @@ class Meter:
 
 
 def resident_of(pid: int) -> float:
-    """Return the bytes of memory that a process has; none if it has ended."""
+    """Return the resident memory of a process in bytes, 0 if it has ended."""
     try:
         return meters.memory(pid).resident
     except OSError:

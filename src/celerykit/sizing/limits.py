@@ -1,7 +1,7 @@
-"""What the processes of a pool may use: CPUs, memory and open files, as the kernel enforces them.
+"""The limits of a pool's processes: CPUs, memory and open files, as the kernel enforces them.
 
-Celery has a reader of CPU quotas, too (``celery.utils.sysinfo``); it misses that of a control group inside a container,
-such as a unit's, because it does not ask where the hierarchy is mounted.
+Celery reads CPU quotas, too (``celery.utils.sysinfo``). It misses the quota of a control group inside a container, such
+as a unit's, because it does not look for the mount of the hierarchy.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 OWN_UNIT = f"{instance.named('celeryd')}@"
-"""What the control group of one pool's unit begins with: nobody else lives within its limits."""
+"""The prefix of the control group of a pool's unit: its limits hold for that pool alone."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """How much there is of something, and who says so."""
+    """An amount, and its source."""
 
     value: float
     source: str
     shared: bool = True
-    """Whether the other pools of this machine live within the same limit."""
+    """Whether the limit also holds for the other pools of this machine."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Every limit that holds for this process, whoever shares it."""
+    """All limits of this process, shared ones included."""
 
     cpus: tuple[Limit, ...]
     memory: tuple[Limit, ...]
@@ -44,7 +44,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one pool may use."""
+    """The limits of one pool."""
 
     cpus: Limit
     memory: Limit
@@ -53,7 +53,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Use:
-    """How much of a limit is used, by everybody who lives within it."""
+    """The used part of a limit, by all processes within it."""
 
     limit: Limit
     used: float
@@ -61,26 +61,26 @@ class Use:
 
 @dataclass(frozen=True)
 class Group:
-    """A control group that this process is in, or an ancestor of one, as far as it can be seen."""
+    """A visible control group of this process, or an ancestor of one."""
 
     folder: Path
     place: str
-    """The folder as this process sees it."""
+    """The path of the folder in this process's file system."""
     name: str
     is_top: bool
-    """Whether its ancestors, if it has any, are out of sight."""
+    """Whether no ancestor is visible."""
 
     @property
     def shared(self) -> bool:
-        """Whether it may hold more than one pool."""
+        """Whether the group may hold more than one pool."""
         return not any(part.startswith(OWN_UNIT) for part in Path(self.name).parts)
 
 
 def read(root: Path = Path("/"), cpus: int | None = None) -> Reading:
     """Return the limits of this process.
 
-    :param root: where ``/proc`` and ``/sys`` are found.
-    :param cpus: how many CPUs it may run on; asked of the kernel if it is not given.
+    :param root: the folder that holds ``proc`` and ``sys``.
+    :param cpus: the number of usable CPUs; the kernel's number if None.
     """
     groups = {kind: list(_groups(root, kind)) for kind in ("cgroup2", "cpu", "memory")}
     return Reading(
@@ -95,7 +95,7 @@ def read(root: Path = Path("/"), cpus: int | None = None) -> Reading:
 
 
 def memory_in_use(root: Path = Path("/")) -> Iterator[Use]:
-    """Yield every limit of memory that holds for this process, with the bytes that the kernel could not take back."""
+    """Yield every memory limit of this process, with the bytes that the kernel cannot reclaim."""
     available = re.search(r"^MemAvailable: +(\d+) kB$", _text(root / "proc/meminfo"), re.MULTILINE)
     for limit in _host_memory(root):
         yield Use(limit, limit.value - int(available[1]) * 1024 if available else 0)
@@ -105,15 +105,15 @@ def memory_in_use(root: Path = Path("/")) -> Iterator[Use]:
     ):
         for group in _groups(root, kind):
             used, stat = _text(group.folder / file).strip(), _text(group.folder / "memory.stat")
-            found = re.search(rf"^{idle} (\d+)$", stat, re.MULTILINE)
+            match = re.search(rf"^{idle} (\d+)$", stat, re.MULTILINE)
             for limit in _limits([group], bounds) if used else ():
-                yield Use(limit, int(used) - (int(found[1]) if found else 0))
+                yield Use(limit, int(used) - (int(match[1]) if match else 0))
 
 
 def share(reading: Reading, pool: str, weights: Mapping[str, float]) -> Limits:
-    """Return what one of the pools that share a machine may use.
+    """Return the limits of one of the pools of a machine.
 
-    :param weights: of all its pools, this one included, by name.
+    :param weights: the weights of all pools of the machine, this one included, by name.
     """
     if len(weights) == 1:
         return Limits(
@@ -124,14 +124,14 @@ def share(reading: Reading, pool: str, weights: Mapping[str, float]) -> Limits:
     return Limits(
         _least(reading.cpus, lambda whole: apportion(math.ceil(whole), weights)[pool], among),
         _least(reading.memory, lambda whole: whole * part, among),
-        _least(reading.files, lambda whole: whole, ""),  # which each process has for itself
+        _least(reading.files, lambda whole: whole, ""),  # a limit of each process
     )
 
 
 def apportion(total: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """Return how many of ``total`` whole things each name gets: at least one, and never fewer of a greater total.
+    """Return each name's share of ``total`` whole units: at least one, and never fewer for a greater total.
 
-    They are given out one by one, each to whom it brings nearest to its weight.
+    Each unit goes to the name with the greatest weight for its share so far.
     """
     parts = dict.fromkeys(sorted(weights), 1)
     for _ in range(total - len(parts)):
@@ -149,13 +149,13 @@ def _usable_cpus() -> int:
 
 
 def _host_memory(root: Path) -> Iterator[Limit]:
-    if found := re.search(r"^MemTotal: +(\d+) kB$", _text(root / "proc/meminfo"), re.MULTILINE):
-        yield Limit(int(found[1]) * 1024, "memory of the machine")
+    if match := re.search(r"^MemTotal: +(\d+) kB$", _text(root / "proc/meminfo"), re.MULTILINE):
+        yield Limit(int(match[1]) * 1024, "memory of the machine")
 
 
 def _open_files(root: Path) -> Iterator[Limit]:
-    if found := re.search(r"^Max open files +(\d+)", _text(root / "proc/self/limits"), re.MULTILINE):
-        yield Limit(int(found[1]), "ulimit -n")
+    if match := re.search(r"^Max open files +(\d+)", _text(root / "proc/self/limits"), re.MULTILINE):
+        yield Limit(int(match[1]), "ulimit -n")
 
 
 def _groups(root: Path, kind: str) -> Iterator[Group]:
@@ -170,7 +170,7 @@ def _groups(root: Path, kind: str) -> Iterator[Group]:
         fstype, _, options = rest.split(" ", 2)
         if kind not in paths or kind not in ({fstype} if fstype == "cgroup2" else set(options.split(","))):
             continue
-        # Seen from a container, the mount begins at the container's own group, or is of a namespace that does.
+        # In a container, the mount or its namespace begins at the container's own group.
         inside = (
             paths[kind].removeprefix(top.rstrip("/")) if f"{paths[kind]}/".startswith(f"{top.rstrip('/')}/") else ""
         )
@@ -210,16 +210,16 @@ def _quotient(quota: str, period: str, file: str) -> Iterator[tuple[float, str]]
 
 
 def _memory_v2(group: Group) -> Iterator[tuple[float, str]]:
-    for file in ("memory.max", "memory.high"):  # beyond the latter, processes are slowed down until they stand still
+    for file in ("memory.max", "memory.high"):  # beyond the latter, the kernel throttles processes to a standstill
         yield from _bytes(_text(group.folder / file), file)
 
 
 def _memory_v1(group: Group) -> Iterator[tuple[float, str]]:
-    """Yield bytes; what stands for no limit is a number beyond every machine's memory."""
+    """Yield bytes; a number beyond every machine's memory stands for no limit."""
     yield from _bytes(_text(group.folder / "memory.limit_in_bytes"), "memory.limit_in_bytes")
-    if group.is_top:  # the kernel has the least limit of those out of sight
-        found = re.search(r"^hierarchical_memory_limit (\d+)$", _text(group.folder / "memory.stat"), re.MULTILINE)
-        yield from _bytes(found[1] if found else "", "memory.stat")
+    if group.is_top:  # the kernel gives the least limit of the invisible ancestors here
+        match = re.search(r"^hierarchical_memory_limit (\d+)$", _text(group.folder / "memory.stat"), re.MULTILINE)
+        yield from _bytes(match[1] if match else "", "memory.stat")
 
 
 def _bytes(text: str, file: str) -> Iterator[tuple[float, str]]:

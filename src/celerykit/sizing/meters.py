@@ -1,4 +1,4 @@
-"""What a job took of CPU and memory, seen from beside it: nothing runs in a pool child for it."""
+"""The CPU time and the memory of jobs, measured from the main process: no code runs in a child for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 LOOK_FROM = 0.05
-"""Seconds of a job from which on its process is looked at when it ends: that costs 40 microseconds, measured."""
+"""The least duration in seconds of a job whose process is measured at its end: that costs 40 us, measured."""
 
 
 class Memory(NamedTuple):
@@ -20,11 +20,11 @@ class Memory(NamedTuple):
 
     resident: float
     peak: float
-    """The most it ever had at once."""
+    """The highest resident memory so far."""
 
 
 class Growth:
-    """By how much processes grow at their peaks, from one look to the next."""
+    """The growth of processes at their peaks, from one reading to the next."""
 
     def __init__(self, root: Path = Path("/proc")) -> None:
         self._root = root
@@ -32,44 +32,44 @@ class Growth:
         self._first: dict[int, float] = {}
 
     def look(self, pid: int) -> float | None:
-        """Return by how many bytes a process exceeded what it had at the last look, if never before it had so many.
+        """Return the bytes by which a process's new peak exceeds its memory at the last reading, else None.
 
-        The mark of the peak is not set back, which a process may do to another: Celery replaces children by it.
+        The kernel's mark of the peak is not reset, because Celery replaces children by it.
         """
         try:
-            found = memory(pid, self._root)
-        except OSError:  # it has ended, and nobody knows how large
+            current = memory(pid, self._root)
+        except OSError:  # it has ended, with an unknown size
             self._before.pop(pid, None)
             return None
         before = self._before.get(pid)
-        self._before[pid] = found
-        self._first.setdefault(pid, found.resident)
-        return found.peak - before.resident if before and found.peak > before.peak else None
+        self._before[pid] = current
+        self._first.setdefault(pid, current.resident)
+        return current.peak - before.resident if before and current.peak > before.peak else None
 
     def since_first(self, pid: int) -> float:
-        """Return by how many bytes a process has grown since the first look at it."""
+        """Return the bytes by which a process has grown since its first reading."""
         return self._before[pid].resident - self._first[pid] if pid in self._before else 0.0
 
     def has_seen(self, pid: int) -> bool:
-        """Say whether the next look has one to compare with."""
+        """Say whether there is an earlier reading of a process."""
         return pid in self._before
 
     def forget_all_but(self, pids: Collection[int]) -> None:
-        """Let go of processes that have ended."""
+        """Remove the readings of processes that are not among ``pids``."""
         self._before = {pid: size for pid, size in self._before.items() if pid in pids}
         self._first = {pid: size for pid, size in self._first.items() if pid in pids}
 
 
 def memory(pid: int, root: Path = Path("/proc")) -> Memory:
-    """Return what a process has.
+    """Return the memory of a process.
 
     :raises OSError: if it has ended.
     """
     lines = (root / str(pid) / "status").read_text(encoding="utf-8").splitlines()
-    told = dict(line.split(":", 1) for line in lines if line.startswith(("VmHWM", "VmRSS")))
-    if len(told) < 2:
+    values = dict(line.split(":", 1) for line in lines if line.startswith(("VmHWM", "VmRSS")))
+    if len(values) < 2:
         raise ProcessLookupError(pid)  # it has ended, and waits for its parent
-    return Memory(*(int(told[name].split()[0]) * 1024.0 for name in ("VmRSS", "VmHWM")))
+    return Memory(*(int(values[name].split()[0]) * 1024.0 for name in ("VmRSS", "VmHWM")))
 
 
 def cpu_of(pid: int) -> float:
@@ -77,12 +77,12 @@ def cpu_of(pid: int) -> float:
 
     :raises OSError: if it has ended.
     """
-    # What clock_getcpuclockid(3) returns, which Python does not have: the number's complement, and the clock's kind.
+    # The value of clock_getcpuclockid(3), missing in Python: the complement of the number, and the kind of clock.
     return time.clock_gettime(~pid << 3 | 2)
 
 
 def private(pid: int, root: Path = Path("/proc")) -> float:
-    """Return the bytes that a process shares with no other.
+    """Return the private memory of a process in bytes.
 
     :raises OSError: if it has ended.
     """
@@ -91,15 +91,15 @@ def private(pid: int, root: Path = Path("/proc")) -> float:
 
 
 def delay(pid: int, root: Path = Path("/proc")) -> float:
-    """Return the seconds for which the threads of a process were ready to run, and waited for a CPU.
+    """Return the seconds for which the threads of a process were ready to run without a CPU.
 
-    The second number of ``schedstat``, in the kernel's sched-stats.rst; 0 where a kernel does not count it.
+    The second number of ``schedstat``, see the kernel's sched-stats.rst; 0 where a kernel does not count it.
     """
     return sum(map(_delay, _threads(root / str(pid) / "task")))
 
 
 def delay_of_thread(root: Path = Path("/proc")) -> float:
-    """Return the same of the thread that asks."""
+    """Return the seconds for which the calling thread was ready to run without a CPU."""
     return _delay(root / "thread-self")
 
 
@@ -116,36 +116,36 @@ def _threads(folder: Path) -> Iterator[Path]:
 
 
 class Meter:
-    """The CPU time of single jobs, where it can be told."""
+    """The CPU time of single jobs, where it is measurable."""
 
     def begin(self, _pid: int) -> Any:
-        """Return what the end will be compared with; called when a process or thread has accepted a job."""
+        """Return a value for :meth:`end`; called when a process or thread has accepted a job."""
 
     def end(self, _began: Any) -> float | None:
-        """Return the seconds of CPU that a job took, None if nobody can tell."""
+        """Return the CPU seconds of a job, None if they are unknown."""
 
     def forget(self) -> None:
-        """Begin anew: jobs have run that nobody looked at."""
+        """Drop all readings, because unmeasured jobs have run since."""
 
     def forget_all_but(self, pids: Collection[int]) -> None:
-        """Let go of processes that have ended."""
+        """Remove the readings of processes that are not among ``pids``."""
 
 
 class OfChildren(Meter):
-    """The CPU time of jobs that pool children run, one at a time each."""
+    """The CPU time of jobs in children; a child runs one job at a time."""
 
     def __init__(self) -> None:
         self._used: dict[int, float] = {}
 
     def begin(self, pid: int) -> int:
-        """Look at a child that has accepted a job."""
+        """Read the CPU time of a child at the start of a job."""
         if pid not in self._used:
             with contextlib.suppress(OSError):  # it has ended again
                 self._used[pid] = cpu_of(pid)
         return pid
 
     def end(self, pid: int) -> float | None:
-        """Return what the job took: a child waits for its next one until its parent has read this one's result."""
+        """Return the CPU seconds of the job: the child waits for its next job until its parent has read this result."""
         before = self._used.pop(pid, None)
         try:
             self._used[pid] = now = cpu_of(pid)
@@ -154,21 +154,21 @@ class OfChildren(Meter):
         return None if before is None else now - before
 
     def forget(self) -> None:
-        """Begin anew: children have done jobs that nobody looked at."""
+        """Drop all readings, because children have run unmeasured jobs since."""
         self._used = {}
 
     def forget_all_but(self, pids: Collection[int]) -> None:
-        """Let go of children that have ended."""
+        """Remove the readings of children that are not among ``pids``."""
         self._used = {pid: used for pid, used in self._used.items() if pid in pids}
 
 
 class OfThreads(Meter):
-    """The CPU time of jobs that say that they begin and end in the thread in which they run."""
+    """The CPU time of jobs that report their start and end from their own thread."""
 
     def begin(self, _pid: int) -> float:
-        """Look at this thread."""
+        """Read the CPU time of this thread."""
         return time.thread_time()
 
     def end(self, began: float) -> float:
-        """Return what the job took."""
+        """Return the CPU seconds of the job."""
         return time.thread_time() - began

@@ -1,4 +1,4 @@
-"""The words of sizing: what is known of a pool's jobs, what is asked for, and the plan that follows."""
+"""The types of sizing: the profile of a pool's jobs, the terms of operator and app, and the resulting plan."""
 
 from __future__ import annotations
 
@@ -17,62 +17,62 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Profile:
-    """What the jobs of a pool were seen to do, and what its processes take before the first; sizes in bytes."""
+    """Measurements of a pool's jobs, and of its processes before the first job; sizes in bytes."""
 
     process: float
-    """The memory of a process that has imported the app."""
+    """The memory of a process after the import of the app."""
     child: float | None = None
-    """What a forked child has for itself before its first job."""
+    """The private memory of a forked child before its first job."""
     jobs: int = 0
-    """How many were seen; without any, the following says nothing."""
+    """The number of measured jobs; without any, the following fields have no meaning."""
     wall: float = 0.0
-    """Seconds that a job takes, on average."""
+    """The mean duration of a job in seconds."""
     cpu: float = 0.0
-    """Seconds of CPU among them."""
+    """The mean CPU time of a job in seconds."""
     long: float = 0.0
-    """Seconds that 95 of 100 jobs do not exceed."""
+    """The 95 % quantile of the duration in seconds."""
     growth: float | None = None
-    """What a job adds to the memory of its process at its peak, the largest of nearly all."""
+    """The peak memory that a job adds to its process, the largest of nearly all jobs."""
     parallel: float = 1.0
-    """How many CPUs the threads of one process were seen to use at once: 1 where only one may run Python's code."""
+    """The CPUs that threads of one process used at once: 1 where one thread at a time runs Python's code."""
     arrival: float | None = None
-    """Jobs a second; only where they do not queue, or it would tell of this pool's size instead."""
+    """Arriving jobs a second; None where jobs queue, because the rate would then depend on this pool's size."""
     seen: int | None = None
-    """How many jobs at once there was room for meanwhile."""
+    """The slots during the measurement."""
     used: float | None = None
-    """How many CPUs were used while all that room was taken; None if it never was."""
+    """The CPUs in use while all slots were taken; None if they never were."""
 
     @property
     def busy(self) -> float:
-        """The part of its time for which a job needs a CPU."""
+        """The CPU time of a job as a part of its duration."""
         return min(1.0, max(self.cpu, 1e-6) / self.wall) if self.jobs and self.wall > 0 else 1.0
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What the operator and the app ask for or allow."""
+    """The requirements of the operator and the app."""
 
     kinds: tuple[str, ...] = (PREFORK,)
-    """The kinds of pool that may be chosen, the dearest first."""
+    """The allowed pool kinds, the preferred one first."""
     chosen: str = ""
-    """The kind that was chosen already."""
+    """The kind that the operator has chosen, an empty string for none."""
     replicas: int | None = None
-    """How many workers there are, where that is settled."""
+    """The number of workers, None if sizing may choose it."""
     concurrency: int | None = None
-    """How many jobs at once, where somebody insists: the children's memory follows from that instead."""
+    """The fixed number of jobs at once, None if sizing may choose it; the memory of a child follows from it."""
     connections: tuple[Limit, ...] = ()
-    """How many jobs at once a broker, a result backend or a database has connections for."""
+    """The jobs at once that connections to a broker, a result backend or a database allow."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a value of a plan is what it is."""
+    """The reason for a value of a plan."""
 
     of: str
     """The value's name in :class:`Plan`."""
     text: str
     allows: int | None = None
-    """If it is a bound, how many jobs at once it leaves room for, in all replicas together."""
+    """For a bound, the jobs at once that it allows in all replicas together."""
 
     def __str__(self) -> str:
         return self.text if self.allows is None else f"{self.text} allows {self.allows}"
@@ -84,7 +84,7 @@ class Plan:
 
     kind: str
     replicas: int
-    """How many workers, each of this size."""
+    """The number of workers, each of this size."""
     concurrency: int
     prefetch: int
     max_memory_per_child: int | None
@@ -101,7 +101,7 @@ class Plan:
 
 
 class DoesNotFitError(Exception):
-    """Not even one job at a time has room; says how much memory is needed, and how much there is."""
+    """The memory has no room for a single job; holds the needed bytes and the limit."""
 
     def __init__(self, needed: float, there: Limit):
         super().__init__(f"{megabytes(needed)} are needed, {megabytes(there.value)} are there ({there.source})")
@@ -110,7 +110,7 @@ class DoesNotFitError(Exception):
 
 
 def megabytes(size: float) -> str:
-    """Return a size for people."""
+    """Return a size as text, such as ``512 MB``."""
     return f"{size / MIB:.0f} MB"
 
 
@@ -119,48 +119,48 @@ OPTIONS = {
     "prefetch": "prefetch_multiplier",
     "max_memory_per_child": "max_memory_per_child",
 }
-"""The values of a plan that are options of ``celery worker``, as those are called."""
+"""The values of a plan that are options of ``celery worker``, each with the option's name."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """One value of a plan, and what is in force instead."""
+    """One value of a plan, and the configured value, if any."""
 
     name: str
     """As in :class:`~celerykit.sizing.model.Plan`."""
     tuned: int | None
     given: Any = None
     source: str = ""
-    """Who has set it, nobody if it is empty."""
+    """The source of the configured value, an empty string if there is none."""
     fills: bool = True
     """Whether the tuned value is in force."""
 
     @property
     def setting(self) -> str:
-        """The setting of Celery."""
+        """The name of Celery's setting, such as ``worker_concurrency``."""
         return f"worker_{OPTIONS[self.name]}"
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a worker was given, and why."""
+    """The values that a worker was given, with the plan behind them."""
 
     plan: Plan
     values: tuple[Value, ...]
     forced: bool
     limits: Limits
-    """What the plan follows from, this and the next two."""
+    """The limits of the machine; with the next two fields, the input of the plan."""
     profile: Profile
     terms: Terms
     seen: str = ""
-    """What it rests on beside the machine."""
+    """A description of the record of jobs, an empty string without one."""
 
     def settings(self) -> dict[str, int]:
         """Return the settings of Celery to fill in."""
         return {value.setting: value.tuned for value in self.values if value.fills and value.tuned is not None}
 
     def options(self) -> list[str]:
-        """Return the same as options, which an app's own settings do not replace; none if nothing is forced."""
+        """Return the values as options that override an app's own settings; none if nothing is forced."""
         if not self.forced:
             return []
         flags = {
@@ -169,7 +169,7 @@ class Tuning:
         return [f"{flag}={value}" for flag, value in flags.items()]
 
     def explain(self) -> Iterator[str]:
-        """Yield what it rests on, then each value in force and what it would be otherwise, a line each."""
+        """Yield the record, then each value in force with its alternative, a line each."""
         if self.seen:
             yield f"# {self.seen}"
         for value in self.values:
@@ -186,5 +186,5 @@ class Tuning:
         return any(value.name == name and value.fills for value in self.values)
 
     def why(self, name: str) -> str:
-        """Return the reasons of a value that is in force, nothing of one that is not."""
+        """Return the reasons of a tuned value in force, an empty string for any other."""
         return self.plan.why(name) if self.fills(name) else ""

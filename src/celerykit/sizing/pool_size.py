@@ -1,4 +1,4 @@
-"""How large a worker pool should be, and why: arithmetic on its limits and on what its jobs were seen to do."""
+"""The size of a worker pool, with reasons: arithmetic on its limits and on measurements of its jobs."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
 
 HEADROOM = 0.2
-"""The part of the memory that stays free: for the kernel, for files that are read, for whoever else lives there."""
+"""The part of the memory that stays free for the kernel, the page cache and other processes."""
 RESERVE = 0.05
-"""The part of the memory that stays free beside the most that all jobs at once may take, for a worker that grows.
+"""The part of the memory that stays free beside the peak of all jobs at once, in a worker that adapts.
 
-Such a worker looks at the memory in use before each step.
+Such a worker measures the memory in use before each step.
 """
 UNSHARED = 0.5
-"""What a child soon has for itself of the memory it is forked with: 21 to 25 of 44 to 50 MB, measured."""
+"""The part of the forked memory that soon becomes private to a child: 21 to 25 of 44 to 50 MB, measured."""
 UNKNOWN_JOB = 32 * MIB
-"""Bytes for a job of a pool child where none was measured."""
+"""Assumed bytes for a job of a child if no growth was measured."""
 FIRST_JOB = 256 * MIB
-"""Bytes for a job of a pool child before any job was seen.
+"""Assumed bytes for a job of a child before any job was measured.
 
 A pool that is too small grows in seconds; one that is too large is killed.
 """
 UNKNOWN_SLOT = 1 * MIB
-"""Bytes for a job in a thread or greenlet where none was measured: 50 to 100 of them took 3 MB, measured."""
+"""Assumed bytes for a job in a thread or greenlet: 50 to 100 jobs took 3 MB, measured."""
 FILES_PER_JOB = 4
-"""A pipe's two ends or a broker's connection, a result backend's, a database's, a file."""
+"""Open files of a job: a pipe's two ends or a broker's connection, a result backend's, a database's, a file."""
 FILES_OF_PROCESS = 64
 PREFETCHED = 0.1
-"""Seconds of work that may lie ready beside each running job: it keeps the broker's answer from being waited for."""
+"""Seconds of prefetched work for each running job, so that a slot does not wait for the broker's answer."""
 MOST_PREFETCHED = 64
 GREEN_PREFETCH = 4
-"""Below it, gevent stalls on Redis."""
+"""The least prefetch multiplier of a green pool: below it, gevent stalls on Redis."""
 
 
 def plan(limits: Limits, profile: Profile, terms: Terms) -> Plan:
-    """Return the size that serves these jobs best within these limits.
+    """Return the best size for these jobs within these limits.
 
     :raises DoesNotFitError: if no size is within the memory.
     """
@@ -69,10 +69,10 @@ def plan(limits: Limits, profile: Profile, terms: Terms) -> Plan:
 
 
 def ceiling(limits: Limits, profile: Profile, terms: Terms) -> Reason:
-    """Return what bounds a running worker of the chosen kind the most, however long its jobs wait.
+    """Return the tightest bound of a running worker of the chosen kind, however long its jobs wait.
 
-    Jobs that differ hardly ever take their most at the same time. So a worker that sees memory left may grow beyond
-    what it begins with, but never so far that all jobs at their most would have no room.
+    Different jobs seldom reach their peaks at once. So a worker with free memory may grow beyond its first size, but
+    only as far as all jobs at their peaks have room.
 
     :raises DoesNotFitError: if the memory has no room for one job.
     """
@@ -85,30 +85,31 @@ def ceiling(limits: Limits, profile: Profile, terms: Terms) -> Reason:
 
 
 def slot(kind: str, profile: Profile, used: float, jobs: int) -> float:
-    """Return what one job more at once takes: as it is planned, or as those at hand were seen to, if that is more.
+    """Return the bytes of one more job at once: the planned ones, or the measured ones if they are more.
 
-    :param used: the memory that a worker's processes have, what children share counted once.
-    :param jobs: among how many it is divided.
+    :param used: the memory of a worker's processes in bytes, with shared memory counted once.
+    :param jobs: the number of jobs that use it.
     """
     return max(_slot(kind, profile), (used - profile.process) / max(1, jobs))
 
 
 def memory_used(profile: Profile, main: float, children: Sequence[float]) -> float:
-    """Return the memory that a worker's processes have, what the children share with the main process counted once.
+    """Return the memory of a worker's processes in bytes, with the memory shared by the children counted once.
 
-    :param main: what the main process has, and each of the children, the shared part included.
+    :param main: the bytes of the main process.
+    :param children: the bytes of each child, with the shared memory.
     """
-    shared = max(0.0, profile.process - _own(profile))
+    shared = max(0.0, profile.process - _private(profile))
     return main + sum(max(0.0, child - shared) for child in children)
 
 
 def memory_of(made: Plan, profile: Profile) -> float:
-    """Return the bytes that a plan's processes are known to take with as many jobs as each may run."""
+    """Return the bytes of a plan's processes with all slots taken, without reserves for unknown jobs."""
     return made.replicas * (profile.process + made.concurrency * _slot(made.kind, profile, unknown=0.0))
 
 
 def kind_of_pool(limits: Limits, profile: Profile, terms: Terms) -> tuple[str, str]:
-    """Return the kind of pool, and why; an app that did not say that it is safe for threads never gets them."""
+    """Return the pool kind and the reason; an app that does not allow threads never gets them."""
     if terms.chosen:
         return terms.chosen, "chosen by the operator"
     usual = PREFORK if PREFORK in terms.kinds else terms.kinds[0]
@@ -126,7 +127,7 @@ def kind_of_pool(limits: Limits, profile: Profile, terms: Terms) -> tuple[str, s
 
 
 def _replicas(kind: str, wanted: int, limits: Limits, profile: Profile, terms: Terms) -> tuple[int, str]:
-    """Return how many workers it takes, where one interpreter cannot use all CPUs."""
+    """Return the number of workers and the reason: more than one if one interpreter cannot use all CPUs."""
     if kind == PREFORK:
         return terms.replicas or 1, "its children use all CPUs"
     cpus = limits.cpus.value
@@ -135,7 +136,7 @@ def _replicas(kind: str, wanted: int, limits: Limits, profile: Profile, terms: T
     elif profile.jobs:
         queue = profile.arrival is None and parallelism.is_used_up(kind, cpus, profile)
         needed = parallelism.interpreters(cpus if queue else min(cpus, wanted * profile.busy), profile)
-    else:  # nobody knows whether a second one would pay
+    else:  # without measured jobs, a second one may bring nothing
         needed = 1
     why = f"{needed} use {limits.cpus.value:g} CPUs, one {profile.parallel:.3g}" if needed > 1 else "one is enough"
     if terms.replicas:
@@ -146,10 +147,10 @@ def _replicas(kind: str, wanted: int, limits: Limits, profile: Profile, terms: T
 
 
 def _room(kind: str, replicas: int, limits: Limits, profile: Profile, headroom: float, *, first: bool) -> int:
-    """Return how many jobs at once the memory has room for.
+    """Return the number of jobs at once that the memory has room for.
 
-    :param first: whether they are the first of which anything will be known.
-    :raises DoesNotFitError: if it is none, whatever is left of the headroom.
+    :param first: whether no job was measured yet.
+    :raises DoesNotFitError: if the memory has no room for one job, even without headroom.
     """
     needed = profile.process + _slot(kind, profile, unknown=0.0)
     if needed > limits.memory.value:
@@ -159,7 +160,7 @@ def _room(kind: str, replicas: int, limits: Limits, profile: Profile, headroom: 
 
 
 def most(kind: str, limits: Limits, profile: Profile) -> int:
-    """Return how many jobs at once the memory has room for at all, with nothing put aside for what is not known."""
+    """Return the most jobs at once that the memory has room for, without reserves for unknown jobs."""
     left = _usable(limits, 0.0) - profile.process
     slot = _slot(kind, profile, unknown=0.0)
     return max(1, int(left // slot)) if slot else sys.maxsize
@@ -170,19 +171,19 @@ def _usable(limits: Limits, headroom: float = HEADROOM) -> float:
 
 
 def _slot(kind: str, profile: Profile, unknown: float | None = None) -> float:
-    """Return what one more job at once takes.
+    """Return the planned bytes of one more job at once.
 
-    :param unknown: what is put aside for a job that was not measured, if not the usual.
+    :param unknown: the reserve for a job without measurement, None for the usual one.
     """
-    own = _own(profile) if kind == PREFORK else 0.0
+    private = _private(profile) if kind == PREFORK else 0.0
     if profile.growth is not None:
-        return max(own + profile.growth, UNKNOWN_SLOT)
+        return max(private + profile.growth, UNKNOWN_SLOT)
     usual = UNKNOWN_JOB if kind == PREFORK else UNKNOWN_SLOT
-    return own + (usual if unknown is None else unknown)
+    return private + (usual if unknown is None else unknown)
 
 
-def _own(profile: Profile) -> float:
-    """Return what a child has for itself before its first job."""
+def _private(profile: Profile) -> float:
+    """Return the private bytes of a child before its first job, measured or assumed."""
     return UNSHARED * profile.process if profile.child is None else profile.child
 
 
@@ -211,14 +212,14 @@ def _concurrency(kind: str, wanted: int, replicas: int, bounds: Iterable[Reason]
 
 
 def _recycling(kind: str, concurrency: int, limits: Limits, profile: Profile) -> tuple[int | None, str]:
-    """Return the KiB at which a child is replaced: before all together reach the limit, and after no usual job."""
+    """Return the KiB at which a child is replaced, and the reason: below the children's limit, above a usual job."""
     if kind != PREFORK:
         return None, f"the {kind} pool has no children"
     if limits.memory.value == math.inf:
         return None, "no limit of the memory is known"
     budget = (_usable(limits) - profile.process) / concurrency
-    # Celery looks at the whole of a child, of which the parent's part is there once for all.
-    whole = budget + max(0.0, profile.process - _own(profile))
+    # Celery compares the whole memory of a child, but children share the parent's part.
+    whole = budget + max(0.0, profile.process - _private(profile))
     usual = profile.process + (UNKNOWN_JOB if profile.growth is None else profile.growth)
     if whole < usual:
         return None, f"a child with a usual job has {megabytes(usual)}, and would be replaced after each"

@@ -1,4 +1,4 @@
-"""Which tasks of one queue had better have queues of their own."""
+"""The tasks of one queue that should have queues of their own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LONG = 60.0
-"""Seconds of a job that nobody likes to wait behind."""
+"""Seconds from which on a job counts as long for the jobs behind it."""
 TIMES = 60
-"""How many times as long as the others the long ones are."""
+"""The factor by which long jobs exceed the others."""
 FEW = 0.02
-"""The part of the jobs, or of their time, below which a kind of them is no matter."""
+"""The part of the jobs, or of their time, below which a kind needs no queue of its own."""
 
 
 @dataclass(frozen=True)
@@ -30,31 +30,31 @@ class Part:
 
     @property
     def seconds(self) -> float:
-        """How long all of their jobs took."""
+        """The total duration of their jobs in seconds."""
         return self.jobs.jobs * self.jobs.wall
 
 
 def parts(tasks: Mapping[str, Jobs]) -> list[Part]:
-    """Return the kinds of tasks that are better kept apart, the commonest first; one alone if all are alike."""
+    """Return the parts that should have separate queues, the most frequent first; one part if all tasks are alike."""
     kinds: dict[str, list[str]] = {}
     brief = min((jobs.p50 for jobs in tasks.values()), default=0.0)
     for name, jobs in sorted(tasks.items()):
         kinds.setdefault(_kind(jobs, brief), []).append(name)
-    found = [Part(kind, tuple(names), together([tasks[name] for name in names])) for kind, names in kinds.items()]
-    number, seconds = sum(part.jobs.jobs for part in found), sum(part.seconds for part in found)
-    many = [part for part in found if max(part.jobs.jobs / number, part.seconds / (seconds or 1.0)) >= FEW]
+    split = [Part(kind, tuple(names), together([tasks[name] for name in names])) for kind, names in kinds.items()]
+    number, seconds = sum(part.jobs.jobs for part in split), sum(part.seconds for part in split)
+    many = [part for part in split if max(part.jobs.jobs / number, part.seconds / (seconds or 1.0)) >= FEW]
     return sorted(many, key=lambda part: -part.jobs.jobs)
 
 
 def together(several: list[Jobs]) -> Jobs:
-    """Return what the jobs of several tasks do; of the quantiles, which cannot be added, the largest."""
+    """Return the means of several tasks' jobs together; quantiles cannot be added, so the largest one of each."""
     number = sum(jobs.jobs for jobs in several)
-    known = [jobs for jobs in several if jobs.cpu is not None]
-    counted = sum(jobs.jobs for jobs in known)
+    measured = [jobs for jobs in several if jobs.cpu is not None]
+    counted = sum(jobs.jobs for jobs in measured)
     return Jobs(
         jobs=number,
         wall=sum(jobs.jobs * jobs.wall for jobs in several) / number,
-        cpu=sum(jobs.jobs * (jobs.cpu or 0.0) for jobs in known) / counted if counted else None,
+        cpu=sum(jobs.jobs * (jobs.cpu or 0.0) for jobs in measured) / counted if counted else None,
         p50=max(jobs.p50 for jobs in several),
         p95=max(jobs.p95 for jobs in several),
         p99=max(jobs.p99 for jobs in several),

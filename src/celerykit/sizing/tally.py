@@ -1,4 +1,4 @@
-"""What a worker has seen of its jobs, by task: sums and quantiles, never a log."""
+"""A worker's measurements of its jobs, by task: sums and quantiles, never a log."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST_TASKS = 200
-"""An app has fewer; names that somebody makes up must not fill the memory."""
+"""The most tasks with a tally of their own: invented names must not fill the memory."""
 OTHERS = "others"
 ACCURACY = 0.05
-"""The part by which a quantile may be wrong."""
+"""The relative error of a quantile."""
 
 
 class Seen(NamedTuple):
@@ -52,12 +52,12 @@ class Tally:
         self.grown(job.growth)
 
     def grown(self, growth: float | None) -> None:
-        """Note by how much a process grew at its peak."""
+        """Keep the largest growth of a process, in bytes."""
         if growth is not None:
             self.growth = max(growth, self.growth or 0.0)
 
     def join(self, other: Tally) -> None:
-        """Count what another tally has counted."""
+        """Add the jobs of another tally."""
         self.jobs += other.jobs
         self._walls.merge(other._walls)
         self._queued.merge(other._queued)
@@ -66,19 +66,19 @@ class Tally:
         self.grown(other.growth)
 
     def share(self, cpu: float) -> None:
-        """Spread CPU seconds that nobody can tell apart."""
+        """Spread CPU seconds of unknown jobs over all jobs."""
         self._cpu += cpu
         self._with_cpu = self.jobs
 
     def summary(self, delay: float = 0.0) -> Jobs:
         """Return the means and quantiles.
 
-        :param delay: seconds that all of them together waited for a CPU, which is no part of what they do.
+        :param delay: seconds for which all jobs together waited for a CPU; they are subtracted.
         """
         cpu = self._cpu / self._with_cpu if self._with_cpu else None
         queued = (self._queued.quantile(part) for part in (0.5, 0.95))  # None of nothing
         wall = max((self._walls.sum - delay) / self.jobs, cpu or 0.0)
-        # Nobody knows whose delay it was: each is taken to have had a part of it that is as long as it was itself.
+        # The delay of a single job is unknown: each gets a part in proportion to its duration.
         undelayed = min(1.0, wall * self.jobs / self._walls.sum) if self._walls.sum else 1.0
         p50, p95, p99 = (undelayed * (self._walls.quantile(part) or 0.0) for part in (0.5, 0.95, 0.99))
         return Jobs(self.jobs, wall, cpu, p50, p95, p99, self.growth, *queued)
@@ -87,12 +87,12 @@ class Tally:
 def by_task(jobs: Iterable[Seen], tallies: defaultdict[str, Tally]) -> None:
     """Add each job to the tally of its task."""
     for job in jobs:
-        known = job.task in tallies or len(tallies) < MOST_TASKS
-        tallies[job.task if known else OTHERS].add(job)
+        is_counted_apart = job.task in tallies or len(tallies) < MOST_TASKS
+        tallies[job.task if is_counted_apart else OTHERS].add(job)
 
 
 def joined(*several: defaultdict[str, Tally]) -> defaultdict[str, Tally]:
-    """Return the tallies of several times as one."""
+    """Return the sum of several sets of tallies."""
     result: defaultdict[str, Tally] = defaultdict(Tally)
     for tallies in several:
         for task, tally in tallies.items():

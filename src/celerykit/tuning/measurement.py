@@ -1,4 +1,4 @@
-"""One task of the app, run some times in a process of its own, to see what it takes of memory and CPUs."""
+"""The measurement of one task of the app: runs in a process of its own, with their memory and CPU time."""
 
 from __future__ import annotations
 
@@ -21,27 +21,29 @@ if TYPE_CHECKING:
 
 
 LONG_ENOUGH = 0.5
-"""Seconds that threads run a task for, to see what CPUs they use at once; or as often as it is run one by one."""
+"""Seconds for which threads run a task to measure their CPUs, unless they reach the number of single runs first."""
 
 
-class Found(NamedTuple):
-    """What was seen of a task."""
+class Measurement(NamedTuple):
+    """The measured values of a task."""
 
     jobs: Jobs
     child: float
-    """The bytes that its process has for itself."""
+    """The private memory of its process, in bytes."""
     parallel: float
-    """How many CPUs its threads used at once, 1 if that was not asked."""
+    """The CPUs that its threads used at once; 1 if this was not measured."""
 
 
-def run(app: Any, task: str, args: Sequence[Any], kwargs: Mapping[str, Any], times: int, threads: int = 1) -> Found:
-    """Run a task so many times, one after the other, and then in some threads at once, and return what was seen.
+def run(
+    app: Any, task: str, args: Sequence[Any], kwargs: Mapping[str, Any], times: int, threads: int = 1
+) -> Measurement:
+    """Run a task ``times`` times, one run after the other, then in threads at once; return the measured values.
 
-    The process is forked from this one, which has imported the app, as a pool child is. The first run is left out, if
-    there are more: it imports what later ones find.
+    The process is forked from this one, as a worker forks a child after the import of the app. The first of several
+    runs does not count, because it does the imports for later ones.
 
-    :param threads: how many threads; 1 for an app that is not said to be safe for them.
-    :raises ConfigurationError: if the app has no such task, or it fails.
+    :param threads: the number of threads; 1 for an app that is not declared safe for threads.
+    :raises ConfigurationError: if the app has no such task, or the task fails.
     """
     if task not in app.tasks:
         near = option_names.closest(task, list(app.tasks))
@@ -56,7 +58,7 @@ def run(app: Any, task: str, args: Sequence[Any], kwargs: Mapping[str, Any], tim
         for number, job in enumerate(_jobs(here, process.pid or 0, task, times)):
             if number or times == 1:
                 tally.add(job)
-        own, jobs = meters.private(process.pid or 0), tally.summary()
+        private, jobs = meters.private(process.pid or 0), tally.summary()
         parallel = _parallel(here, task, jobs, threads) if threads > 1 else 1.0
     except EOFError:
         process.join()
@@ -64,7 +66,7 @@ def run(app: Any, task: str, args: Sequence[Any], kwargs: Mapping[str, Any], tim
     finally:
         here.close()
         process.join()
-    return Found(jobs, max(0.0, own - (tally.growth or 0.0)), parallel)
+    return Measurement(jobs, max(0.0, private - (tally.growth or 0.0)), parallel)
 
 
 def _jobs(connection: Connection, pid: int, task: str, times: int) -> Iterator[Seen]:
@@ -77,13 +79,13 @@ def _jobs(connection: Connection, pid: int, task: str, times: int) -> Iterator[S
 
 
 def _parallel(connection: Connection, task: str, jobs: Jobs, threads: int) -> float:
-    """Return how many CPUs so many threads use at once: their interpreter may let one run at a time."""
+    """Return the CPUs that this many threads use at once: the interpreter may run one thread at a time."""
     each = max(1, min(jobs.jobs, math.ceil(LONG_ENOUGH / max(jobs.wall, 1e-6))))
     return max(1.0, sum(min(1.0, cpu / max(wall, 1e-9)) for wall, cpu in _run(connection, task, threads, each)))
 
 
 def _run(connection: Connection, task: str, threads: int = 1, each: int = 1) -> list[tuple[float, float]]:
-    """Have the task run in so many threads, so often in each, and return each thread's seconds, and those of CPU."""
+    """Run the task ``each`` times in each of ``threads`` threads; return each thread's seconds and CPU seconds."""
     connection.send((threads, each))
     spans, problem = connection.recv()
     if problem:
@@ -94,13 +96,13 @@ def _run(connection: Connection, task: str, threads: int = 1, each: int = 1) -> 
 def _serve(
     connection: Connection, other: Connection, app: Any, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> None:
-    """Run the task whenever the other side asks, in the child."""
+    """Run the task at each request of the parent, in the child."""
 
     def work(times: int) -> tuple[float, float]:
         began, cpu, delayed = time.monotonic(), time.thread_time(), meters.delay_of_thread()
         for _ in range(times):
             app.tasks[task].apply(args=args, kwargs=kwargs, throw=True)
-        # What else runs on this machine is no part of what the job does.
+        # Time lost to other processes of this machine is no part of the job's time.
         others = meters.delay_of_thread() - delayed
         return time.monotonic() - began - others, time.thread_time() - cpu
 
@@ -114,13 +116,13 @@ def _serve(
         problem = ""
         try:
             with ThreadPoolExecutor(threads) as pool:
-                # One alone runs where it does in a pool child: in the main thread, which has the signals.
+                # A single run is in the main thread, as in a pool child, because signal handlers need it.
                 spans = [work(each)] if threads == 1 else list(pool.map(work, [each] * threads))
-        except Exception as exc:  # whatever the app's code raises is what its author is told
+        except Exception as exc:  # the app's code may raise anything; report it to its author
             problem = f"raised {exc!r}"
         connection.send((spans, problem))
 
 
 def _failed(task: str, problem: str) -> Finding:
-    remedy = "Say by --args and --kwargs with what it works; nothing was measured"
+    remedy = "Give arguments that work by --args and --kwargs; nothing was measured"
     return Finding("--task", task, "celerykit tune", problem, remedy)

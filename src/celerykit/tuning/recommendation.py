@@ -1,4 +1,4 @@
-"""What ``celerykit tune`` proposes for a pool: a size with its reasons, and as variables of its env file."""
+"""The proposal of ``celerykit tune`` for a pool: a size with its reasons, and the variables of its env file."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 POOL = "CELERY_WORKER_POOL"
 WORTH = 1.1
-"""How many times as many jobs a second a change must bring to be proposed: the estimate is no better."""
+"""The factor by which a change must raise the jobs a second to be proposed: the estimate is no more exact."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """A plan, and what to expect of it."""
+    """A plan with its estimated throughput and memory."""
 
     plan: Plan
     rate: float | None
-    """Jobs a second, if nothing else is short; None where nothing is known of them."""
+    """Jobs a second, if only slots and CPUs bound them; None if no job was measured."""
     memory: float
-    """Bytes, with all slots taken."""
+    """Memory in bytes, with all slots taken."""
 
     def __str__(self) -> str:
         rate = f"about {self.rate:.3g} jobs/s with " if self.rate else ""
@@ -47,22 +47,22 @@ class Size:
 
 @dataclass(frozen=True)
 class Advice:
-    """What is proposed for one pool."""
+    """The proposal for one pool."""
 
     pool: str
     seen: str
-    """The record or the runs that the advice rests on."""
+    """A description of the record or the runs behind the proposal."""
     size: Size
     with_threads: Size | None
-    """What it would be if the app were safe for threads, where that is worth asking."""
+    """The size for an app that is safe for threads, None where threads would bring too little."""
     tasks: Mapping[str, Jobs]
     parts: tuple[tuple[Part, Size], ...]
-    """Queues that had better be apart, if there are several."""
+    """Proposed queues, if there are several."""
     gain: str = ""
-    """What queues of their own bring, in words."""
+    """The benefit of separate queues, in words."""
 
     def lines(self) -> Iterator[str]:
-        """Yield all of it, as lines of an env file with comments."""
+        """Yield the proposal as lines of an env file with comments."""
         yield f"# {self.seen}"
         for name, jobs in self.tasks.items():
             cpu = "unknown" if jobs.cpu is None else f"{jobs.cpu:.3g}"
@@ -100,68 +100,68 @@ VARIABLES = {
     "CELERY_WORKER_PREFETCH_MULTIPLIER": "prefetch",
     "CELERY_WORKER_MAX_MEMORY_PER_CHILD": "max_memory_per_child",
 }
-"""What fixes a plan, and the plan's name for it."""
+"""The variables that fix a plan, each with its field of :class:`~celerykit.sizing.model.Plan`."""
 WORDS = {"long": "long jobs", "cpu": "jobs that compute", "wait": "jobs that wait"}
 
 
 def of_task(launch: Launch, app: Any, task: str, args: Sequence[Any], kwargs: Mapping[str, Any], times: int) -> Advice:
-    """Run a task of the app, and return what is best for a pool that has no other jobs.
+    """Run a task of the app, and return the best size for a pool without other jobs.
 
-    :raises ConfigurationError: if there is no such task, it fails, or not even one has room.
+    :raises ConfigurationError: if there is no such task, the task fails, or the memory has no room for a single job.
     """
     from celerykit.tuning import measurement
 
     process = startup.footprint()
     may_have_threads = THREADS in launch.settings.pool_kinds or _chosen(launch) == THREADS
     threads = math.ceil(_bounds(launch).cpus.value) if may_have_threads else 1
-    found = measurement.run(app, task, args, kwargs, times, threads)
-    known = found.jobs.profile(process, child=found.child, parallel=found.parallel)
-    return _advise(launch, app, known, {task: found.jobs}, f"{times} runs of {task}")
+    measured = measurement.run(app, task, args, kwargs, times, threads)
+    profile = measured.jobs.profile(process, child=measured.child, parallel=measured.parallel)
+    return _advise(launch, app, profile, {task: measured.jobs}, f"{times} runs of {task}")
 
 
 def of_worker(launch: Launch, app: Any, sample: int, say: Callable[[str], None]) -> Advice:
-    """Return what is best for a pool by what its worker has seen.
+    """Return the best size for a pool by its worker's record.
 
-    :param sample: how many jobs to wait for.
-    :param say: is told how far it is.
-    :raises ConfigurationError: if not even one job has room, or what was seen cannot be read.
+    :param sample: the number of jobs to wait for.
+    :param say: receives lines of progress.
+    :raises ConfigurationError: if the memory has no room for a single job, or the record is not readable.
     """
     record = _sampled(launch, sample, say) if sample else launch.seen[0]
     process = startup.footprint()
     if record is None:
         return _advise(launch, app, Profile(process), {}, "nothing was seen of this pool's jobs yet")
-    return _advise(launch, app, record.profile(process), record.tasks, startup.rests_on(launch, record, app))
+    return _advise(launch, app, record.profile(process), record.tasks, startup.describe_record(launch, record, app))
 
 
 def _sampled(launch: Launch, sample: int, say: Callable[[str], None]) -> Record:
-    """Wait until the worker has kept what so many jobs did; it writes that down once a minute."""
-    app, told = launch.environment.values["CELERY_APP"], -1
+    """Wait until the worker's record holds ``sample`` jobs; the worker writes it once a minute."""
+    app, reported = launch.environment.values["CELERY_APP"], -1
     while True:
         record = history.read(launch.profile_file, app)
         jobs = record.all.jobs if record else 0
         if record and jobs >= sample:
             return record
-        if jobs != told:
+        if jobs != reported:
             say(f"{jobs} of {sample} jobs")
-            told = jobs
+            reported = jobs
         time.sleep(1)
 
 
-def _advise(launch: Launch, app: Any, known: Profile, tasks: Mapping[str, Jobs], seen: str) -> Advice:
-    """Return what is best for a pool whose jobs do this.
+def _advise(launch: Launch, app: Any, profile: Profile, tasks: Mapping[str, Jobs], seen: str) -> Advice:
+    """Return the proposal for a pool with these jobs.
 
     :raises ConfigurationError: if its memory has no room for a single job.
     """
     bounds = _bounds(launch)
     terms = Terms(launch.settings.pool_kinds, chosen=_chosen(launch))
-    size = _size(bounds, known, terms, app)
+    size = _size(bounds, profile, terms, app)
     threads = None
-    if not terms.chosen and THREADS not in terms.kinds and known.jobs:
-        threads = _size(bounds, known, replace(terms, kinds=(THREADS, *terms.kinds)), app)
+    if not terms.chosen and THREADS not in terms.kinds and profile.jobs:
+        threads = _size(bounds, profile, replace(terms, kinds=(THREADS, *terms.kinds)), app)
         if threads.plan.kind != THREADS or (threads.rate or 0) < WORTH * (size.rate or 0):
             threads = None
-    parts = _parts(bounds, known, terms, app, tasks)
-    gain = _gain(parts, size, bounds.cpus.value / max(known.cpu, 1e-6)) if len(parts) > 1 else ""
+    parts = _parts(bounds, profile, terms, app, tasks)
+    gain = _gain(parts, size, bounds.cpus.value / max(profile.cpu, 1e-6)) if len(parts) > 1 else ""
     return Advice(launch.pool, seen, size, threads, tasks, parts if gain else (), gain)
 
 
@@ -172,9 +172,9 @@ def env(plan: Plan) -> dict[str, str]:
 
 
 def write(launch: Launch, plan: Plan) -> list[Path]:
-    """Put the variables into the pool's env file in place of those that are there, and link one for each more worker.
+    """Replace the plan's variables in the pool's env file, and link an env file for each further replica.
 
-    :returns: what was written or linked.
+    :returns: the files that were written or linked.
     :raises ConfigurationError: if the file cannot be written.
     """
     folder = environment.config_dir(launch.environment.values)
@@ -188,23 +188,23 @@ def write(launch: Launch, plan: Plan) -> list[Path]:
             if not link.exists():
                 link.symlink_to(target.name)
     except OSError as exc:
-        remedy = "Run it as the owner of that folder, or copy the lines above to where this worker's environment is"
+        remedy = "Run it as the owner of that folder, or copy the lines above into this worker's environment"
         finding = Finding(target.name, "", str(folder), f"cannot be written: {exc.strerror}", remedy)
         raise ConfigurationError(finding) from exc
     return [target, *links]
 
 
 def _replace(target: Path, text: str) -> None:
-    """Write a file in one step, with its owner and rights if it has any."""
+    """Write a file in one step; keep the owner and the rights of an existing one."""
     actual = target.resolve()
     if not actual.exists():
         onestep.write(actual, text)
         return
-    found = actual.stat()
+    status = actual.stat()
 
     def rights(descriptor: int) -> None:
-        os.fchmod(descriptor, found.st_mode)
-        os.fchown(descriptor, found.st_uid, found.st_gid)
+        os.fchmod(descriptor, status.st_mode)
+        os.fchown(descriptor, status.st_uid, status.st_gid)
 
     onestep.write(actual, text, rights=rights)
 
@@ -214,69 +214,71 @@ def _bounds(launch: Launch) -> Limits:
 
 
 def _weights(launch: Launch) -> dict[str, float]:
-    """Return the weights of the pools, where further workers of this one are no pools of their own."""
+    """Return the weights of the pools, with all replicas of this pool as one."""
     folder = environment.config_dir(launch.environment.values)
-    own = environment.pool_behind(folder, launch.pool)
+    pool = environment.pool_behind(folder, launch.pool)
     others = {
-        name: weight for name, weight in startup.weights(launch).items() if environment.pool_behind(folder, name) != own
+        name: weight
+        for name, weight in startup.weights(launch).items()
+        if environment.pool_behind(folder, name) != pool
     }
     return {**others, launch.pool: launch.settings.weight}
 
 
 def _chosen(launch: Launch) -> str:
-    """Return the kind of pool that somebody has chosen, other than by an earlier ``--write``, nothing if nobody has."""
+    """Return the pool kind of the operator, an empty string if there is none or an earlier ``--write`` has set it."""
     kind = launch.environment.values.get(POOL, "")
     kind = startup.ALIASES.get(kind, kind)
     return "" if kind in launch.settings.pool_kinds else kind
 
 
-def _size(bounds: Limits, known: Profile, terms: Terms, app: Any) -> Size:
-    kind, _ = pool_size.kind_of_pool(bounds, known, terms)
+def _size(bounds: Limits, profile: Profile, terms: Terms, app: Any) -> Size:
+    kind, _ = pool_size.kind_of_pool(bounds, profile, terms)
     try:
-        plan = pool_size.plan(bounds, known, replace(terms, connections=tuple(startup.connections(app.conf, kind))))
+        plan = pool_size.plan(bounds, profile, replace(terms, connections=tuple(startup.connections(app.conf, kind))))
     except DoesNotFitError as exc:
         raise ConfigurationError(startup.too_little(exc)) from exc
-    return Size(plan, _rate(plan, known, bounds.cpus), pool_size.memory_of(plan, known))
+    return Size(plan, _rate(plan, profile, bounds.cpus), pool_size.memory_of(plan, profile))
 
 
-def _rate(plan: Plan, known: Profile, cpus: Limit) -> float | None:
-    """Return how many jobs a second a plan can do: by its slots, and by the CPUs that its processes can use."""
-    if not known.jobs or not known.wall:
+def _rate(plan: Plan, profile: Profile, cpus: Limit) -> float | None:
+    """Return the jobs a second that a plan can do, bounded by its slots and by the CPUs of its processes."""
+    if not profile.jobs or not profile.wall:
         return None
-    used = cpus.value if plan.kind == PREFORK else min(cpus.value, plan.replicas * known.parallel)
+    used = cpus.value if plan.kind == PREFORK else min(cpus.value, plan.replicas * profile.parallel)
     slots = plan.replicas * (1 if plan.kind == SOLO else plan.concurrency)
-    cpu = known.cpu + (parallelism.HANDED_OVER if plan.kind == PREFORK else 0.0)
-    return min(slots / known.wall, used / max(cpu, 1e-6))
+    cpu = profile.cpu + (parallelism.HANDED_OVER if plan.kind == PREFORK else 0.0)
+    return min(slots / profile.wall, used / max(cpu, 1e-6))
 
 
 def _parts(
-    bounds: Limits, known: Profile, terms: Terms, app: Any, tasks: Mapping[str, Jobs]
+    bounds: Limits, profile: Profile, terms: Terms, app: Any, tasks: Mapping[str, Jobs]
 ) -> tuple[tuple[Part, Size], ...]:
-    """Return the queues that had better be apart, each with its part of the memory."""
-    found = queue_split.parts(tasks)
-    if len(found) < 2:
+    """Return the proposed queues, each sized for its part of the memory."""
+    parts = queue_split.parts(tasks)
+    if len(parts) < 2:
         return ()
-    room = replace(bounds, memory=replace(bounds.memory, value=bounds.memory.value / len(found)))
+    room = replace(bounds, memory=replace(bounds.memory, value=bounds.memory.value / len(parts)))
     sized = []
-    for part in found:
-        of_part = part.jobs.profile(known.process, child=known.child, parallel=known.parallel)
+    for part in parts:
+        of_part = part.jobs.profile(profile.process, child=profile.child, parallel=profile.parallel)
         sized.append((part, _size(room, of_part, terms, app)))
     return tuple(sized)
 
 
-def _gain(parts: tuple[tuple[Part, Size], ...], now: Size, most: float) -> str:
-    """Return what queues of their own bring, nothing if it is not worth them.
+def _gain(parts: tuple[tuple[Part, Size], ...], current: Size, most: float) -> str:
+    """Return the benefit of separate queues in words, an empty string if it is too small.
 
-    :param most: jobs a second for which there are CPUs.
+    :param most: the jobs a second that the CPUs allow.
     """
     long = [part.jobs for part, _ in parts if part.kind == "long"]
     if long:
         others = max(part.jobs.p95 for part, _ in parts if part.kind != "long")
         return f"those of up to {others:.3g} s wait no longer behind those of {long[0].p50:.3g} s"
     number = sum(part.jobs.jobs for part, _ in parts)
-    # Of a mix, all parts are done at the pace of the one that is the slowest for its number.
+    # All parts of a mix proceed at the pace of the part that is slowest for its number of jobs.
     rate = min(most, *((size.rate or 0.0) * number / part.jobs.jobs for part, size in parts))
-    if not now.rate or rate < WORTH * now.rate:
+    if not current.rate or rate < WORTH * current.rate:
         return ""
     memory = sum(size.memory for _, size in parts)
-    return f"about {rate:.3g} jobs/s with {model.megabytes(memory)} in all, instead of {now.rate:.3g}"
+    return f"about {rate:.3g} jobs/s with {model.megabytes(memory)} in all, instead of {current.rate:.3g}"

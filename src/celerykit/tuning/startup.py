@@ -1,4 +1,4 @@
-"""The size that a worker gets where nobody has said one: options of Celery from what there is room for."""
+"""The size of a worker where nobody has set one: options of Celery that fit the limits of its machine."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ OF_APP = "the app's own setting"
 
 
 def kind_of_pool(launch: Launch) -> str:
-    """Return the kind of pool that fits what the app allows and its jobs were seen to do."""
-    own = launch.settings
-    if own.tune == settings.OFF or own.pool_kinds == (PREFORK,):
+    """Return the pool kind that fits the recorded jobs, among the kinds that the app allows."""
+    config = launch.settings
+    if config.tune == settings.OFF or config.pool_kinds == (PREFORK,):
         return PREFORK
     record, _ = launch.seen
-    terms = Terms(kinds=own.pool_kinds)
-    # How much memory a process takes says nothing about its kind; the app is not imported yet.
-    return pool_size.kind_of_pool(_bounds(launch), _known(record, process=0), terms)[0]
+    terms = Terms(kinds=config.pool_kinds)
+    # The memory of a process has no influence on the kind; the app is not imported yet.
+    return pool_size.kind_of_pool(_bounds(launch), _profile(record, process=0), terms)[0]
 
 
 def tune(launch: Launch, app: Any) -> Tuning | None:
-    """Return what to give a worker of ``app``, which is imported; None where nothing is to be tuned.
+    """Return the tuning of a worker of the imported ``app``, None where nothing is to be tuned.
 
     :raises ConfigurationError: if its memory has no room for a single job.
     """
@@ -50,28 +50,28 @@ def tune(launch: Launch, app: Any) -> Tuning | None:
     layer = layer_of(app.conf)
     if launch.settings.tune == settings.OFF or kind not in pool_kinds.POOL_KINDS or layer is None:
         return None
-    given = {name: _given(launch, app.conf, layer, option) for name, option in OPTIONS.items()}
+    configured = {name: _configured(launch, app.conf, layer, option) for name, option in OPTIONS.items()}
     terms = Terms(
-        kinds=(kind,) if launch.told_pool else launch.settings.pool_kinds,
+        kinds=(kind,) if launch.requested_pool else launch.settings.pool_kinds,
         chosen=kind,
         replicas=1,
-        concurrency=_jobs_at_once(given["concurrency"][0]),
+        concurrency=_jobs_at_once(configured["concurrency"][0]),
         connections=tuple(connections(app.conf, kind)),
     )
     record, _ = launch.seen
-    known = _known(record, footprint())
+    profile = _profile(record, footprint())
     bounds = _bounds(launch)
     try:
-        plan = pool_size.plan(bounds, known, terms)
+        plan = pool_size.plan(bounds, profile, terms)
     except DoesNotFitError as exc:
         raise ConfigurationError(too_little(exc)) from exc
     forced = launch.settings.tune == settings.FORCE
-    values = tuple(_value(plan, name, *given[name], forced=forced) for name in OPTIONS)
-    return Tuning(plan, values, forced, bounds, known, terms, rests_on(launch, record, app) if record else "")
+    values = tuple(_value(plan, name, *configured[name], forced=forced) for name in OPTIONS)
+    return Tuning(plan, values, forced, bounds, profile, terms, describe_record(launch, record, app) if record else "")
 
 
 def overcommitted(tuned: Tuning) -> Iterator[Finding]:
-    """Yield that somebody asks for more jobs at once than the memory has room for, whatever the jobs do."""
+    """Yield a finding if the configured concurrency exceeds the room in memory, even for jobs without growth."""
     (value,) = (value for value in tuned.values if value.name == "concurrency")
     most = pool_size.most(tuned.plan.kind, tuned.limits, tuned.profile)
     if value.source and not value.fills and (tuned.terms.concurrency or 0) > most:
@@ -93,26 +93,26 @@ def fill(app: Any, tuning: Tuning) -> None:
 
 
 def weights(launch: Launch) -> dict[str, float]:
-    """Return the weight of each worker of this machine: those of one env file are one pool, and share its weight."""
+    """Return the weight of each worker of this machine; the workers of one pool share its weight."""
     folder = environment.config_dir(launch.environment.values)
-    found = dict.fromkeys(environment.pools(folder), settings.Settings.weight)
-    for name, told in environment.of_pools(folder):
-        found[name] = _weight(told)
-    found[launch.pool] = launch.settings.weight
-    pools = Counter(environment.pool_behind(folder, name) for name in found)
-    return {name: weight / pools[environment.pool_behind(folder, name)] for name, weight in found.items()}
+    by_name = dict.fromkeys(environment.pools(folder), settings.Settings.weight)
+    for name, environ in environment.of_pools(folder):
+        by_name[name] = _weight(environ)
+    by_name[launch.pool] = launch.settings.weight
+    pools = Counter(environment.pool_behind(folder, name) for name in by_name)
+    return {name: weight / pools[environment.pool_behind(folder, name)] for name, weight in by_name.items()}
 
 
 def footprint() -> float:
-    """Return the bytes of memory that a worker's process takes, the app imported, which this process has."""
-    # What a worker imports beside the app is part of its memory.
+    """Return the resident memory of this process in bytes, as of a worker after the import of the app."""
+    # A worker also imports these modules, so they count.
     from celery.apps import worker
 
     del worker
     return meters.memory(os.getpid()).resident
 
 
-def _known(record: Record | None, process: float) -> Profile:
+def _profile(record: Record | None, process: float) -> Profile:
     return record.profile(process) if record and record.is_enough else Profile(process)
 
 
@@ -120,32 +120,32 @@ def _bounds(launch: Launch) -> Limits:
     return limits.share(limits.read(), launch.pool, weights(launch))
 
 
-def rests_on(launch: Launch, record: Record, app: Any) -> str:
-    """Return since when, how much and where jobs were seen, and what of it is of the past."""
-    gone = sorted(name for name in record.tasks if name not in app.tasks)
+def describe_record(launch: Launch, record: Record, app: Any) -> str:
+    """Return the record's date, jobs, removed tasks and file, in words."""
+    removed = sorted(name for name in record.tasks if name not in app.tasks)
     return (
         f"seen until {record.written}: {record.all.jobs} jobs of {len(record.tasks)} tasks"
-        f"{', of which the app no longer has ' + ', '.join(gone) if gone else ''}"
+        f"{', of which the app no longer has ' + ', '.join(removed) if removed else ''}"
         f" ({launch.profile_file})"
     )
 
 
-def _weight(told: Environment) -> float:
+def _weight(environ: Environment) -> float:
     try:
-        return settings.from_environment(told.values).weight
-    except ConfigurationError:  # said where that pool starts
+        return settings.from_environment(environ.values).weight
+    except ConfigurationError:  # that pool's own start reports it
         return settings.Settings.weight
 
 
-def _given(launch: Launch, conf: Any, layer: Any, option: str) -> tuple[Any, str]:
-    """Return the value that the operator or the app has set, and where; none if nobody has."""
-    told = launch.environment
+def _configured(launch: Launch, conf: Any, layer: Any, option: str) -> tuple[Any, str]:
+    """Return the value that the operator or the app has set, and its source; None and an empty string if none has."""
+    environ = launch.environment
     for name in (option, "autoscale") if option == "concurrency" else (option,):
         variable = f"CELERY_WORKER_{name}".upper()
         if value := _argument(launch.arguments, name):
             return value, environment.ARGUMENTS
-        if value := told.values.get(variable):
-            return value, f"{variable} ({told.sources.get(variable, environment.INHERITED)})"
+        if value := environ.values.get(variable):
+            return value, f"{variable} ({environ.sources.get(variable, environment.INHERITED)})"
     return _of_app(conf, layer, f"worker_{option}")
 
 
@@ -158,7 +158,7 @@ def _argument(arguments: Sequence[str], name: str) -> str | None:
 
 
 def _of_app(conf: Any, layer: Any, name: str) -> tuple[Any, str]:
-    """Return the app's own value, whatever style it is written in: what is still there above a mark in the layer."""
+    """Return the app's own value in any style of names: the value that hides a mark in the kit's layer."""
     before = {name: layer[name]} if name in layer else {}
     layer[name] = mark = object()
     value = conf[name]
@@ -168,7 +168,7 @@ def _of_app(conf: Any, layer: Any, name: str) -> tuple[Any, str]:
 
 
 def _jobs_at_once(given: Any) -> int | None:
-    """Return what a given concurrency comes to: a number, ``auto``, or what ``--autoscale`` may grow to."""
+    """Return the jobs at once of a configured concurrency: a number, ``auto``, or the maximum of ``--autoscale``."""
     if given is None:
         return None
     most = str(given).partition(",")[0].strip()
@@ -178,7 +178,7 @@ def _jobs_at_once(given: Any) -> int | None:
 
 
 def connections(conf: Any, pool: str) -> Iterator[Limit]:
-    """Yield of how many connections a process has no more; a pool child has a process for itself."""
+    """Yield each limit on the connections of a process, except for prefork, where each job has its own process."""
     if pool == PREFORK:
         return
     named = {
@@ -197,7 +197,7 @@ def _value(plan: Plan, name: str, given: Any, source: str, *, forced: bool) -> V
 
 
 def too_little(exc: DoesNotFitError) -> Finding:
-    """Return what to say where the memory has no room for a single job."""
+    """Return the finding for a memory without room for a single job."""
     needed = f"{math.ceil(exc.needed / model.MIB)} MB"
     return Finding(
         "memory",

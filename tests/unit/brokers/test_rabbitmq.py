@@ -172,7 +172,7 @@ def test_what_rabbitmq_refuses_is_found() -> None:
         ("(403) ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.", "URL-encoded"),
         ("Connection.open: (530) NOT_ALLOWED - vhost v not found", "virtual host"),
         ("Connection.open: (530) NOT_ALLOWED - access to vhost 'v' refused for user 'u'", "rights in the virtual host"),
-        ("(403) ACCESS_REFUSED - write access to exchange 'x' in vhost 'v' refused for user 'u'", "the right that"),
+        ("(403) ACCESS_REFUSED - write access to exchange 'x' in vhost 'v' refused for user 'u'", "the missing right"),
         ("(406) PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q'", "empty and delete"),
         (
             "Queue.declare: (405) RESOURCE_LOCKED - cannot obtain exclusive access to locked queue "

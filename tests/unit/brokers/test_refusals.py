@@ -161,7 +161,7 @@ class Disk:
         patience.install(self.app)
         self.error: Exception = OSError(errno.ENOSPC, "No space left on device")
         self.refusals, self.pauses = 0, 0
-        monkeypatch.setattr(patience, "SAID_AFTER", 0.0)
+        monkeypatch.setattr(patience, "LOGGED_AFTER", 0.0)
         monkeypatch.setattr(self.backend, "_sleep", self._sleep)
         monkeypatch.setattr(self.backend, "open", self._open)
 
@@ -193,8 +193,8 @@ def test_a_result_waits_until_it_is_taken(
     assert disk.store() == "SUCCESS"
     assert disk.pauses == 30
     began, ended = [record.message for record in caplog.records if record.name == patience.__name__]
-    assert "refuses what jobs leave there: ENOSPC" in began and "Give its disk room." in began
-    assert "takes results again" in ended
+    assert "refuses results: ENOSPC" in began and "Give its disk room." in began
+    assert "accepts results again" in ended
 
 
 @pytest.mark.usefixtures("unchanged")

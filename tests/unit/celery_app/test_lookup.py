@@ -57,7 +57,7 @@ SAID = {
     "library": ("ImportError: libx.so.2: cannot open", "CELERYKIT_APT"),
     "variable": ("KeyError: 'SECRET_KEY' (at {here}/variable.py:1)", "CELERYKIT_APP_ENV_FILE"),
     "syntax": ("(at {here}/syntax.py:2)", "a Python that reads it"),
-    "zero": ("ZeroDivisionError: division by zero (at {here}/zero.py:1)", "raises this itself"),
+    "zero": ("ZeroDivisionError: division by zero (at {here}/zero.py:1)", "raises this during its import"),
     "django_like": ("DJANGO_SETTINGS_MODULE", "Set DJANGO_SETTINGS_MODULE"),
     "own": ("No module named 'own.tasks'", "a module of the app's own"),
     "nedes": ("No module named 'nedes'", "did you mean needs?"),

@@ -25,7 +25,7 @@ def test_no_process_has_modules_for_people_at_a_terminal(python: Run, process: s
 def test_an_app_gets_the_real_modules(python: Run) -> None:
     """What the kit has left out, whoever asks for it finds."""
     ask = "import click_repl; print(click_repl.repl.__name__, 'flower' in celery_cli.whole().commands)"
-    asked = python("-c", f"from celerykit.config import celery_cli; celery_cli.own(); {ask}")
+    asked = python("-c", f"from celerykit.config import celery_cli; celery_cli.stock(); {ask}")
     assert asked.stdout.split() == ["repl", "True"], asked.stderr
 
 

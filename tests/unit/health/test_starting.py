@@ -83,7 +83,7 @@ def test_systemd_is_asked_for_more_time_unless_a_broker_is_away(
         if away:
             pulse.beat()
             assert manager.recv(100).startswith(b"WATCHDOG=1")
-        starting._beside(lambda: starting._tell_of(pulse, settings.Settings(), 0))
+        starting._beside(lambda: starting._report(pulse, settings.Settings(), 0))
         try:
             if away:
                 with pytest.raises(TimeoutError):

@@ -47,7 +47,7 @@ def last(number: int = 3, **changes: Any) -> Decision:
         ({"taken": 3}, 0, "no job waits for a slot"),
         ({"cpu": 0.95, "wanted": 1.0}, 0, "20 jobs wait, but 95 % of the CPUs are used"),
         ({"cpu": 0.8, "wanted": 1.2}, 0, "20 jobs wait, but 120 % of the CPUs are asked for"),
-        ({"cpu": 0.5, "delayed": 0.3}, 0, "20 jobs wait, but so do those that run, for a CPU"),
+        ({"cpu": 0.5, "delayed": 0.3}, 0, "20 jobs wait, but running jobs wait for a CPU"),
         ({"cpu": 0.8, "wanted": 1.0}, 1, "20 jobs wait, 80 % of the CPUs are used"),
         ({"most": 5}, 1, "20 jobs wait, 20 % of the CPUs are used"),
         ({"most": 4, "why_most": "files allow 4"}, 0, "20 jobs wait, but files allow 4"),

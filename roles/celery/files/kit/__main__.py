@@ -136,7 +136,7 @@ def make_app(scratch: Path, archive: str, root: str, release: str) -> None:
     try:
         releases.stage(source, Path(root), release)
     except errors.AppError as exc:
-        raise StageError(exc.told(errors.HOST)) from exc
+        raise StageError(exc.describe(errors.HOST)) from exc
 
 
 def forget_old_venvs(keep: Path) -> None:
