@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,9 +99,14 @@ def _test() -> int:
     if os.environ.get("CELERYKIT_TEST_APP"):
         verdict.attempt(lambda: _test_in_containers(verdict, _build_for_app))
         return verdict.end()
-    verdict.attempt(_check)
-    verdict.attempt(lambda: _test_in_containers(verdict, _build_for_tests))
-    verdict.attempt(lambda: _test_on_hosts(verdict))
+    virtualenv.ensure_virtualenv()
+    # A build waits for the network and the disk, and tests wait for each other: each is built while others are tested.
+    with ThreadPoolExecutor(max_workers=1) as builds:
+        images = builds.submit(_build_for_tests)
+        hosts = builds.submit(_prepare_hosts)
+        verdict.attempt(_check)
+        verdict.attempt(lambda: _test_in_containers(verdict, images.result))
+        verdict.attempt(lambda: _test_on_hosts(verdict, hosts.result))
     return verdict.end()
 
 
@@ -117,8 +123,8 @@ def _test_in_containers(verdict: Verdict, build: Callable[[], None]) -> None:
     verdict.run(checks.in_containers())
 
 
-def _test_on_hosts(verdict: Verdict) -> None:
-    _prepare_hosts()
+def _test_on_hosts(verdict: Verdict, build: Callable[[], None]) -> None:
+    build()
     verdict.run(checks.on_hosts())
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = "/opt/celery-"
+UMBRELLA, BEAT, FLOWER = "celeryd", "celerybeat", "celery-flower"
+"""The units of the app without a name: of all pools, of beat, and of Flower. sysvinit has scripts of these names."""
 
 
 def of(prefix: str) -> str:

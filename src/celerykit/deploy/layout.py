@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celerykit.deploy.names import BEAT, FLOWER, UMBRELLA, named, phase_of
+from celerykit.deploy.names import named, phase_of
+from celerykit.instance import BEAT, FLOWER, UMBRELLA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

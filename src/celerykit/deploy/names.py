@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-UMBRELLA, BEAT, FLOWER = "celeryd", "celerybeat", "celery-flower"
-"""What systemd calls units, and supervisor programs; of sysvinit the scripts. An instance adds its name."""
+from celerykit.instance import BEAT, FLOWER, UMBRELLA
+
 OWN = re.compile(r"(?<![\w-])(celery-flower|celery-folders|celerybeat|celeryd|celery)(?![\w-]|\.env)")
 """A name that is one app's alone: of a unit, a folder, a user; not of a file in such a folder."""
 SERVER = re.compile(r"\b(redis|valkey)-server\.service")

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 LONGEST = 60.0
 """The longest delay in seconds, as in ``systemd/restart-delay.conf`` for a newer systemd."""
 UNITS = {
-    "worker": f"{instance.named('celeryd')}@{{pool}}.service",
-    "beat": f"{instance.named('celerybeat')}.service",
-    "flower": f"{instance.named('celery-flower')}.service",
+    "worker": f"{instance.named(instance.UMBRELLA)}@{{pool}}.service",
+    "beat": f"{instance.named(instance.BEAT)}.service",
+    "flower": f"{instance.named(instance.FLOWER)}.service",
 }
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Systemctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
-NAME = instance.named("celeryd")
+NAME = instance.named(instance.UMBRELLA)
 UMBRELLA = f"{NAME}.service"
 EVERY_POOL = f"{NAME}@*.service"
 LOOK_AGAIN = 5.0

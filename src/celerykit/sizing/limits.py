@@ -18,7 +18,7 @@ from celerykit import instance, releases
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-OWN_UNIT = f"{instance.named('celeryd')}@"
+OWN_UNIT = f"{instance.named(instance.UMBRELLA)}@"
 """The prefix of the control group of a pool's unit: its limits hold for that pool alone."""
 
 
