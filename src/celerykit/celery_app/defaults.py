@@ -58,7 +58,7 @@ ON_EVERY_BROKER = (
     Row(
         "redis_socket_connect_timeout",
         lambda process: min(5.0, process.settings.patience),
-        "The same for its connections.",
+        "A connection to a result backend that is cut off holds a job for two minutes otherwise, too.",
     ),
     Row("redis_socket_keepalive", True, "Lets the kernel notice a result backend that is gone."),
     Row("broker_connection_retry_on_startup", True, "Workers start before brokers do, at every boot."),
@@ -131,7 +131,7 @@ TIMED_OPTIONS = (
     Row(
         "visibility_timeout",
         lambda process: math.ceil(process.settings.visibility_timeout),
-        "The broker hands a job on when this is over, whoever runs it: it follows from CELERYKIT_LONGEST_JOB.",
+        "The broker hands a job on when this is over, even while it runs: it follows from CELERYKIT_LONGEST_JOB.",
     ),
 )
 
@@ -159,7 +159,7 @@ ON_RABBITMQ = (
         QUORUM,
         "A quorum queue has each job on disk before it confirms it, counts deliveries, and can delay jobs.",
     ),
-    Row("task_create_missing_queue_type", QUORUM, "The same for queues that `-Q` or a route names."),
+    Row("task_create_missing_queue_type", QUORUM, "A queue that `-Q` or a route names is a quorum queue, too."),
 )
 
 
