@@ -78,6 +78,7 @@ def test_a_second_run_changes_nothing(machine: Host) -> None:
     assert (machine.second.code, machine.second.changed()) == (0, 0), machine.second.text
 
 
+@pytest.mark.inits("systemd", slowly=("bookworm",))
 def test_the_collection_deploys_alike(site: Host, tmp_path: Path) -> None:
     """Whoever goes from a clone of the repository to the collection changes no file, and restarts nothing."""
     collection.install(tmp_path)
