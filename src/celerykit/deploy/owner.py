@@ -18,10 +18,10 @@ FLOWER_PORT = "5555"
 ANOTHER_PORT = "Say another, such as celery_flower_options: { port: 5556 }"
 
 
-def judge(told: dict[str, Any]) -> dict[str, Any]:
+def judge(values: dict[str, Any]) -> dict[str, Any]:
     """Return ``errors``, empty if the host is free or has this app, and ``line``, by which the host knows its app."""
-    app, source = str(told["app"]), _source(told["source"])
-    error = _misnamed(told["instance"]) or _taken(told, app, source) or _shared(told)
+    app, source = str(values["app"]), _source(values["source"])
+    error = _misnamed(values["instance"]) or _taken(values, app, source) or _shared(values)
     return {"errors": [error] if error else [], "line": f"{app} {source}".rstrip()}
 
 
@@ -37,14 +37,14 @@ def _misnamed(instance: str) -> str:
     return f"celery_instance={instance}: {problem}. Take another, of up to 16 small letters and digits, such as shop"
 
 
-def _taken(told: dict[str, Any], app: str, source: str) -> str:
+def _taken(values: dict[str, Any], app: str, source: str) -> str:
     """Refuse to replace another app."""
-    known, place = _known(told)
+    known, place = _known(values)
     same = _same(known.split(" ", 1), [app, source])
-    if not known or not app or same or told["renamed_from"] == known.split(" ")[0]:
+    if not known or not app or same or values["renamed_from"] == known.split(" ")[0]:
         return ""
     name, _, came_from = known.partition(" ")
-    proposed = _proposed(app, told["instance"])
+    proposed = _proposed(app, values["instance"])
     return (
         f"celery_app={app}{f' from {source}' if source else ''}: this host has another app, "
         f"{name}{f' from {came_from}' if came_from else ''}, says {place} there. Its jobs would be given to workers "
@@ -60,28 +60,28 @@ def _proposed(app: str, instance: str) -> str:
     return f"{name}2" if name in {instance, *TAKEN} else name or "second"
 
 
-def _known(told: dict[str, Any]) -> tuple[str, str]:
+def _known(values: dict[str, Any]) -> tuple[str, str]:
     """Return what the host says of itself, and where; one from before has no marker."""
-    own = folder(told["instance"])
-    if marker := told["marker"].strip():
+    own = folder(values["instance"])
+    if marker := values["marker"].strip():
         return marker, f"/opt/{own}/owner"
-    found = re.search(r"^CELERY_APP=(.+)$", told["env"], re.MULTILINE)
+    found = re.search(r"^CELERY_APP=(.+)$", values["env"], re.MULTILINE)
     return (found[1].strip() if found else ""), f"/etc/{own}/celery.env"
 
 
-def _shared(told: dict[str, Any]) -> str:
+def _shared(values: dict[str, Any]) -> str:
     """Refuse the broker, or the port of Flower, that another app of the host has."""
-    own, port = f"/etc/{folder(told['instance'])}/", str(told["flower_port"] or FLOWER_PORT)
-    if told["flower"] and told["instance"] and port == FLOWER_PORT:
+    own, port = f"/etc/{folder(values['instance'])}/", str(values["flower_port"] or FLOWER_PORT)
+    if values["flower"] and values["instance"] and port == FLOWER_PORT:
         return f"celery_flower_options.port={port}: that of the app without a name. {ANOTHER_PORT}"
-    for path, text in (line.split(":", 1) for line in told["neighbours"] if not line.startswith(own)):
-        if path.endswith("/broker-url") and _places(told["broker_url"]) & _places(text):
+    for path, text in (line.split(":", 1) for line in values["neighbours"] if not line.startswith(own)):
+        if path.endswith("/broker-url") and _places(values["broker_url"]) & _places(text):
             return (
                 f"celery_broker_url: that of the other app of this host, says {path} there, so that each would take "
                 f"the other's jobs. Give this one a database of its own, such as /2 at its end for Redis, a virtual "
                 f"host for RabbitMQ, or a server of its own by redis_port"
             )
-        if told["flower"] and text == f"FLOWER_PORT={port}":
+        if values["flower"] and text == f"FLOWER_PORT={port}":
             return f"celery_flower_options.port={port}: that of another app, says {path} there. {ANOTHER_PORT}"
     return ""
 
