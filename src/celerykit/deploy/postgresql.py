@@ -60,7 +60,7 @@ def _judge_release(package: Package, host: Host, refusals: Refusals) -> None:
 
 def _judge_clusters(values: Variables, refusals: Refusals) -> None:
     """Refuse another cluster's port, and a release that would start without the data of the one before."""
-    own, version = values["cluster"], values["package"]["version"]
+    own, version = values["cluster"], str(values["package"]["version"])
     for release, name, port in (line.split()[:3] for line in values["clusters"]):
         if name != own and port == str(values["port"]):
             refusals.texts.append(

@@ -28,8 +28,8 @@ class Package(TypedDict):
 
     known: bool
     """Whether the host knows the packages of its archives."""
-    version: str
-    """The version that is installed or offered; ``0`` for none."""
+    version: str | int
+    """The version that is installed or offered; ``0`` for none. Ansible hands a number over as one, or as a text."""
     oldest: str
 
 
@@ -61,12 +61,13 @@ def without(addresses: Iterable[str], pattern: str) -> list[str]:
 
 def is_too_old(package: Package) -> bool:
     """Return whether the server of the host, or of its archives, is older than the kit needs."""
-    return package["known"] and _number(package["version"]) < _number(package["oldest"])
+    return package["known"] and _number(str(package["version"])) < _number(package["oldest"])
 
 
 def has(package: Package) -> str:
     """Return the version that a host has, as a message names it."""
-    return "none" if package["version"] == "0" else package["version"]
+    version = str(package["version"])
+    return "none" if version == "0" else version
 
 
 def taken(settings: Mapping[str, object], own: Iterable[str]) -> list[str]:

@@ -46,9 +46,12 @@ def test_a_server_that_would_not_start_or_lose_data_is_refused(given: dict[str, 
     assert "d&f" not in error
 
 
-def test_a_cluster_of_the_role_s_own_is_taken() -> None:
+@pytest.mark.parametrize("version", ["17", 17])
+def test_a_cluster_of_the_role_s_own_is_taken(version: str | int) -> None:
     """Beside others with other ports; a certificate is for the addresses that hosts reach it by."""
-    answer = make(clusters=[OWN, "17 main 5433 online postgres /x /y"], bind=["127.0.0.1", "10.0.0.5"])
+    package = {**GIVEN["package"], "version": version}
+    others = "17 main 5433 online postgres /x /y"
+    answer = make(package=package, clusters=[OWN, others], bind=["127.0.0.1", "10.0.0.5"])
     assert (answer["errors"], answer["addresses"]) == ([], ["10.0.0.5"])
 
 
