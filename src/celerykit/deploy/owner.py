@@ -7,6 +7,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from celerykit.deploy.names import Names
+
 INSTANCE = re.compile(r"[a-z][a-z0-9]{0,15}")
 TAKEN = ("flower", "folders")
 """What comes after ``celery-`` in names that the app without a name has."""
@@ -23,11 +25,6 @@ def judge(values: dict[str, Any]) -> dict[str, Any]:
     app, source = str(values["app"]), _source(values["source"])
     error = _misnamed(values["instance"]) or _taken(values, app, source) or _shared(values)
     return {"errors": [error] if error else [], "line": f"{app} {source}".rstrip()}
-
-
-def folder(instance: str) -> str:
-    """Return what the folders of an app are called."""
-    return f"celery-{instance}" if instance else "celery"
 
 
 def _misnamed(instance: str) -> str:
@@ -62,16 +59,16 @@ def _proposed(app: str, instance: str) -> str:
 
 def _known(values: dict[str, Any]) -> tuple[str, str]:
     """Return what the host says of itself, and where; one from before has no marker."""
-    own = folder(values["instance"])
+    names = Names(values["instance"])
     if marker := values["marker"].strip():
-        return marker, f"/opt/{own}/owner"
+        return marker, f"{names.root}/owner"
     found = re.search(r"^CELERY_APP=(.+)$", values["env"], re.MULTILINE)
-    return (found[1].strip() if found else ""), f"/etc/{own}/celery.env"
+    return (found[1].strip() if found else ""), f"{names.etc}/celery.env"
 
 
 def _shared(values: dict[str, Any]) -> str:
     """Refuse the broker, or the port of Flower, that another app of the host has."""
-    own, port = f"/etc/{folder(values['instance'])}/", str(values["flower_port"] or FLOWER_PORT)
+    own, port = f"{Names(values['instance']).etc}/", str(values["flower_port"] or FLOWER_PORT)
     if values["flower"] and values["instance"] and port == FLOWER_PORT:
         return f"celery_flower_options.port={port}: that of the app without a name. {ANOTHER_PORT}"
     for path, text in (line.split(":", 1) for line in values["neighbours"] if not line.startswith(own)):

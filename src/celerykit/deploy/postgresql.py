@@ -37,8 +37,8 @@ def make(values: Variables) -> dict[str, Any]:
     refusals = Refusals()
     servers.judge_password("postgresql_password", values["password"], "postgresql", refusals)
     _judge_release(values["package"], values["host"], refusals)
-    bound = servers.without(values["bind"], ANYWHERE)
-    servers.judge_addresses("postgresql_bind", "PostgreSQL", bound, values["host"], refusals)
+    host = values["host"]
+    bound = servers.judge_addresses("postgresql_bind", "PostgreSQL", values["bind"], ANYWHERE, host, refusals)
     if not values["bind"]:
         refusals.add("postgresql_bind=[]", "PostgreSQL would listen nowhere", "Name an address, such as 127.0.0.1")
     if not AMOUNT.fullmatch(str(values["memory"])):

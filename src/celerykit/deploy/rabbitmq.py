@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 QUEUES = "CELERY_WORKER_QUEUES"
 LONGEST_JOB, STOP_TIMEOUT = map(settings.variable, ("longest_job", "stop_timeout"))
-USERS = ("worker", "producer", "operator")
 ANYWHERE = r"0\.0\.0\.0$|::$|127\.|::1$"
 """Addresses that any host has."""
 PART = re.compile(r"0\.\d*[1-9]\d*|1\.0")
@@ -54,8 +53,8 @@ class Variables(TypedDict):
 def make(values: Variables) -> dict[str, Any]:
     """Return ``errors``, the reasons not to touch the host, or definitions, a login, and a certificate's addresses."""
     refusals = Refusals()
-    bound = servers.without(values["bind"], ANYWHERE)
-    _judge(values, bound, refusals)
+    bound = servers.judge_addresses("rabbitmq_bind", "RabbitMQ", values["bind"], ANYWHERE, values["host"], refusals)
+    _judge(values, refusals)
     pools = [*_pools(values)]
     try:
         slowest = _slowest(pools)
@@ -76,7 +75,7 @@ def queues(pools: list[dict[str, Any]], others: list[str]) -> list[str]:
     return sorted({*named, *others})
 
 
-def _judge(values: Variables, bound: list[str], refusals: Refusals) -> None:
+def _judge(values: Variables, refusals: Refusals) -> None:
     host, package = values["host"], values["package"]
     if servers.is_too_old(package):
         refusals.texts.append(
@@ -85,10 +84,9 @@ def _judge(values: Variables, bound: list[str], refusals: Refusals) -> None:
             f"run twice. Take a host with a newer release for `brokers`, such as Debian 13, or celery_broker: redis; "
             f"or add RabbitMQ's own archive to this host"
         )
-    for user in USERS:
+    for user in rabbitmq_definitions.RIGHTS:
         password = (values["passwords"] or {}).get(user)
         servers.judge_password(f"rabbitmq_passwords.{user}", password, f"rabbitmq-{user}", refusals)
-    servers.judge_addresses("rabbitmq_bind", "RabbitMQ", bound, host, refusals)
     if not values["bind"]:
         refusals.add("rabbitmq_bind=[]", "RabbitMQ would listen nowhere", "Name an address, such as 127.0.0.1")
     _judge_thresholds(str(values["memory"]), str(values["disk_free"]), refusals)

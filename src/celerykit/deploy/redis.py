@@ -91,9 +91,8 @@ def _judge_passwords(values: Variables, refusals: Refusals) -> None:
 
 
 def _judge_addresses(values: Variables, refusals: Refusals) -> None:
-    bound = servers.without(values["bind"], ANYWHERE)
-    servers.judge_addresses("redis_bind", "Redis", bound, values["host"], refusals)
-    if taken := servers.taken(values["settings"], OWN_SETTINGS):
+    servers.judge_addresses("redis_bind", "Redis", values["bind"], ANYWHERE, values["host"], refusals)
+    if taken := sorted({name.lower() for name in values["settings"]} & {*OWN_SETTINGS}):
         refusals.texts.append(
             f"redis_settings has {', '.join(taken)}. Take it out: redis_bind, redis_port and redis_maxmemory are "
             f"variables of their own, and the others keep jobs from being lost"

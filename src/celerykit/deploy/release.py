@@ -29,13 +29,13 @@ def make(values: Variables, root: str, kit: str) -> Release:
     :param kit: the identity of the kit; another kit makes another release.
     :raises SourceError: if the app cannot be had.
     """
-    content = sources.content(values["app_source"])
-    packed = archive.pack("app", content)
+    source = sources.read(values["app_source"])
+    packed = archive.pack("app", source.content)
     name = f"release-{archive.digest({'app': packed.stem.encode(), 'kit': kit.encode()})}"
     return {
         "archive": str(packed),
         "release": name,
         "path": f"{root}/app/{name}",
-        "left_out": sources.left_out(values["app_source"]),
-        "packages": system.listed(archive.text(content, system.FILE)),
+        "left_out": list(source.left_out),
+        "packages": system.listed(archive.text(source.content, system.FILE)),
     }

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from celerykit.deploy.refusals import Refusals
 
@@ -46,17 +46,20 @@ def judge_password(variable: str, password: object, file: str, refusals: Refusal
     )
 
 
-def judge_addresses(variable: str, server: str, bound: Iterable[str], host: Host, refusals: Refusals) -> None:
-    """Refuse addresses that a server is to listen on and the host does not have."""
+def judge_addresses(
+    variable: str, server: str, bind: Iterable[str], anywhere: str, host: Host, refusals: Refusals
+) -> list[str]:
+    """Refuse addresses that a server is to listen on and the host does not have.
+
+    :param anywhere: a regular expression; an address that begins so may be on any host.
+    :returns: the other addresses, by which other hosts reach the server.
+    """
+    bound = [address for address in bind if not re.match(anywhere, address)]
     if foreign := [address for address in bound if address not in host["addresses"]]:
         own = ", ".join(host["addresses"])
         problem = f"has {', '.join(foreign)}, which is no address of this host, so {server} would not start"
         refusals.texts.append(f"{variable} {problem}. Its addresses are {own}")
-
-
-def without(addresses: Iterable[str], pattern: str) -> list[str]:
-    """Return the addresses that do not begin as a regular expression says."""
-    return [address for address in addresses if not re.match(pattern, address)]
+    return bound
 
 
 def is_too_old(package: Package) -> bool:
@@ -68,11 +71,6 @@ def has(package: Package) -> str:
     """Return the version that a host has, as a message names it."""
     version = str(package["version"])
     return "none" if version == "0" else version
-
-
-def taken(settings: Mapping[str, object], own: Iterable[str]) -> list[str]:
-    """Return the settings that the role makes itself."""
-    return sorted({name.lower() for name in settings} & {*own})
 
 
 def _number(version: str) -> list[int]:

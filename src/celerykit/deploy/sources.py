@@ -12,10 +12,10 @@ import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from celerykit.app import folder
 from celerykit.app.errors import AppError
-from celerykit.app.folder import read
 from celerykit.deploy import archive
 
 if TYPE_CHECKING:
@@ -29,7 +29,15 @@ class SourceError(Exception):
     """The app cannot be had; the message names the variable, the value and the remedy."""
 
 
-def content(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
+class Source(NamedTuple):
+    """The files of an app."""
+
+    content: dict[str, Path | bytes]
+    left_out: tuple[str, ...] = ()
+    """Files of its folder that are not deployed, with the reasons."""
+
+
+def read(source: Mapping[str, Any]) -> Source:
     """Return the files of an app.
 
     :raises SourceError: if they cannot be had.
@@ -45,13 +53,6 @@ def content(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
         raise _error(kind, source[kind], place, "Name what this machine, which runs Ansible, can read") from exc
 
 
-def left_out(source: Mapping[str, Any]) -> list[str]:
-    """Return what of an app's folder is not deployed, with the reasons."""
-    if not source.get("folder"):
-        return []
-    return [f"{name}: {reason}" for name, reason in read(own_path(source["folder"])).left_out.items()]
-
-
 def own_path(name: str) -> Path:
     """Return a path of the machine that runs Ansible.
 
@@ -63,38 +64,38 @@ def own_path(name: str) -> Path:
     return path
 
 
-def _folder(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
+def _folder(source: Mapping[str, Any]) -> Source:
     path = own_path(source["folder"])
     path.stat()
     try:
-        found = read(path)
+        found = folder.read(path)
     except AppError as exc:
         raise _error("folder", source["folder"], str(exc), "Have whoever runs Ansible read it") from exc
-    return dict(found.files)
+    return Source(dict(found.files), tuple(f"{name}: {reason}" for name, reason in found.left_out.items()))
 
 
-def _wheel(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
+def _wheel(source: Mapping[str, Any]) -> Source:
     wheel = own_path(source["wheel"])
     if wheel.suffix != ".whl":
         raise _error("wheel", str(wheel), "no wheel by its name", "Name a file that ends in .whl")
     # The comment makes another file of the same name another requirement.
     wanted = f"# sha256 {hashlib.sha256(wheel.read_bytes()).hexdigest()}\n./{wheel.name}\n"
-    return {wheel.name: wheel, "requirements.txt": wanted.encode()}
+    return Source({wheel.name: wheel, "requirements.txt": wanted.encode()})
 
 
-def _index(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
+def _index(source: Mapping[str, Any]) -> Source:
     requirement = source["index"]
     if not re.fullmatch(r"[\w.-]+(\[[\w.,-]+\])?==[\w.!+-]+", requirement):
         problem = "not pinned to one version, so that hosts could differ"
         raise _error("index", requirement, problem, "Write name==version")
-    return {"requirements.txt": f"{requirement}\n".encode()}
+    return Source({"requirements.txt": f"{requirement}\n".encode()})
 
 
-def _git(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
+def _git(source: Mapping[str, Any]) -> Source:
     """Return the files of a commit; fetched here, so that hosts need neither git nor a way to the repository."""
     url, version = source["git"], str(source.get("version") or "HEAD")
     place = archive.cache() / f"git-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
-    with place.with_suffix(".lock").open("w") as lock, tempfile.TemporaryDirectory() as folder:
+    with place.with_suffix(".lock").open("w") as lock, tempfile.TemporaryDirectory() as checkout:
         fcntl.flock(lock, fcntl.LOCK_EX)  # each host of a play has a process like this one
         try:
             _run("init", "--quiet", "--bare", str(place))
@@ -108,8 +109,8 @@ def _git(source: Mapping[str, Any]) -> dict[str, Path | bytes]:
         with tarfile.open(fileobj=io.BytesIO(packed)) as opened:
             # By attribute, which older releases of Python ignore, rather than by an argument that they refuse.
             opened.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
-            opened.extractall(folder)  # noqa: S202
-        return archive.read(read(Path(folder)).files)
+            opened.extractall(checkout)  # noqa: S202
+        return Source(archive.read(folder.read(Path(checkout)).files))
 
 
 def _run(*arguments: str) -> bytes:

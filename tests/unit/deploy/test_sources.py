@@ -45,23 +45,23 @@ def test_a_folder_is_its_files_without_what_is_no_app(tmp_path: Path) -> None:
     for name in ("myapp/tasks.py", ".venv/bin/python", "__pycache__/x.pyc", ".git/config", ".mypy_cache/x"):
         (app / name).parent.mkdir(parents=True, exist_ok=True)
         (app / name).write_text("")
-    assert list(sources.content({"folder": str(app)})) == ["myapp/tasks.py"]
+    assert list(sources.read({"folder": str(app)}).content) == ["myapp/tasks.py"]
 
 
 @pytest.mark.parametrize(("version", "holds"), [("v1", b"one"), ("main", b"two"), (None, b"two")])
 def test_a_repository_is_its_files_at_a_version(repository: Path, version: str | None, holds: bytes) -> None:
     """A tag, a branch, or what the repository itself checks out."""
-    found = sources.content({"git": str(repository), "version": version})
+    found = sources.read({"git": str(repository), "version": version}).content
     assert found["myapp.py"] == holds
 
 
 def test_a_branch_that_moved_is_followed(repository: Path) -> None:
     """The next deployment has the branch's new files."""
     source = {"git": str(repository), "version": "main"}
-    sources.content(source)
+    sources.read(source)
     (repository / "myapp.py").write_text("three")
     git(repository, "commit", "--quiet", "--all", "--message", "3")
-    assert sources.content(source)["myapp.py"] == b"three"
+    assert sources.read(source).content["myapp.py"] == b"three"
 
 
 def test_a_repository_s_links_and_programs_are_kept(repository: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_repository_s_links_and_programs_are_kept(repository: Path) -> None:
     (repository / "run").chmod(0o755)
     git(repository, "add", ".")
     git(repository, "commit", "--quiet", "--message", "links")
-    found = sources.content({"git": str(repository)})
+    found = sources.read({"git": str(repository)}).content
     assert found["linked.py"] == b"two"
     assert isinstance(found["run"], archive.Program)
     assert not isinstance(found["myapp.py"], archive.Program)
@@ -80,7 +80,7 @@ def test_several_hosts_fetch_at_once(repository: Path) -> None:
     """Each gets the version that it is to have, whatever the others fetch meanwhile."""
 
     def fetch(version: str) -> Any:
-        return sources.content({"git": str(repository), "version": version})["myapp.py"]
+        return sources.read({"git": str(repository), "version": version}).content["myapp.py"]
 
     wanted = ["v1", "main"] * 6
     with ThreadPoolExecutor(len(wanted)) as hosts:
@@ -90,10 +90,10 @@ def test_several_hosts_fetch_at_once(repository: Path) -> None:
 def test_a_version_that_is_not_there_is_refused(repository: Path) -> None:
     """With what git says, and no password of the URL."""
     with pytest.raises(sources.SourceError, match=r"celery_app_source.git=.*version v9: .*v9"):
-        sources.content({"git": str(repository), "version": "v9"})
+        sources.read({"git": str(repository), "version": "v9"})
     url = "https://user:hunter2@127.0.0.1:1/app.git"
     with pytest.raises(sources.SourceError) as refused:
-        sources.content({"git": url})
+        sources.read({"git": url})
     assert "hunter2" not in str(refused.value)
 
 
@@ -101,10 +101,10 @@ def test_a_wheel_is_a_requirement_on_the_file(tmp_path: Path) -> None:
     """Another file under the same name is another requirement, so that it is installed."""
     wheel = tmp_path / "myapp-1.0-py3-none-any.whl"
     wheel.write_text("one")
-    first = sources.content({"wheel": str(wheel)})
+    first = sources.read({"wheel": str(wheel)}).content
     assert first["requirements.txt"].endswith(b"\n./myapp-1.0-py3-none-any.whl\n")
     wheel.write_text("two")
-    assert sources.content({"wheel": str(wheel)})["requirements.txt"] != first["requirements.txt"]
+    assert sources.read({"wheel": str(wheel)}).content["requirements.txt"] != first["requirements.txt"]
 
 
 def test_an_archive_depends_on_content_alone(tmp_path: Path) -> None:
@@ -145,5 +145,5 @@ def test_what_is_no_file_stops_nobody(tmp_path: Path) -> None:
     (tmp_path / ".#myapp.py").symlink_to("nobody@nowhere")
     os.mkfifo(tmp_path / "tasks.fifo")
     source = {"folder": str(tmp_path)}
-    assert list(sources.content(source)) == ["myapp.py"]
-    assert [note.split(": ")[0] for note in sources.left_out(source)] == [".#myapp.py", "tasks.fifo"]
+    assert list(sources.read(source).content) == ["myapp.py"]
+    assert [note.split(": ")[0] for note in sources.read(source).left_out] == [".#myapp.py", "tasks.fifo"]
